@@ -1,0 +1,60 @@
+"""A checkpoint is a committed set of files; its manifest, written last, is what commits it."""
+
+import json
+from dataclasses import asdict, dataclass
+
+from godwit.domain.errors import CheckpointDamaged
+from godwit.domain.ids import AttemptId, JobId
+
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """One file: `path` relative to the checkpoint's root, its size and its SHA-256 in hex."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a committed checkpoint holds, who wrote it and where its files lie.
+
+    `root` is the fsspec URL under which `files` lie. Order among the checkpoints of a job is (`epoch`, `step`): what
+    a fenced, older attempt wrote late never beats what a newer attempt wrote.
+    """
+
+    job_id: JobId
+    attempt_id: AttemptId
+    epoch: int
+    step: int
+    created_at: float
+    root: str
+    files: tuple[CheckpointFile, ...]
+    version: int = MANIFEST_VERSION
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Sort key: the newest checkpoint of a job is the greatest."""
+        return (self.epoch, self.step)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size_bytes for file in self.files)
+
+    def to_json(self) -> str:
+        """The manifest as the text that is stored."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
+
+
+def manifest_from_json(text: str | bytes) -> Manifest:
+    """Read a stored manifest; raises `CheckpointDamaged` when it is cut short or not one."""
+    try:
+        data = json.loads(text)
+        files = tuple(CheckpointFile(**file) for file in data.pop("files"))
+        return Manifest(files=files, **data)
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise CheckpointDamaged(f"the manifest cannot be read: {exc}") from exc

@@ -1,0 +1,215 @@
+"""The tables of states, and `advance()`, the one way from a state to the next.
+
+Each edge carries the reason for which it exists. Each state that is not final has a deadline, after which somebody
+acts, and a path to a final state; `tests/domain/test_lifecycle.py` holds the tables to that.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TypeVar
+
+from godwit.domain.errors import InvalidTransition
+from godwit.domain.events import Event
+from godwit.domain.intents import Intent, IntentState
+from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
+from godwit.domain.nodes import Node, NodeState
+
+Table = Mapping[StrEnum, Mapping[StrEnum, str]]
+Entity = TypeVar("Entity", Job, Attempt, Node, Intent)
+
+_J, _A, _N, _I = JobState, AttemptState, NodeState, IntentState
+
+JOB: Table = {
+    _J.QUEUED: {
+        _J.STARTING: "the planner placed it",
+        _J.CANCELLED: "its owner cancelled it before it was placed",
+        _J.FAILED: "it can never run as asked",
+    },
+    _J.STARTING: {
+        _J.RUNNING: "its program runs",
+        _J.RECOVERING: "the platform lost the attempt before the program ran",
+        _J.STOPPING: "its owner cancelled it",
+        _J.SUCCEEDED: "the program ended well before it was seen to run",
+        _J.FAILED: "its set-up or its program failed",
+    },
+    _J.RUNNING: {
+        _J.RECOVERING: "the platform lost the attempt",
+        _J.MIGRATING: "it moves to better nodes",
+        _J.RESIZING: "it grows or shrinks",
+        _J.STOPPING: "its owner cancelled it",
+        _J.SUCCEEDED: "the program ended with exit code 0",
+        _J.FAILED: "the program failed by itself",
+    },
+    _J.RECOVERING: {
+        _J.STARTING: "the planner placed it again",
+        _J.STOPPING: "its owner cancelled it",
+        _J.FAILED: "it was interrupted more often than its retries allow",
+    },
+    _J.MIGRATING: {
+        _J.STARTING: "it starts on the new nodes",
+        _J.RECOVERING: "the platform lost the attempt while it moved",
+        _J.STOPPING: "its owner cancelled it",
+        _J.SUCCEEDED: "the program ended before it moved",
+        _J.FAILED: "the program failed by itself",
+    },
+    _J.RESIZING: {
+        _J.RUNNING: "it runs at its new size",
+        _J.STARTING: "it starts again at its new size",
+        _J.RECOVERING: "the platform lost the attempt while it was resized",
+        _J.STOPPING: "its owner cancelled it",
+        _J.SUCCEEDED: "the program ended before it was resized",
+        _J.FAILED: "the program failed by itself",
+    },
+    _J.STOPPING: {_J.CANCELLED: "no node runs it any more"},
+    _J.SUCCEEDED: {},
+    _J.FAILED: {},
+    _J.CANCELLED: {},
+}
+
+ATTEMPT: Table = {
+    _A.STARTING: {
+        _A.RUNNING: "the head submitted the program and it runs",
+        _A.STOPPING: "its outcome is known, or it must make way",
+    },
+    _A.RUNNING: {_A.STOPPING: "its outcome is known, or it must make way"},
+    _A.STOPPING: {_A.ENDED: "no node can be running it any more"},
+    _A.ENDED: {},
+}
+
+NODE: Table = {
+    _N.REQUESTED: {
+        _N.PROVISIONING: "the provider accepted the launch",
+        _N.FAILED: "the provider refused the launch",
+        _N.TERMINATING: "it is not wanted any more, or the launch was never answered",
+        _N.TERMINATED: "the provider says that it is gone",
+    },
+    _N.PROVISIONING: {
+        _N.JOINING: "the provider says that the machine runs",
+        _N.TERMINATING: "it is not wanted any more, or it took too long",
+        _N.TERMINATED: "the provider says that it is gone",
+    },
+    _N.JOINING: {
+        _N.READY: "its agent joined",
+        _N.TERMINATING: "it is not wanted any more, or its agent never joined",
+        _N.TERMINATED: "the provider says that it is gone",
+    },
+    _N.READY: {
+        _N.CORDONED: "no new work may start on it",
+        _N.DRAINING: "its work is told to leave",
+        _N.LOST: "its agent is not heard",
+        _N.TERMINATING: "it is not needed any more",
+        _N.TERMINATED: "the provider says that it is gone",
+    },
+    _N.CORDONED: {
+        _N.READY: "new work may start on it again",
+        _N.DRAINING: "its work is told to leave",
+        _N.LOST: "its agent is not heard",
+        _N.TERMINATING: "it is not needed any more",
+        _N.TERMINATED: "the provider says that it is gone",
+    },
+    _N.DRAINING: {
+        _N.LOST: "its agent is not heard",
+        _N.TERMINATING: "its work has left, or had its time to",
+        _N.TERMINATED: "the provider says that it is gone",
+    },
+    _N.LOST: {
+        _N.READY: "its agent is heard again",
+        _N.TERMINATING: "it stayed unheard",
+        _N.TERMINATED: "the provider says that it is gone",
+    },
+    _N.TERMINATING: {_N.TERMINATED: "the provider says that it is gone"},
+    _N.TERMINATED: {},
+    _N.FAILED: {},
+}
+
+INTENT: Table = {
+    _I.PENDING: {
+        _I.DONE: "the effect is known to have happened",
+        _I.FAILED: "the effect is known not to happen",
+        _I.CANCELLED: "it is owed no more",
+    },
+    _I.DONE: {},
+    _I.FAILED: {},
+    _I.CANCELLED: {},
+}
+
+TABLES: Mapping[type, Table] = {Job: JOB, Attempt: ATTEMPT, Node: NODE, Intent: INTENT}
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """How long a state may last before somebody acts, and what is done then. None: as long as its owner wishes."""
+
+    after_s: float | None
+    then: str
+
+
+DEADLINES: Mapping[StrEnum, Deadline] = {
+    _J.QUEUED: Deadline(None, "waits for capacity; its reasons are on `explain`, and its owner may cancel it"),
+    _J.STARTING: Deadline(600, "the attempt's own deadline interrupts it"),
+    _J.RUNNING: Deadline(None, "runs as long as its program does"),
+    _J.RECOVERING: Deadline(None, "waits for capacity like a queued job"),
+    _J.MIGRATING: Deadline(600, "the attempt's own deadline interrupts it"),
+    _J.RESIZING: Deadline(600, "the attempt's own deadline interrupts it"),
+    _J.STOPPING: Deadline(60, "the attempt's own deadline releases its slots"),
+    # Ray's head and a worker start in under 10 s; installing a job's requirements is what takes minutes.
+    _A.STARTING: Deadline(600, "it is interrupted and placed anew"),
+    _A.RUNNING: Deadline(None, "runs as long as its program does"),
+    # An agent ends a process group in seconds; one that does not in a minute is as good as lost.
+    _A.STOPPING: Deadline(60, "nodes that have not stopped it are terminated"),
+    _N.REQUESTED: Deadline(180, "terminated: a launch unanswered for so long is looked up by token and ended"),
+    _N.PROVISIONING: Deadline(900, "terminated: clouds take seconds to ten minutes to boot a GPU machine"),
+    _N.JOINING: Deadline(300, "terminated: the agent starts within a minute of boot, or not at all"),
+    _N.READY: Deadline(None, "released when idle"),
+    _N.CORDONED: Deadline(None, "as long as an operator wishes"),
+    _N.DRAINING: Deadline(600, "terminated"),
+    _N.LOST: Deadline(60, "terminated: a machine that is not heard costs money and does nothing"),
+    _N.TERMINATING: Deadline(None, "repeated until the provider says that it is gone"),
+    _I.PENDING: Deadline(None, "repeated with a growing pause until done, refused, or owed no more"),
+}
+
+
+def is_final(state: StrEnum) -> bool:
+    """Whether nothing can follow this state."""
+    return not _table_of(state)[state]
+
+
+def is_overdue(state: StrEnum, since: float, now: float) -> bool:
+    """Whether an entity has been in `state` since `since` for longer than the state's deadline."""
+    deadline = DEADLINES.get(state)
+    return deadline is not None and deadline.after_s is not None and now - since > deadline.after_s
+
+
+def advance(entity: Entity, to: StrEnum, *, reason: str, actor: str, now: float) -> tuple[Entity, Event]:
+    """Move `entity` to state `to`; returns the moved copy and the event that says so. Pure.
+
+    Raises `InvalidTransition`, naming the edges that exist, when the table has no such edge. Both results must be
+    stored in one transaction, guarded by `entity.version`.
+    """
+    table = TABLES[type(entity)]
+    subject = type(entity).__name__.lower()
+    if to not in table[entity.state]:
+        edges = ", ".join(sorted(table[entity.state])) or "none: it is final"
+        raise InvalidTransition(f"{subject} {entity.id} is {entity.state} and cannot become {to} (possible: {edges})")
+    event = Event(
+        at=now, kind=f"{subject}.state", subject=subject, subject_id=entity.id, reason=reason, actor=actor,
+        old=entity.state, new=to, job_id=_job_of(entity), node_id=_node_of(entity),
+    )  # fmt: skip
+    return replace(entity, state=to, state_since=now), event  # type: ignore[arg-type]
+
+
+def _job_of(entity: Job | Attempt | Node | Intent) -> str | None:
+    if isinstance(entity, Job):
+        return entity.id
+    return None if isinstance(entity, Node) else entity.job_id
+
+
+def _node_of(entity: Job | Attempt | Node | Intent) -> str | None:
+    if isinstance(entity, Node):
+        return entity.id
+    return entity.node_id if isinstance(entity, Intent) else None
+
+
+def _table_of(state: StrEnum) -> Table:
+    return next(table for table in TABLES.values() if any(type(state) is type(key) for key in table))

@@ -1,0 +1,235 @@
+"""What an agent and the control plane say to each other; the agent dials, always.
+
+    POST /v1/agent/join        Authorization: Bearer <join token>      JoinRequest -> JoinReply
+    POST /v1/agent/heartbeat   Authorization: Bearer <credential>      HeartbeatRequest -> HeartbeatReply
+    POST /v1/agent/commands    (long poll)                             CommandsRequest -> CommandsReply
+    POST /v1/agent/logs                                                LogChunk -> LogReply
+    GET  /v1/agent/archives/{digest}                                   the workdir as .tar.gz
+
+Observations are numbered per node and kept by the agent until acknowledged, so each is delivered at least once and
+counted once. Commands are repeated until the agent reports `command-done` for their intent.
+"""
+
+from typing import Annotated, Literal
+
+from godwit.domain.wire.pages import Message
+from pydantic import Field
+
+
+class GpuFact(Message):
+    """One GPU, as the node's driver shows it; `memory_gib` is per GPU."""
+
+    index: int
+    uuid: str
+    model: str
+    memory_gib: float
+
+
+class JoinRequest(Message):
+    """The agent introduces its node. Joining again with the same token is refused unless `agent_id` is the same."""
+
+    agent_id: Annotated[str, Field(min_length=8, max_length=64)]
+    hostname: Annotated[str, Field(max_length=255)]
+    address: Annotated[str, Field(max_length=255)]
+    agent_version: Annotated[str, Field(max_length=64)]
+    cpus: Annotated[int, Field(ge=0)]
+    memory_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    gpus: Annotated[list[GpuFact], Field(max_length=128)]
+
+
+class JoinReply(Message):
+    """The credential touches only this node's rows. Heartbeats come every `heartbeat_s`; a lease lasts `lease_s`."""
+
+    node_id: str
+    credential: str
+    heartbeat_s: float
+    lease_s: float
+
+
+class CommandDone(Message):
+    """The agent took the command of this intent on (`accepted`) or refuses it (`detail` says why: a stale epoch...)."""
+
+    type: Literal["command-done"] = "command-done"
+    seq: int
+    intent_id: str
+    accepted: bool
+    detail: str = ""
+
+
+class AttemptRunning(Message):
+    """The head's program runs (sent by rank 0 only)."""
+
+    type: Literal["attempt-running"] = "attempt-running"
+    seq: int
+    attempt_id: str
+    epoch: int
+
+
+class AttemptStopped(Message):
+    """This node no longer runs the attempt: no process of it is left here.
+
+    `outcome`: "succeeded" or "failed" is the program's own end (rank 0 only; a failed `setup` on any rank is "failed"
+    too); "interrupted" means that something of the platform broke (Ray died, the lease ran out); "cancelled" that it
+    was told to stop. `last_lines` are the last lines of output, for a person.
+    """
+
+    type: Literal["attempt-stopped"] = "attempt-stopped"
+    seq: int
+    attempt_id: str
+    epoch: int
+    outcome: Literal["succeeded", "failed", "interrupted", "cancelled"]
+    exit_code: int | None = None
+    detail: Annotated[str, Field(max_length=4_096)] = ""
+    last_lines: Annotated[list[Annotated[str, Field(max_length=2_048)]], Field(max_length=50)] = Field(
+        default_factory=list
+    )
+
+
+class JobProgress(Message):
+    """The program says how far it is. Only the newest matters, so the agent may skip some."""
+
+    type: Literal["job-progress"] = "job-progress"
+    seq: int
+    attempt_id: str
+    epoch: int
+    at: Annotated[float, Field(allow_inf_nan=False)]
+    step: int
+    total_steps: int | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+
+class CheckpointCommitted(Message):
+    """A manifest was written at `manifest_url`."""
+
+    type: Literal["checkpoint-committed"] = "checkpoint-committed"
+    seq: int
+    attempt_id: str
+    epoch: int
+    step: int
+    at: Annotated[float, Field(allow_inf_nan=False)]
+    size_bytes: int
+    files: int
+    manifest_url: str
+
+
+class CheckpointRestored(Message):
+    """The attempt starts from this checkpoint (`step` None: from nothing). `damaged` lists newer ones that failed."""
+
+    type: Literal["checkpoint-restored"] = "checkpoint-restored"
+    seq: int
+    attempt_id: str
+    epoch: int
+    step: int | None
+    from_epoch: int | None = None
+    manifest_url: str | None = None
+    damaged: list[str] = Field(default_factory=list)
+
+
+Observation = Annotated[
+    CommandDone | AttemptRunning | AttemptStopped | JobProgress | CheckpointCommitted | CheckpointRestored,
+    Field(discriminator="type"),
+]
+
+
+class LiveAttempt(Message):
+    """An attempt that runs on this node now."""
+
+    attempt_id: str
+    epoch: int
+
+
+class HeartbeatRequest(Message):
+    """Still here; these attempts run; this happened since the last acknowledged observation."""
+
+    agent_id: Annotated[str, Field(max_length=64)]
+    attempts: Annotated[list[LiveAttempt], Field(max_length=256)] = Field(default_factory=list)
+    observations: Annotated[list[Observation], Field(max_length=256)] = Field(default_factory=list)
+
+
+class HeartbeatReply(Message):
+    """The lease is renewed: the node may run its attempts for `lease_s` from when it *sent* the heartbeat.
+
+    Observations up to `acknowledged_seq` need not be sent again. Attempts in `fenced` must stop now: a newer epoch
+    exists or their GPUs were given away.
+    """
+
+    lease_s: float
+    heartbeat_s: float
+    acknowledged_seq: int
+    fenced: list[str] = Field(default_factory=list)
+
+
+class Peer(Message):
+    """A node of the gang."""
+
+    rank: int
+    node_id: str
+    address: str
+
+
+class StartAttempt(Message):
+    """Run this node's part of an attempt. The agent refuses an epoch that is not newer than any it saw of the job.
+
+    `port` is the first of four consecutive ports of the head (GCS, dashboard, client, spare). `ray_token` is the
+    attempt's own Ray token. `store` is the fsspec URL of the job's checkpoints.
+    """
+
+    type: Literal["start-attempt"] = "start-attempt"
+    intent_id: str
+    job_id: str
+    job_name: str
+    attempt_id: str
+    epoch: int
+    rank: int
+    peers: list[Peer]
+    gpus: list[int]
+    port: int
+    ray_token: str
+    run: str
+    setup: str | None
+    workdir_digest: str | None
+    env: dict[str, str]
+    store: str
+
+
+class StopAttempt(Message):
+    """Stop this attempt if it runs here, after at most `grace_s`, and never start it again."""
+
+    type: Literal["stop-attempt"] = "stop-attempt"
+    intent_id: str
+    job_id: str
+    attempt_id: str
+    epoch: int
+    grace_s: float
+    reason: str
+
+
+Command = Annotated[StartAttempt | StopAttempt, Field(discriminator="type")]
+
+
+class CommandsRequest(Message):
+    """Wait up to `wait_s` for a command whose intent is not among `known` (received, not yet acknowledged)."""
+
+    known: Annotated[list[str], Field(max_length=1024)] = Field(default_factory=list)
+    wait_s: Annotated[float, Field(ge=0, le=60)] = 20.0
+
+
+class CommandsReply(Message):
+    """Commands owed to this node, oldest first."""
+
+    commands: list[Command]
+
+
+class LogChunk(Message):
+    """Output of an attempt from byte `offset` of its log on; a repeated chunk is harmless."""
+
+    attempt_id: str
+    epoch: int
+    offset: Annotated[int, Field(ge=0)]
+    text: Annotated[str, Field(max_length=262_144)]
+
+
+class LogReply(Message):
+    """Everything up to byte `next_offset` is stored."""
+
+    next_offset: int

@@ -1,0 +1,133 @@
+"""The job specification as people write it; `to_domain` is where it is checked beyond its shape."""
+
+import re
+from typing import Annotated, Literal
+
+from godwit.domain import resources
+from godwit.domain.errors import InvalidRequest, Problem
+from godwit.domain.jobs import CheckpointPolicy, JobKind, JobSpec, Resources, Retries, Spot
+from godwit.domain.wire.pages import Message
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+PRIORITIES = {"low": -100, "normal": 0, "high": 100}
+MAX_NODES = 4096
+_NODES_RANGE = re.compile(r"^\s*(\d{1,6})\s*\.\.\s*(\d{1,6})\s*$")
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+EnvName = Annotated[str, StringConstraints(pattern=ENV_NAME_PATTERN, max_length=255)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
+Short = Annotated[str, StringConstraints(max_length=4_096)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ResourcesSpec(Message):
+    """What each node of the job needs, how many nodes, and where."""
+
+    gpus: Short | Annotated[list[Short], Field(max_length=16)] | Annotated[int, Field(ge=0, le=16)] = "0"
+    nodes: Annotated[int, Field(ge=1, le=MAX_NODES)] | Annotated[str, StringConstraints(max_length=32)] = 1
+    cpus: Annotated[int, Field(ge=0, le=4096)] = 0
+    memory: Annotated[str, StringConstraints(pattern=r"^\d{1,6}(\.\d+)?GB\+$")] | None = None
+    memory_gib: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 0.0
+    infra: Annotated[list[Short], Field(max_length=64)] = Field(default_factory=list)
+    spot: Literal["auto", "never", "only"] = "auto"
+
+    def to_domain(self) -> Resources:
+        """The same as domain values; raises `InvalidRequest` with the path of what is wrong."""
+        nodes_min, nodes_max = self._nodes()
+        return Resources(
+            gpus=self._gpus(),
+            nodes_min=nodes_min,
+            nodes_max=nodes_max,
+            cpus=self.cpus,
+            memory_gib=self.memory_gib,
+            infra=tuple(resources.parse_infra(text) for text in self.infra),
+            spot=Spot(self.spot),
+        )
+
+    def _nodes(self) -> tuple[int, int]:
+        if isinstance(self.nodes, int):
+            return self.nodes, self.nodes
+        match = _NODES_RANGE.match(self.nodes)
+        path = ("resources", "nodes")
+        if match is None:
+            raise InvalidRequest(problems=[Problem(path, f"cannot read {self.nodes!r} as nodes", ("4", "2..8"))])
+        low, high = int(match[1]), int(match[2])
+        if not 1 <= low <= high <= MAX_NODES:
+            meant = f"{high}..{low}" if 1 <= high < low <= MAX_NODES else None
+            message = f"nodes {low}..{high} is not a range from low to high within 1..{MAX_NODES}"
+            raise InvalidRequest(problems=[Problem(path, message, ("4", "2..8"), meant)])
+        return low, high
+
+    def _gpus(self) -> resources.GpuAsk:
+        path = ("resources", "gpus")
+        memory = float(self.memory.removesuffix("GB+")) if self.memory else 0.0
+        if isinstance(self.gpus, int):
+            return resources.GpuAsk(count=self.gpus, memory_gib_min=memory)
+        texts = [self.gpus] if isinstance(self.gpus, str) else self.gpus
+        asks = [resources.parse_gpus(text, path) for text in texts]
+        if len({ask.count for ask in asks}) > 1:
+            raise InvalidRequest(
+                problems=[Problem(path, "all acceptable GPUs must have the same count", ("[H100:8, H200:8]",))]
+            )
+        count = asks[0].count if asks else 0
+        return resources.GpuAsk(count, tuple(model for ask in asks for model in ask.models), memory)
+
+
+class CheckpointSpec(Message):
+    """Where checkpoints go: an fsspec URL such as `s3://bucket/prefix`; the default store when left out."""
+
+    store: Short | None = None
+
+    @field_validator("store")
+    @classmethod
+    def _known_scheme(cls, store: str | None) -> str | None:
+        if store is not None and not re.match(r"^(file:///|s3://|/)[^\s]", store):
+            raise ValueError("write file:///folder or s3://bucket/prefix")
+        return store
+
+
+class RetriesSpec(Message):
+    """How many interruptions (lost nodes, not failures of the program) the job survives."""
+
+    max: Annotated[int, Field(ge=0, le=1000)] = 5
+
+
+class JobSpecIn(Message):
+    """A job specification, as in `train.yaml`.
+
+    `workdir` is a folder on the submitter's machine; the command line uploads it and sends `workdir_digest` instead.
+    """
+
+    kind: Literal["train", "service", "dev"] = "train"
+    name: Name
+    run: Text
+    setup: Text | None = None
+    workdir_digest: Digest | None = None
+    env: Annotated[dict[EnvName, Short], Field(max_length=256)] = Field(default_factory=dict)
+    resources: ResourcesSpec = Field(default_factory=ResourcesSpec)
+    checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
+    retries: RetriesSpec = Field(default_factory=RetriesSpec)
+    priority: Literal["low", "normal", "high"] = "normal"
+
+    @model_validator(mode="after")
+    def _only_train(self) -> "JobSpecIn":
+        if self.kind != "train":
+            raise ValueError(f"kind {self.kind!r} is not supported yet; use kind: train")
+        return self
+
+    def to_domain(self) -> JobSpec:
+        """The same as domain values; raises `InvalidRequest` with the path of what is wrong."""
+        return JobSpec(
+            name=self.name,
+            run=self.run,
+            kind=JobKind(self.kind),
+            setup=self.setup,
+            workdir_digest=self.workdir_digest,
+            env=dict(self.env),
+            resources=self.resources.to_domain(),
+            checkpoint=CheckpointPolicy(self.checkpoint.store),
+            retries=Retries(self.retries.max),
+            priority=PRIORITIES[self.priority],
+        )

@@ -1,0 +1,236 @@
+"""What the API shows of jobs, nodes, offers and events. Instants are seconds since the epoch, UTC."""
+
+from typing import Annotated, Any, Literal
+
+from godwit.domain.wire.pages import Message
+from godwit.domain.wire.specs import JobSpecIn
+from pydantic import Field
+
+
+class ProgressView(Message):
+    """What the program last said of itself."""
+
+    step: int
+    total_steps: int | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
+    at: float
+
+
+class JobView(Message):
+    """A job in a list."""
+
+    id: str
+    name: str
+    project: str
+    kind: str
+    state: str
+    gpus: str
+    nodes: str
+    priority: int
+    created_at: float
+    state_since: float
+    epoch: int
+    interruptions: int
+    progress: ProgressView | None = None
+    exit_code: int | None = None
+    detail: str = ""
+
+
+class SlotView(Message):
+    """One node's part in an attempt."""
+
+    node_id: str
+    rank: int
+    gpus: list[int]
+    released: bool
+
+
+class AttemptView(Message):
+    """One placement of a job."""
+
+    id: str
+    epoch: int
+    state: str
+    outcome: str | None
+    detail: str
+    created_at: float
+    state_since: float
+    slots: list[SlotView]
+
+
+class CheckpointView(Message):
+    """A committed checkpoint of a job."""
+
+    step: int
+    epoch: int
+    at: float
+    size_bytes: int
+    files: int
+    manifest_url: str
+
+
+class JobDetail(JobView):
+    """A job with its specification, attempts and checkpoints (oldest first)."""
+
+    spec: JobSpecIn
+    attempts: list[AttemptView]
+    checkpoints: list[CheckpointView]
+
+
+class RefusalView(Message):
+    """Why something cannot be used now. `subject` is a provider, offer or node; `retry_at` is the next look at it."""
+
+    code: str
+    subject: str
+    message: str
+    would_help: str = ""
+    retry_at: float | None = None
+
+
+class ActionView(Message):
+    """An action of a plan, for a person: what, and why."""
+
+    action: str
+    reason: str
+    offer: str | None = None
+    node_id: str | None = None
+    price_usd_per_hour: float | None = None
+
+
+class PlanView(Message):
+    """What the planner would do for a job now. `feasible` is False while it would only wait."""
+
+    feasible: bool
+    actions: list[ActionView]
+    refusals: list[RefusalView]
+    price_usd_per_hour: float
+
+
+class EventView(Message):
+    """Something that happened."""
+
+    seq: int
+    at: float
+    kind: str
+    subject: str
+    subject_id: str
+    reason: str
+    actor: str
+    old: str | None = None
+    new: str | None = None
+    job_id: str | None = None
+    node_id: str | None = None
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class ExplainView(Message):
+    """Why a job is where it is: its refusals while it waits, its exit code and last lines when it failed, its story."""
+
+    job: JobView
+    headline: str
+    refusals: list[RefusalView]
+    last_lines: list[str]
+    events: list[EventView]
+
+
+class GpuView(Message):
+    """A GPU of a node; `attempt_id` is what holds it."""
+
+    index: int
+    uuid: str
+    model: str
+    memory_gib: float
+    health: str
+    attempt_id: str | None = None
+    job_id: str | None = None
+
+
+class NodeView(Message):
+    """A node of the fleet."""
+
+    id: str
+    state: str
+    provider: str
+    region: str
+    instance_type: str
+    instance_id: str | None
+    address: str | None
+    spot: bool
+    price_usd_per_hour: float
+    created_at: float
+    state_since: float
+    last_seen_at: float | None
+    gpus: list[GpuView]
+    detail: str = ""
+
+
+class OfferView(Message):
+    """Something one can buy. `held_until` is set while the planner passes it over, `held_because` says why."""
+
+    key: str
+    provider: str
+    region: str
+    zone: str | None
+    instance_type: str
+    gpu_model: str | None
+    gpu_count: int
+    gpu_memory_gib: float
+    cpus: int
+    memory_gib: float
+    price_usd_per_hour: float
+    price_usd_per_gpu_hour: float
+    spot: bool
+    capacity: int | None
+    seen_at: float
+    source: str
+    held_until: float | None = None
+    held_because: str | None = None
+
+
+class ProviderView(Message):
+    """A configured provider and how its last contact went."""
+
+    name: str
+    reachable: bool
+    offers: int
+    nodes: int
+    last_contact_at: float | None
+    detail: str
+
+
+class LedgerView(Message):
+    """Where the GPU-seconds of a job's nodes went, and the dollars: by reason, and by provider."""
+
+    gpu_seconds_by_reason: dict[str, float]
+    usd_by_provider: dict[str, float]
+    usd_total: float
+
+
+class DrillRequest(Message):
+    """Inject a fault on purpose. `node-loss`: the node dies at once, as if its power were cut."""
+
+    kind: Literal["node-loss"]
+    node_id: Annotated[str, Field(max_length=64)]
+
+
+class DrillView(Message):
+    """The drill was ordered; follow it with the node's events."""
+
+    intent_id: str
+    node_id: str
+    kind: str
+
+
+class ArchiveView(Message):
+    """An uploaded workdir."""
+
+    digest: str
+    size_bytes: int
+
+
+class ServerView(Message):
+    """Which control plane this is."""
+
+    identity: str
+    version: str
+    now: float

@@ -1,0 +1,1 @@
+"""Clouds, each behind the one small `Provider` protocol."""

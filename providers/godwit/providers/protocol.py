@@ -1,0 +1,91 @@
+"""The one seam between godwit and a cloud.
+
+Every method may block on the network and may be called from several threads at once. Errors are those of
+`godwit.domain.errors`, sorted by what the caller does next; an SDK's own exceptions never get out.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from godwit.domain.ids import InstanceId, ProviderName
+from godwit.domain.offers import Instance, Offer
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """One machine to buy.
+
+    `token` is unique to the intent behind it: the instance is tagged with it, and a provider with a client token of
+    its own gets it as that. `owner` is the control plane's identity, tagged too. `startup_script` is a shell script
+    that the machine runs once as it boots; it must fit `Capabilities.startup_limit_bytes`.
+    """
+
+    offer: Offer
+    token: str
+    owner: str
+    startup_script: str
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What this provider can do, declared; callers ask for a capability, never for a class.
+
+    `startup_limit_bytes` bounds the startup script. `drills` says that faults can be injected on purpose: then the
+    provider also is a `FaultPanel`.
+    """
+
+    spot: bool = False
+    startup_limit_bytes: int = 16_384
+    drills: bool = False
+
+
+class Provider(Protocol):
+    """A configured account at a cloud, or a machine of one's own that behaves like one."""
+
+    @property
+    def name(self) -> ProviderName:
+        """The name under which it is configured."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    def offers(self) -> Sequence[Offer]:
+        """Everything that can be bought now, complete.
+
+        Raises `ProviderUnavailable`, `RateLimited` or `CredentialsRejected`.
+        """
+        ...
+
+    def launch(self, request: LaunchRequest) -> Instance:
+        """Buy one machine; returns it as first seen.
+
+        At most once per token is the caller's duty: after `UnknownOutcome` it looks for the token in `instances()`
+        before it calls again. Raises `NoCapacity`, `QuotaExceeded`, `RateLimited`, `CredentialsRejected`,
+        `RequestRejected`, `ProviderUnavailable` (nothing was created) or `UnknownOutcome` (something may have been).
+        """
+        ...
+
+    def instances(self) -> Sequence[Instance]:
+        """Every instance of the account, godwit's own and foreign ones, complete: paged to the end.
+
+        A machine that is gone may be listed as `terminated` for a while or be absent; both mean gone. A list may lag
+        behind a launch by seconds. Raises like `offers`.
+        """
+        ...
+
+    def terminate(self, instance_id: InstanceId) -> None:
+        """Ask for the end of an instance; an unknown or ended one is no error. Gone is what `instances()` says."""
+        ...
+
+
+@runtime_checkable
+class FaultPanel(Protocol):
+    """A provider whose machines can be broken on purpose."""
+
+    def lose(self, instance_id: InstanceId) -> None:
+        """Cut the machine's power: all its processes die at once, and nobody is told."""
+        ...
