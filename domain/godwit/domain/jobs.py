@@ -57,6 +57,13 @@ class Spot(StrEnum):
     ONLY = "only"
 
 
+class Fabric(StrEnum):
+    """Whether a gang needs one fabric domain under it, or is content with any network."""
+
+    ONE = "one"
+    ANY = "any"
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a gang needs: `nodes_min` to `nodes_max` nodes with `gpus`, `cpus` and `memory_gib` on each."""
@@ -68,6 +75,7 @@ class Resources:
     memory_gib: float = 0.0
     infra: tuple[Infra, ...] = ()
     spot: Spot = Spot.AUTO
+    fabric: Fabric = Fabric.ONE
 
 
 @dataclass(frozen=True)

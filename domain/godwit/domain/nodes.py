@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from godwit.domain.ids import GpuUuid, InstanceId, NodeId
+from godwit.domain.ids import GpuUuid, InstanceId, JobId, NodeId
 from godwit.domain.offers import Offer
 
 
@@ -49,7 +49,8 @@ class Node:
 
     `last_seen_at` is when its agent was last heard. `lease_until` is the last instant at which the node may still run
     an attempt if it hears nothing more: the control plane gives its work to others only after that, or when the
-    provider says that the machine is gone (`gone`).
+    provider says that the machine is gone (`gone`). `reserved_for` is the job for which it was bought and which has not
+    started on it yet. `idle_since` is set while no attempt holds anything of it.
     """
 
     id: NodeId
@@ -65,5 +66,7 @@ class Node:
     last_seen_at: float | None = None
     lease_until: float | None = None
     gone: bool = False
+    reserved_for: JobId | None = None
+    idle_since: float | None = None
     detail: str = ""
     version: int = 1

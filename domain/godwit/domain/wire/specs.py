@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from godwit.domain import resources
 from godwit.domain.errors import InvalidRequest, Problem
-from godwit.domain.jobs import CheckpointPolicy, JobKind, JobSpec, Resources, Retries, Spot
+from godwit.domain.jobs import CheckpointPolicy, Fabric, JobKind, JobSpec, Resources, Retries, Spot
 from godwit.domain.wire.pages import Message
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -32,6 +32,7 @@ class ResourcesSpec(Message):
     memory_gib: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)] = 0.0
     infra: Annotated[list[Short], Field(max_length=64)] = Field(default_factory=list)
     spot: Literal["auto", "never", "only"] = "auto"
+    fabric: Literal["one", "any"] = "one"
 
     def to_domain(self) -> Resources:
         """The same as domain values; raises `InvalidRequest` with the path of what is wrong."""
@@ -44,6 +45,7 @@ class ResourcesSpec(Message):
             memory_gib=self.memory_gib,
             infra=tuple(resources.parse_infra(text) for text in self.infra),
             spot=Spot(self.spot),
+            fabric=Fabric(self.fabric),
         )
 
     def _nodes(self) -> tuple[int, int]:

@@ -1,0 +1,114 @@
+"""What to buy when the fleet cannot hold a gang: the cheapest offers that complete it, within one fabric domain."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from godwit.domain.jobs import Fabric, Job
+from godwit.domain.nodes import NodeState
+from godwit.domain.offers import Offer
+from godwit.scheduler.fleet import Fleet, FreeNode
+from godwit.scheduler.placement import node_refusal, offer_refusal
+from godwit.scheduler.reasons import Code, Refusal
+from godwit.scheduler.snapshot import Snapshot
+
+COMING = frozenset({NodeState.REQUESTED, NodeState.PROVISIONING, NodeState.JOINING})
+"""States of a node that was bought and will be usable."""
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """How to complete one gang: nodes it already has or waits for, and offers to buy; all in one `domain`."""
+
+    domain: tuple[str, ...]
+    keep: tuple[FreeNode, ...]
+    buy: tuple[Offer, ...]
+    recently_lost: bool
+
+    @property
+    def price_usd_per_hour(self) -> float:
+        """What the bought part costs per hour."""
+        return sum(offer.price_usd_per_hour for offer in self.buy)
+
+
+class Stock:
+    """What is left of each offer's capacity while one plan is made."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[str] = Counter()
+
+    def left(self, offer: Offer) -> int:
+        """Instances of `offer` that may still be bought; a provider that does not say is taken to have plenty."""
+        return 1_000_000 if offer.capacity is None else max(0, offer.capacity - self._taken[offer.key])
+
+    def take(self, offers: Iterable[Offer]) -> None:
+        """Book the capacity of bought offers."""
+        self._taken.update(offer.key for offer in offers)
+
+
+def choose(
+    job: Job, snapshot: Snapshot, fleet: Fleet, stock: Stock, now: float
+) -> tuple[Purchase | None, list[Refusal]]:
+    """The cheapest way to complete the job's gang by buying, or None; and why each offer was refused.
+
+    A provider that lost a node lately is the last choice: what killed one machine of a gang is often still around.
+    """
+    usable, refusals = _usable_offers(job, snapshot, now)
+    options = []
+    for domain in sorted({_domain(job, offer) for offer in usable}):
+        option = _complete(job, domain, [o for o in usable if _domain(job, o) == domain], snapshot, fleet, stock, now)
+        if isinstance(option, Refusal):
+            refusals.append(option)
+        else:
+            options.append(option)
+    best = min(options, key=lambda o: (o.recently_lost, o.price_usd_per_hour, o.domain), default=None)
+    return best, refusals
+
+
+def _usable_offers(job: Job, snapshot: Snapshot, now: float) -> tuple[list[Offer], list[Refusal]]:
+    usable, refusals = [], []
+    for offer in snapshot.offers:
+        refusal = offer_refusal(job.spec.resources, offer, offer.key)
+        hold = snapshot.held.get(offer.key)
+        if refusal is None and hold is not None and hold.until > now:
+            refusal = Refusal(Code.HELD, offer.key, hold.reason, "wait: it is tried again then", hold.until)
+        if refusal is None:
+            usable.append(offer)
+        else:
+            refusals.append(refusal)
+    return usable, refusals
+
+
+def _complete(
+    job: Job, domain: tuple[str, ...], offers: list[Offer], snapshot: Snapshot, fleet: Fleet, stock: Stock, now: float
+) -> Purchase | Refusal:
+    resources = job.spec.resources
+    keep = list(_already_there(job, domain, fleet))[: resources.nodes_min]
+    missing = resources.nodes_min - len(keep)
+    buy: list[Offer] = []
+    lost = {provider for provider, at in snapshot.losses.items() if now - at < snapshot.policy.loss_memory_s}
+    for offer in sorted(offers, key=lambda o: (o.provider in lost, o.price_usd_per_hour, o.key)):
+        buy += [offer] * min(missing - len(buy), stock.left(offer))
+    if len(buy) < missing:
+        place = "/".join(domain[1:]) or "anywhere"
+        message = f"{len(keep)} nodes there and {len(buy)} to be had, {resources.nodes_min} needed together"
+        return Refusal(Code.NO_CAPACITY, place, message, "fewer nodes, fabric: any, or wait for capacity")
+    return Purchase(domain, tuple(keep), tuple(buy), any(offer.provider in lost for offer in buy))
+
+
+def _already_there(job: Job, domain: tuple[str, ...], fleet: Fleet) -> Iterator[FreeNode]:
+    """Nodes that the gang can count on: free now, or bought for it and on their way. Its own come first."""
+    for free in sorted(fleet.by_id.values(), key=lambda f: (f.reserved_for != job.id, f.node.id)):
+        if _domain(job, free.node.offer, free.node.id) != domain:
+            continue
+        coming = free.node.state in COMING and free.reserved_for == job.id and not free.node.gone
+        if coming or node_refusal(job, free) is None:
+            yield free
+
+
+def _domain(job: Job, offer: Offer, node_id: str = "") -> tuple[str, ...]:
+    """What a gang of this job must not straddle, as (GPU model, provider, region, fabric domain) or just the model."""
+    model = offer.gpu_model or "" if job.spec.resources.gpus.count else ""
+    if job.spec.resources.nodes_min == 1 or job.spec.resources.fabric is Fabric.ANY:
+        return (model,)
+    return (model, offer.provider, offer.region, offer.fabric_domain or node_id or f"no fabric: {offer.key}")

@@ -1,0 +1,115 @@
+"""A plan: actions with reasons, and refusals with reasons. What the shell writes down, and nothing else decides."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from godwit.domain.ids import AttemptId, JobId, NodeId
+from godwit.domain.jobs import Outcome, Slot
+from godwit.domain.offers import Offer
+from godwit.scheduler.reasons import Refusal
+
+
+@dataclass(frozen=True)
+class BuyNode:
+    """Buy one machine for a job."""
+
+    offer: Offer
+    job_id: JobId
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReserveNode:
+    """Keep a node for a job (`job_id`), or for nobody in particular any more (None)."""
+
+    node_id: NodeId
+    job_id: JobId | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class StartAttempt:
+    """Place a job: `slots` in rank order, `port` the first of the head's four ports."""
+
+    job_id: JobId
+    epoch: int
+    slots: tuple[Slot, ...]
+    port: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class EndAttempt:
+    """The attempt's outcome is settled; its nodes are told to stop it."""
+
+    attempt_id: AttemptId
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True)
+class ReleaseSlot:
+    """It is certain that this node does not run the attempt any more."""
+
+    attempt_id: AttemptId
+    node_id: NodeId
+    reason: str
+
+
+@dataclass(frozen=True)
+class FinishAttempt:
+    """Every slot is released: nothing of the attempt runs anywhere."""
+
+    attempt_id: AttemptId
+    reason: str
+
+
+@dataclass(frozen=True)
+class MarkNodeLost:
+    """The node's agent is not heard."""
+
+    node_id: NodeId
+    reason: str
+
+
+@dataclass(frozen=True)
+class TerminateNode:
+    """Give the machine back. `blame` passes its offer over for a while."""
+
+    node_id: NodeId
+    reason: str
+    blame: bool = False
+
+
+@dataclass(frozen=True)
+class FinishJob:
+    """The job is over without an attempt that would say so: cancelled, or interrupted too often."""
+
+    job_id: JobId
+    cancelled: bool
+    reason: str
+
+
+Action = (
+    BuyNode
+    | ReserveNode
+    | StartAttempt
+    | EndAttempt
+    | ReleaseSlot
+    | FinishAttempt
+    | MarkNodeLost
+    | TerminateNode
+    | FinishJob
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do now, in this order, and why each waiting job gets nothing.
+
+    `wake_at` is the next instant at which time alone may change the answer; None when only news can.
+    """
+
+    actions: tuple[Action, ...] = ()
+    refusals: Mapping[JobId, tuple[Refusal, ...]] = field(default_factory=dict)
+    wake_at: float | None = None

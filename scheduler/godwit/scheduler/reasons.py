@@ -1,0 +1,33 @@
+"""Refusals are values: why something cannot be used now, what would help, and when it is looked at next."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """What kind of refusal it is; stable for programs. Those that time may lift come first: explanations use the order."""
+
+    NO_OFFERS = "no-offers"
+    HELD = "held"
+    NO_CAPACITY = "no-capacity"
+    BUSY = "busy"
+    RESERVED = "reserved"
+    NOT_READY = "not-ready"
+    FENCING = "fencing"
+    BEHIND = "behind"
+    TOO_FEW_GPUS = "too-few-gpus"
+    TOO_SMALL = "too-small"
+    WRONG_MARKET = "wrong-market"
+    WRONG_GPU = "wrong-gpu"
+    NOT_ALLOWED_THERE = "not-allowed-there"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One reason why a job does not run: `subject` refuses it with `message`; `would_help` says what changes that."""
+
+    code: Code
+    subject: str
+    message: str
+    would_help: str = ""
+    retry_at: float | None = None

@@ -1,0 +1,152 @@
+"""What is lost, what is safe to give away, and whose fault it was. Pure rules over one snapshot.
+
+The order of proof matters more than speed: an attempt's GPUs are free only when its node said so, its provider said
+that the machine is gone, or its lease ran out with a margin. A program's failure is believed only when every node of
+the gang was heard after it, because a dying node makes healthy programs fail.
+"""
+
+from collections.abc import Iterator
+
+from godwit.domain import lifecycle
+from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome, Slot
+from godwit.domain.nodes import Node, NodeState
+from godwit.scheduler.plan import (
+    Action,
+    EndAttempt,
+    FinishAttempt,
+    FinishJob,
+    MarkNodeLost,
+    ReleaseSlot,
+    TerminateNode,
+)
+from godwit.scheduler.snapshot import Snapshot
+
+HEARD_STATES = frozenset({NodeState.READY, NodeState.CORDONED, NodeState.DRAINING})
+"""States in which a node's agent is expected to be heard."""
+
+BOOT_STATES = frozenset({NodeState.REQUESTED, NodeState.PROVISIONING, NodeState.JOINING})
+"""States on the way to the first heartbeat."""
+
+
+def nodes(snapshot: Snapshot, now: float) -> Iterator[Action]:
+    """Nodes that are not heard, gone, or stuck in a state past its deadline."""
+    for node in snapshot.nodes:
+        if node.state is NodeState.TERMINATING:
+            continue
+        overdue = lifecycle.is_overdue(node.state, node.state_since, now)
+        if node.gone:
+            yield TerminateNode(node.id, f"its provider says that the machine does not run: {node.detail or 'gone'}")
+        elif node.state in HEARD_STATES and _unheard_for(node, snapshot, now) > snapshot.policy.missed_after_s:
+            yield MarkNodeLost(node.id, f"its agent has not been heard for {_unheard_for(node, snapshot, now):.1f} s")
+        elif overdue:
+            yield TerminateNode(node.id, f"it was {node.state} for too long", blame=node.state in BOOT_STATES)
+
+
+def attempts(snapshot: Snapshot, now: float) -> Iterator[Action]:
+    """Attempts whose outcome is settled by what is known of their nodes, and slots that are certainly free."""
+    for attempt in snapshot.attempts:
+        if attempt.state is AttemptState.STOPPING:
+            yield from _stopping(attempt, snapshot, now)
+            continue
+        verdict = _verdict(attempt, snapshot, now)
+        if verdict is not None:
+            yield verdict
+
+
+def jobs(snapshot: Snapshot) -> Iterator[Action]:
+    """Jobs that end without an attempt to say so."""
+    for job in snapshot.jobs:
+        if job.id in snapshot.attempt_by_job:
+            continue
+        if job.state is JobState.STOPPING:
+            yield FinishJob(job.id, cancelled=True, reason="no node runs it any more")
+        elif job.state is JobState.RECOVERING and job.interruptions > job.spec.retries.max:
+            yield FinishJob(
+                job.id,
+                cancelled=False,
+                reason=f"interrupted {job.interruptions} times, and retries.max is {job.spec.retries.max}",
+            )
+
+
+def is_safe(slot: Slot, snapshot: Snapshot, now: float) -> str | None:
+    """Say why it is certain that `slot`'s node runs nothing any more, or None while it may."""
+    node = snapshot.node_by_id.get(slot.node_id)
+    if node is None:
+        return "the machine is gone"
+    if node.gone:
+        return "its provider says that the machine does not run"
+    # A lease granted just before a restart of the control plane may not have been written down: count from the start.
+    lease_until = max(node.lease_until or 0.0, snapshot.serving_since + snapshot.policy.lease_s)
+    if node.state not in HEARD_STATES and now > lease_until + snapshot.policy.lease_margin_s:
+        return "its lease ran out, so its guard has stopped everything"
+    return None
+
+
+def next_deadlines(snapshot: Snapshot, now: float) -> Iterator[float]:
+    """Instants at which time alone may change what the rules above answer."""
+    policy = snapshot.policy
+    for node in snapshot.nodes:
+        deadline = lifecycle.DEADLINES[node.state].after_s
+        if deadline is not None:
+            yield node.state_since + deadline
+        if node.state in HEARD_STATES:
+            yield now + policy.missed_after_s - _unheard_for(node, snapshot, now)
+        elif node.lease_until is not None:
+            yield max(node.lease_until, snapshot.serving_since + policy.lease_s) + policy.lease_margin_s
+    for attempt in snapshot.attempts:
+        deadline = lifecycle.DEADLINES[attempt.state].after_s
+        if deadline is not None:
+            yield attempt.state_since + deadline
+
+
+def _unheard_for(node: Node, snapshot: Snapshot, now: float) -> float:
+    return now - max(node.last_seen_at or node.state_since, snapshot.serving_since)
+
+
+def _verdict(attempt: Attempt, snapshot: Snapshot, now: float) -> EndAttempt | None:
+    job = snapshot.job_by_id.get(attempt.job_id)
+    if job is None or job.cancel_requested:
+        return EndAttempt(attempt.id, Outcome.CANCELLED, "its owner cancelled the job")
+    for slot in attempt.slots:
+        safe = None if slot.released else is_safe(slot, snapshot, now)
+        if safe is not None:
+            return EndAttempt(attempt.id, Outcome.INTERRUPTED, f"node {slot.node_id} is lost: {safe}")
+    if attempt.failed_at is not None:
+        return _whose_fault(attempt, attempt.failed_at, snapshot)
+    if lifecycle.is_overdue(attempt.state, attempt.state_since, now):
+        return EndAttempt(attempt.id, Outcome.INTERRUPTED, f"it was {attempt.state} for too long")
+    return None
+
+
+def _whose_fault(attempt: Attempt, failed_at: float, snapshot: Snapshot) -> EndAttempt | None:
+    """A failure is the program's own once every node was heard after it, the platform's once one is lost."""
+    nodes_of = [snapshot.node_by_id.get(slot.node_id) for slot in attempt.slots]
+    lost = next((n for n in nodes_of if n is None or n.gone or n.state not in HEARD_STATES), "none")
+    if lost != "none":
+        name = lost.id if isinstance(lost, Node) else "one of its nodes"
+        return EndAttempt(attempt.id, Outcome.INTERRUPTED, f"the program failed because {name} was lost")
+    if all(node is not None and (node.last_seen_at or 0.0) > failed_at for node in nodes_of):
+        code = "" if attempt.exit_code is None else f" with exit code {attempt.exit_code}"
+        return EndAttempt(attempt.id, Outcome.FAILED, f"the program failed{code} while all its nodes were well")
+    return None
+
+
+def _stopping(attempt: Attempt, snapshot: Snapshot, now: float) -> Iterator[Action]:
+    if attempt.released:
+        yield FinishAttempt(attempt.id, "no node can be running it any more")
+        return
+    overdue = lifecycle.is_overdue(attempt.state, attempt.state_since, now)
+    for slot in attempt.slots:
+        if slot.released:
+            continue
+        safe = is_safe(slot, snapshot, now)
+        node = snapshot.node_by_id.get(slot.node_id)
+        if safe is not None:
+            yield ReleaseSlot(attempt.id, slot.node_id, safe)
+        elif overdue and node is not None and node.state in HEARD_STATES:
+            yield TerminateNode(node.id, f"it did not stop attempt {attempt.id} when told to")
+
+
+def waits(job: Job) -> bool:
+    """Whether a job is one that the planner should place."""
+    return job.state in {JobState.QUEUED, JobState.RECOVERING} and not job.cancel_requested

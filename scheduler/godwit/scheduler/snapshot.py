@@ -1,0 +1,80 @@
+"""All that the planner may know, as one immutable value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from godwit.domain.ids import JobId, NodeId, OfferKey
+from godwit.domain.jobs import Attempt, Job
+from godwit.domain.nodes import Node
+from godwit.domain.offers import Offer
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The times that decide when something is lost, safe, or idle. All in seconds.
+
+    `missed_after_s`: a node unheard for this long is lost. Four missed heartbeats of 1 s: one or two get lost in a
+    busy network, four in a row do not.
+    `lease_margin_s`: added to a lease before its work is given away. An agent counts its lease from when it *sent* the
+    heartbeat, which is never later than when it was received, so the margin only has to cover the time that ending a
+    process group takes and the drift of two clocks over one lease.
+    `idle_after_s`: a node that nobody uses is released after this.
+    `hold_s`: an offer that was refused is passed over for this long.
+    `loss_memory_s`: a provider that lost a node is the last choice for this long.
+    """
+
+    missed_after_s: float = 4.0
+    lease_s: float = 15.0
+    lease_margin_s: float = 3.0
+    idle_after_s: float = 300.0
+    hold_s: float = 30.0
+    loss_memory_s: float = 600.0
+
+
+@dataclass(frozen=True)
+class Hold:
+    """An offer to pass over until `until`, and why."""
+
+    offer_key: OfferKey
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One consistent reading of the database.
+
+    `jobs`: every job that is not final, in queue order among those that wait (a bounded window of them; `waiting`
+    counts all). `attempts`: every attempt that has not ended. `nodes`: every node that is not final. `losses`: when
+    each provider last lost a node. `serving_since`: since when this control plane hears agents; nobody is late before.
+    """
+
+    jobs: tuple[Job, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    offers: tuple[Offer, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    losses: Mapping[str, float] = field(default_factory=dict)
+    serving_since: float = 0.0
+    policy: Policy = Policy()
+
+    @cached_property
+    def job_by_id(self) -> Mapping[JobId, Job]:
+        """Jobs by id."""
+        return {job.id: job for job in self.jobs}
+
+    @cached_property
+    def node_by_id(self) -> Mapping[NodeId, Node]:
+        """Nodes by id."""
+        return {node.id: node for node in self.nodes}
+
+    @cached_property
+    def attempt_by_job(self) -> Mapping[JobId, Attempt]:
+        """The one attempt of each job that has not ended; there is never more than one."""
+        return {attempt.job_id: attempt for attempt in self.attempts}
+
+    @cached_property
+    def held(self) -> Mapping[OfferKey, Hold]:
+        """Holds by offer."""
+        return {hold.offer_key: hold for hold in self.holds}
