@@ -1,0 +1,64 @@
+# godwit: `make demo` shows it, `make test` proves it. Needs Python 3.11 or newer, git and make; the rest is installed into .venv.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+SMALL := server,agent,examples
+
+.PHONY: help demo test check bench clean
+
+help:
+	@echo "make demo    a real training job survives the loss of a node (under 3 minutes once installed)"
+	@echo "make test    the whole test suite"
+	@echo "make check   format, lint, types, layers"
+	@echo "make bench   the figures that docs and decisions quote"
+	@echo "make clean   remove .venv and caches"
+
+demo: $(VENV)/installed-demo
+	@$(BIN)/python examples/digits/demo.py
+
+test: $(VENV)/installed-dev
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15
+
+check: $(VENV)/installed-dev
+	@echo "== format"; $(BIN)/ruff format --check .
+	@echo "== lint"; $(BIN)/ruff check .
+	@echo "== types"; $(BIN)/mypy
+	@echo "== layers"; $(BIN)/lint-imports
+
+bench: $(VENV)/installed-dev
+	@set -e; for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(BIN)/python "$$bench"; done
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps carry the time of the last good installation, so pip runs again only after pyproject.toml changed.
+# The larger set holds the smaller one: whoever has run the tests need not install anything for the demo.
+$(VENV)/installed-dev: pyproject.toml $(BIN)/python
+	@$(call install,dev)
+	@touch $@ $(VENV)/installed-demo
+
+$(VENV)/installed-demo: pyproject.toml $(BIN)/python
+	@$(call install,$(SMALL))
+	@touch $@
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "godwit needs Python 3.11 or newer, and no such python3 is on PATH." \
+		"Install one, or name it: make PYTHON=/path/to/python3.12 demo" >&2; exit 1; }
+	@echo "== making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment;" \
+		"on Debian and Ubuntu, install python3-venv first" >&2; exit 1; }
+
+# pip's own words go to a log; the awk shows what takes long, and ends with pip's exit status.
+define install
+	echo "== installing godwit[$(1)] (Ray and PyTorch are large: minutes the first time; log: $(VENV)/install.log)"; \
+	{ $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[$(1)]' 2>&1; echo "pip-status $$?"; } \
+	| tee $(VENV)/install.log | awk ' \
+		/^pip-status/ { exit $$2 } \
+		/Downloading .*MB\)/ { sub(/.*\//, "", $$2); print "   downloading " $$2, $$3, $$4; fflush() } \
+		/^Collecting / { found += 1; if (found % 25 == 0) { print "   " found " packages looked up"; fflush() } } \
+		/^Installing collected/ { print "   unpacking"; fflush() }' \
+	|| { tail -n 25 $(VENV)/install.log; echo "the installation failed; the whole log is $(VENV)/install.log" >&2; exit 1; }
+endef
