@@ -1,0 +1,291 @@
+"""What an agent knows and decides, without I/O or a clock: the same core runs in production and in simulation.
+
+An attempt here is *live* from the start that was taken on until the runtime says that no process is left. Rules:
+
+- epochs of a job only grow: a start whose epoch is not above every epoch seen of its job is refused;
+- a newer epoch, or a start on GPUs that a stopping attempt still holds, waits: it stays unanswered, the control plane
+  repeats it, and it is taken on once the older attempt is gone, so two epochs are never live at once;
+- without a lease nothing starts, and what runs is stopped;
+- every attempt that started ends in exactly one attempt-stopped, and so does one that was stopped before it started.
+
+`now` and `sent_at` are seconds on one clock that never goes back and survives the agent (a node's is CLOCK_BOOTTIME).
+Save `to_json()` before carrying out the effects of a call and before sending its observations.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from godwit.agents.effects import (
+    Committed,
+    Effect,
+    Outcome,
+    Progress,
+    Restored,
+    Running,
+    RuntimeEvent,
+    StartRuntime,
+    Stopped,
+    StopRuntime,
+)
+from godwit.domain.wire.agents import (
+    AttemptRunning,
+    AttemptStopped,
+    CheckpointCommitted,
+    CheckpointRestored,
+    CommandDone,
+    JobProgress,
+    LiveAttempt,
+    Observation,
+    StartAttempt,
+    StopAttempt,
+)
+from pydantic import BaseModel, Field
+
+__all__ = [
+    "AgentState", "Committed", "Effect", "Progress", "Restored", "Running", "RuntimeEvent", "StartRuntime",
+    "StopRuntime", "Stopped",
+]  # fmt: skip
+
+OBSERVATIONS_PER_HEARTBEAT = 256
+"""The bound of `HeartbeatRequest.observations`."""
+
+REMEMBERED = 4_096
+"""How many ended attempts, answered intents and jobs' epochs are kept. A control plane repeats a command until it is
+answered, so one older than thousands of others is owed no more."""
+
+LAST_LINES = 50
+LINE_CHARS = 2_048
+DETAIL_CHARS = 4_096
+"""The bounds of `AttemptStopped`."""
+
+
+class _Attempt(BaseModel):
+    """One attempt as this node sees it; `command` is None when it never started here."""
+
+    attempt_id: str
+    job_id: str
+    epoch: int
+    phase: Literal["starting", "running", "stopping", "stopped"]
+    command: StartAttempt | None = None
+    stop_outcome: Outcome = "cancelled"
+    stop_detail: str = ""
+    grace_s: float = 0.0
+
+
+class _Journal(BaseModel):
+    """Everything that must outlive the agent's process."""
+
+    agent_id: str
+    next_seq: int = 1
+    lease_until: float | None = None
+    epochs: dict[str, int] = Field(default_factory=dict)
+    answered: dict[str, bool] = Field(default_factory=dict)
+    attempts: dict[str, _Attempt] = Field(default_factory=dict)
+    outbox: list[Observation] = Field(default_factory=list)
+
+
+class AgentState:
+    """The core of one agent. Not safe for use from several threads at once."""
+
+    def __init__(self, agent_id: str) -> None:
+        self._journal = _Journal(agent_id=agent_id)
+
+    @property
+    def agent_id(self) -> str:
+        """The name under which this agent joined."""
+        return self._journal.agent_id
+
+    def to_json(self) -> str:
+        """The journal: all of it, as text."""
+        return self._journal.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> "AgentState":
+        """The state as it was when `to_json` was called; raises `ValueError` for anything else."""
+        state = cls("")
+        state._journal = _Journal.model_validate_json(text)
+        return state
+
+    def command(self, cmd: StartAttempt | StopAttempt, now: float) -> list[Effect]:
+        """Take a command on, or refuse it, or leave it for later; one already answered changes nothing."""
+        if cmd.intent_id in self._journal.answered:
+            return []
+        return self._start(cmd, now) if isinstance(cmd, StartAttempt) else self._stop_by_command(cmd)
+
+    def fenced(self, attempt_ids: Iterable[str], now: float) -> list[Effect]:
+        """Stop these attempts now: the control plane no longer counts on them."""
+        del now  # fencing does not depend on when
+        detail = "fenced: a newer attempt of the job exists, or its GPUs were given away"
+        found = [a for a in map(self._journal.attempts.get, attempt_ids) if a is not None]
+        return [effect for attempt in found for effect in self._stop(attempt, "interrupted", detail, 0.0)]
+
+    def renewed(self, sent_at: float, lease_s: float) -> None:
+        """The heartbeat sent at `sent_at` was answered; an answer that overtook a later one changes nothing."""
+        until = sent_at + lease_s
+        self._journal.lease_until = max(until, self._journal.lease_until or until)
+
+    @property
+    def lease_until(self) -> float | None:
+        """Until when attempts may run here; None before the first renewal."""
+        return self._journal.lease_until
+
+    def tick(self, now: float) -> list[Effect]:
+        """Stop everything if the lease ran out."""
+        if self._has_lease(now):
+            return []
+        detail = "the lease ran out: the control plane did not answer in time"
+        return [e for a in self._live() for e in self._stop(a, "interrupted", detail, 0.0)]
+
+    def resume(self, now: float) -> list[Effect]:
+        """The effects owed after a restart from the journal: each attempt is found again or stopped."""
+        self.tick(now)
+        return [
+            StopRuntime(a.attempt_id, a.grace_s, a.stop_detail) if a.phase == "stopping" else StartRuntime(a.command)
+            for a in self._live()
+            if a.command is not None
+        ]
+
+    def runtime(self, event: RuntimeEvent, now: float) -> list[Effect]:
+        """Turn what the runtime saw into observations; whatever concerns an unknown or ended attempt is dropped."""
+        del now  # events carry their own instants where one matters
+        attempt = self._journal.attempts.get(event.attempt_id)
+        if attempt is None or attempt.phase == "stopped":
+            return []
+        match event:
+            case Running():
+                self._running(attempt)
+            case Stopped():
+                self._stopped(attempt, event)
+            case Progress():
+                self._progress(attempt, event)
+            case Committed():
+                self._observe(CheckpointCommitted, attempt, **_fields(event))
+            case Restored():
+                self._observe(CheckpointRestored, attempt, **{**_fields(event), "damaged": list(event.damaged)})
+        return []
+
+    def observations(self) -> list[Observation]:
+        """What the control plane has not acknowledged, oldest first, as much as one heartbeat holds."""
+        return self._journal.outbox[:OBSERVATIONS_PER_HEARTBEAT]
+
+    def acknowledge(self, seq: int) -> None:
+        """Forget the observations up to `seq`: the control plane has stored them."""
+        self._journal.outbox = [o for o in self._journal.outbox if o.seq > seq]
+
+    def live(self) -> list[LiveAttempt]:
+        """The attempts that may have a process here now."""
+        return [LiveAttempt(attempt_id=a.attempt_id, epoch=a.epoch) for a in self._live()]
+
+    def commands(self) -> list[StartAttempt]:
+        """The commands behind the live attempts."""
+        return [a.command for a in self._live() if a.command is not None]
+
+    def unacknowledged_intents(self) -> list[str]:
+        """The intents that were answered, but whose answer the control plane has not acknowledged."""
+        return [o.intent_id for o in self._journal.outbox if isinstance(o, CommandDone)]
+
+    def _start(self, cmd: StartAttempt, now: float) -> list[Effect]:
+        older = [a for a in self._live() if a.job_id == cmd.job_id]
+        if not self._has_lease(now):
+            return self._refuse(cmd, "this node holds no lease: its last heartbeats were not answered")
+        if cmd.epoch <= self._journal.epochs.get(cmd.job_id, -1):
+            seen = self._journal.epochs[cmd.job_id]
+            return self._refuse(cmd, f"stale epoch {cmd.epoch}: epoch {seen} of this job was seen here")
+        if older:
+            detail = f"epoch {cmd.epoch} of the job was placed"
+            return [e for a in older for e in self._stop(a, "interrupted", detail, 0.0)]
+        holders = [a for a in self._live() if a.command is not None and set(a.command.gpus) & set(cmd.gpus)]
+        if any(a.phase != "stopping" for a in holders):
+            return self._refuse(cmd, f"its GPUs are held by attempt {holders[0].attempt_id}")
+        if holders:
+            return []
+        self._see(cmd.job_id, cmd.epoch)
+        self._journal.attempts[cmd.attempt_id] = _Attempt(
+            attempt_id=cmd.attempt_id, job_id=cmd.job_id, epoch=cmd.epoch, phase="starting", command=cmd
+        )
+        self._answer(cmd.intent_id, accepted=True)
+        return [StartRuntime(cmd)]
+
+    def _refuse(self, cmd: StartAttempt, detail: str) -> list[Effect]:
+        # A refusal is final: the control plane acts on it, so the same epoch must not start here later.
+        self._see(cmd.job_id, cmd.epoch)
+        self._answer(cmd.intent_id, accepted=False, detail=detail)
+        return []
+
+    def _stop_by_command(self, cmd: StopAttempt) -> list[Effect]:
+        self._see(cmd.job_id, cmd.epoch)
+        self._answer(cmd.intent_id, accepted=True)
+        attempt = self._journal.attempts.get(cmd.attempt_id)
+        if attempt is not None:
+            return self._stop(attempt, "cancelled", cmd.reason, cmd.grace_s)
+        attempt = _Attempt(attempt_id=cmd.attempt_id, job_id=cmd.job_id, epoch=cmd.epoch, phase="starting")
+        self._journal.attempts[cmd.attempt_id] = attempt
+        self._stopped(attempt, Stopped(cmd.attempt_id, "cancelled", detail="it was stopped before it started here"))
+        return []
+
+    def _stop(self, attempt: _Attempt, outcome: Outcome, detail: str, grace_s: float) -> list[Effect]:
+        if attempt.phase == "stopped" or (attempt.phase == "stopping" and grace_s >= attempt.grace_s):
+            return []
+        if attempt.phase != "stopping":  # the first reason to stop is the one that is told
+            attempt.phase, attempt.stop_outcome, attempt.stop_detail = "stopping", outcome, detail
+        attempt.grace_s = grace_s
+        return [StopRuntime(attempt.attempt_id, grace_s, detail)]
+
+    def _running(self, attempt: _Attempt) -> None:
+        if attempt.phase == "starting":
+            attempt.phase = "running"
+            self._observe(AttemptRunning, attempt)
+
+    def _stopped(self, attempt: _Attempt, event: Stopped) -> None:
+        told = attempt.phase == "stopping" and event.outcome != "succeeded"
+        attempt.phase = "stopped"
+        self._observe(
+            AttemptStopped,
+            attempt,
+            outcome=attempt.stop_outcome if told else event.outcome,
+            exit_code=None if told else event.exit_code,
+            detail=(attempt.stop_detail if told else event.detail)[:DETAIL_CHARS],
+            last_lines=[line[:LINE_CHARS] for line in event.last_lines[-LAST_LINES:]],
+        )
+        ended = [key for key, a in self._journal.attempts.items() if a.phase == "stopped"]
+        for key in ended[:-REMEMBERED]:
+            del self._journal.attempts[key]
+
+    def _progress(self, attempt: _Attempt, event: Progress) -> None:
+        keep = [
+            o for o in self._journal.outbox if not (isinstance(o, JobProgress) and o.attempt_id == attempt.attempt_id)
+        ]
+        self._journal.outbox = keep
+        self._observe(JobProgress, attempt, **{**_fields(event), "metrics": dict(event.metrics)})
+
+    def _observe(self, kind: Any, attempt: _Attempt, **fields: Any) -> None:
+        fields |= {"attempt_id": attempt.attempt_id, "epoch": attempt.epoch}
+        self._journal.outbox.append(kind(seq=self._journal.next_seq, **fields))
+        self._journal.next_seq += 1
+
+    def _answer(self, intent_id: str, *, accepted: bool, detail: str = "") -> None:
+        self._journal.answered[intent_id] = accepted
+        _forget_oldest(self._journal.answered)
+        done = CommandDone(seq=self._journal.next_seq, intent_id=intent_id, accepted=accepted, detail=detail)
+        self._journal.outbox.append(done)
+        self._journal.next_seq += 1
+
+    def _see(self, job_id: str, epoch: int) -> None:
+        seen = self._journal.epochs.pop(job_id, epoch)
+        self._journal.epochs[job_id] = max(seen, epoch)
+        _forget_oldest(self._journal.epochs)
+
+    def _has_lease(self, now: float) -> bool:
+        return self._journal.lease_until is not None and now < self._journal.lease_until
+
+    def _live(self) -> list[_Attempt]:
+        return [a for a in self._journal.attempts.values() if a.phase != "stopped"]
+
+
+def _fields(event: Progress | Committed | Restored) -> dict[str, Any]:
+    return {key: value for key, value in vars(event).items() if key != "attempt_id"}
+
+
+def _forget_oldest(table: dict[str, Any]) -> None:
+    while len(table) > REMEMBERED:
+        del table[next(iter(table))]
