@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """What kind of refusal it is; stable for programs. Those that time may lift come first: explanations use the order."""
+    """What kind of refusal it is; stable for programs. What time may lift comes first: explanations use the order."""
 
     NO_OFFERS = "no-offers"
     HELD = "held"

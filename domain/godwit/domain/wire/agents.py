@@ -139,9 +139,14 @@ class LiveAttempt(Message):
 
 
 class HeartbeatRequest(Message):
-    """Still here; these attempts run; this happened since the last acknowledged observation."""
+    """Still here; these attempts run; this happened since the last acknowledged observation.
+
+    `sent_at` is the agent's own clock and only grows: a heartbeat that the network delivers late, after a newer one,
+    says nothing of what runs now.
+    """
 
     agent_id: Annotated[str, Field(max_length=64)]
+    sent_at: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     attempts: Annotated[list[LiveAttempt], Field(max_length=256)] = Field(default_factory=list)
     observations: Annotated[list[Observation], Field(max_length=256)] = Field(default_factory=list)
 

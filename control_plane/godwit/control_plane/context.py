@@ -1,0 +1,39 @@
+"""What every service and loop needs, picked once by the wiring in `embedded.py` and passed down."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from godwit.control_plane.hints import Hints
+from godwit.control_plane.secrets import Keyring
+from godwit.control_plane.store.database import Database
+from godwit.domain.clock import Clock
+from godwit.domain.ids import IdSource, ProviderName
+from godwit.providers.protocol import Provider
+from godwit.scheduler.snapshot import Policy
+
+
+@dataclass(frozen=True)
+class Context:
+    """The seams to the world and the settings that decisions depend on.
+
+    `url` is where agents reach this control plane. `identity` marks what it launches. `store_url` is the default
+    checkpoint store. `serving_since` is when it began to hear agents. `heartbeat_s` is how often agents report.
+    """
+
+    db: Database
+    hints: Hints
+    clock: Clock
+    ids: IdSource
+    keyring: Keyring
+    providers: Mapping[ProviderName, Provider]
+    identity: str
+    url: str
+    store_url: str
+    serving_since: float
+    policy: Policy = field(default_factory=Policy)
+    heartbeat_s: float = 1.0
+    seed: int = 0
+
+    def now(self) -> float:
+        """The current instant."""
+        return self.clock.now()

@@ -1,0 +1,207 @@
+"""Carries out intents that are owed to providers. No machine is paid for without a row that knows of it.
+
+The rules that make it so, in order:
+1. an attempt to launch is counted in the database *before* the call, so a crash in between is known of later;
+2. whoever tries again looks for the launch token among the provider's instances first;
+3. an answer of unknown outcome ends nothing: the intent stays owed until the list has shown what became of it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import structlog
+from godwit.control_plane import hints
+from godwit.control_plane.context import Context
+from godwit.control_plane.executors import bootstrap
+from godwit.control_plane.store import entities, queries, writes
+from godwit.domain.errors import (
+    CredentialsRejected,
+    NoCapacity,
+    ProviderError,
+    QuotaExceeded,
+    RateLimited,
+    RequestRejected,
+    StaleWrite,
+    UnknownOutcome,
+)
+from godwit.domain.ids import IntentId
+from godwit.domain.intents import FOR_PROVIDERS, Intent, IntentKind, IntentState
+from godwit.domain.nodes import Node, NodeState
+from godwit.domain.offers import Instance
+from godwit.providers.protocol import FaultPanel, LaunchRequest, Provider
+from godwit.scheduler.snapshot import Hold
+
+log = structlog.get_logger()
+
+ACTOR = "executor"
+MAX_TRIES = 8
+"""Tries to reach a provider for a launch before the next offer gets its chance: with the backoff, about a minute."""
+
+REFUSALS = (NoCapacity, QuotaExceeded, RequestRejected, CredentialsRejected)
+"""Errors after which it is certain that nothing was created and that repeating is useless."""
+
+
+def backoff_s(tries: int) -> float:
+    """Pause before the next try: 0.5 s doubling to 30 s."""
+    return float(min(30.0, 0.5 * 2 ** min(tries, 10)))
+
+
+class Executor:
+    """Carries out one intent at a time; several threads may run it on different intents."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._effects: Mapping[IntentKind, Callable[[Intent, Node, Provider], None]] = {
+            IntentKind.LAUNCH_NODE: self._launch,
+            IntentKind.TERMINATE_NODE: self._terminate,
+            IntentKind.DRILL_NODE_LOSS: self._lose,
+        }
+
+    def due(self) -> list[IntentId]:
+        """Intents whose time has come, oldest first."""
+        now = self._context.now()
+        with self._context.db.read() as conn:
+            return [i.id for i in queries.pending_intents(conn, FOR_PROVIDERS) if i.not_before <= now]
+
+    def next_due_at(self) -> float | None:
+        """When the next intent comes due; None when none is owed."""
+        with self._context.db.read() as conn:
+            return min((i.not_before for i in queries.pending_intents(conn, FOR_PROVIDERS)), default=None)
+
+    def carry_out(self, intent_id: IntentId) -> None:
+        """Carry one intent out, unless it is owed no more. Carried out twice, it happens once."""
+        try:
+            intent, node = self._begin(intent_id)
+            if intent is None or node is None:
+                return
+            provider = self._context.providers.get(node.offer.provider)
+            if provider is None:
+                self._finish(intent, IntentState.FAILED, f"provider {node.offer.provider} is not configured any more")
+                return
+            self._effects[intent.kind](intent, node, provider)
+        except StaleWrite as stale:
+            log.debug("the intent was changed meanwhile; its new state decides", intent=intent_id, why=stale.message)
+
+    def _begin(self, intent_id: IntentId) -> tuple[Intent | None, Node | None]:
+        """Count the try before anything happens; the returned intent still says how often it was tried *before*."""
+        with self._context.db.write() as tx:
+            intent = queries.intent(tx.conn, intent_id)
+            if intent.state is not IntentState.PENDING:
+                return None, None
+            pause = backoff_s(intent.tries)
+            counted = entities.save(tx, replace(intent, tries=intent.tries + 1, not_before=self._context.now() + pause))
+            return replace(counted, tries=intent.tries), queries.node(tx.conn, intent.node_id)
+
+    def _launch(self, intent: Intent, node: Node, provider: Provider) -> None:
+        try:
+            instance = self._find(provider, intent.id) if intent.tries else None
+            if instance is None and intent.tries >= MAX_TRIES:
+                self._refused(intent, node, f"not launched after {intent.tries} tries: {intent.detail}")
+                return
+            if instance is None:
+                join_token = self._context.keyring.join_token(node.id, intent.id)
+                script = bootstrap.startup_script(self._context.url, join_token)
+                instance = provider.launch(LaunchRequest(node.offer, intent.id, self._context.identity, script))
+        except REFUSALS as refusal:
+            self._refused(intent, node, refusal.message)
+        except ProviderError as error:
+            self._put_off(intent, error)
+        else:
+            self._launched(intent, node, instance)
+
+    def _find(self, provider: Provider, token: str) -> Instance | None:
+        return next((i for i in provider.instances() if i.token == token), None)
+
+    def _launched(self, intent: Intent, node: Node, instance: Instance) -> None:
+        now = self._context.now()
+        with self._context.db.write() as tx:
+            self._done(tx, intent, f"instance {instance.id}", now)
+            node = queries.node(tx.conn, node.id)
+            if node.instance_id is None:
+                node = entities.save(tx, replace(node, instance_id=instance.id))
+            if node.state is NodeState.REQUESTED:
+                reason = f"{node.offer.provider} accepted the launch as {instance.id}"
+                entities.advance(tx, node, NodeState.PROVISIONING, reason=reason, actor=ACTOR, now=now)
+            tx.hint(hints.PROVIDERS)
+
+    def _refused(self, intent: Intent, node: Node, why: str) -> None:
+        now = self._context.now()
+        with self._context.db.write() as tx:
+            intent = replace(intent, tries=intent.tries + 1, detail=why)
+            entities.advance(tx, intent, IntentState.FAILED, reason=why, actor=ACTOR, now=now)
+            writes.hold(tx, Hold(node.offer.key, now + self._context.policy.hold_s, f"refused: {why}"))
+            node = queries.node(tx.conn, node.id)
+            if node.state is NodeState.REQUESTED:
+                entities.advance(tx, replace(node, detail=why), NodeState.FAILED, reason=why, actor=ACTOR, now=now)
+
+    def _terminate(self, intent: Intent, node: Node, provider: Provider) -> None:
+        try:
+            instance_id = node.instance_id
+            if instance_id is None:
+                launches = self._launches(node)
+                found = [i for i in provider.instances() if i.token in launches]
+                if not found:
+                    self._never_was(intent, node)
+                    return
+                instance_id = found[0].id
+            provider.terminate(instance_id)
+        except ProviderError as error:
+            self._put_off(intent, error)
+            return
+        now = self._context.now()
+        with self._context.db.write() as tx:
+            self._done(tx, intent, f"asked {node.offer.provider} to end {instance_id}", now)
+            node = queries.node(tx.conn, node.id)
+            if node.instance_id is None:
+                entities.save(tx, replace(node, instance_id=instance_id))
+            tx.hint(hints.PROVIDERS)
+
+    def _launches(self, node: Node) -> set[str]:
+        with self._context.db.read() as conn:
+            return {i.id for i in queries.intents_of(conn, node.id, IntentKind.LAUNCH_NODE) if i.tries}
+
+    def _never_was(self, intent: Intent, node: Node) -> None:
+        """No instance carries the node's token. Believed at once if no launch was tried, else after a while."""
+        tried = bool(self._launches(node))
+        now = self._context.now()
+        if tried and now - node.state_since < LIST_LAG_S:
+            self._put_off(intent, UnknownOutcome("the launch may yet turn up in the provider's list"))
+            return
+        with self._context.db.write() as tx:
+            self._done(tx, intent, "no instance carries its token", now)
+            node = queries.node(tx.conn, node.id)
+            if node.state is NodeState.TERMINATING:
+                reason = "no machine was ever launched for it"
+                entities.advance(tx, node, NodeState.TERMINATED, reason=reason, actor=ACTOR, now=now)
+
+    def _lose(self, intent: Intent, node: Node, provider: Provider) -> None:
+        if not isinstance(provider, FaultPanel) or node.instance_id is None:
+            self._finish(intent, IntentState.FAILED, f"{node.offer.provider} cannot be drilled")
+            return
+        try:
+            provider.lose(node.instance_id)
+        except ProviderError as error:
+            self._put_off(intent, error)
+        else:
+            self._finish(intent, IntentState.DONE, f"cut the power of {node.instance_id}")
+
+    def _put_off(self, intent: Intent, error: ProviderError) -> None:
+        now = self._context.now()
+        pause = error.retry_after_s if isinstance(error, RateLimited) else backoff_s(intent.tries)
+        with self._context.db.write() as tx:
+            entities.save(tx, replace(intent, tries=intent.tries + 1, not_before=now + pause, detail=error.message))
+            tx.hint(hints.INTENTS)
+
+    def _finish(self, intent: Intent, to: IntentState, why: str) -> None:
+        with self._context.db.write() as tx:
+            intent = replace(intent, tries=intent.tries + 1, detail=why)
+            entities.advance(tx, intent, to, reason=why, actor=ACTOR, now=self._context.now())
+
+    def _done(self, tx: "entities.Transaction", intent: Intent, why: str, now: float) -> None:
+        intent = replace(intent, tries=intent.tries + 1, detail=why)
+        entities.advance(tx, intent, IntentState.DONE, reason=why, actor=ACTOR, now=now)
+
+
+LIST_LAG_S = 60.0
+"""For how long after its end a launch of unknown outcome may still appear in a provider's list (EC2's docs speak of
+eventual consistency of "a few minutes" at worst, seconds in practice); the sweeper ends what appears even later."""

@@ -1,0 +1,69 @@
+"""Wake-ups: a hint says that something may have changed, and carries no data; whoever wakes reads the database.
+
+A hint that is lost costs time, never truth: every waiter also wakes by itself.
+"""
+
+import asyncio
+import threading
+from collections import defaultdict
+
+PLAN = "plan"
+INTENTS = "intents"
+EVENTS = "events"
+PROVIDERS = "providers"
+
+
+def commands_of(node_id: str) -> str:
+    """The topic on which a node's commands are announced."""
+    return f"commands/{node_id}"
+
+
+def log_of(job_id: str) -> str:
+    """The topic on which a job's output is announced."""
+    return f"log/{job_id}"
+
+
+class Hints:
+    """Topics with a counter each. Threads and coroutines wait for a counter to move past the value they saw."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._counts: dict[str, int] = defaultdict(int)
+        self._waiters: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = defaultdict(set)
+
+    def count(self, topic: str) -> int:
+        """How often `topic` was announced; read it before reading the database, then wait for it to move."""
+        with self._condition:
+            return self._counts[topic]
+
+    def announce(self, topic: str) -> None:
+        """Something about `topic` may have changed. Callable from any thread."""
+        with self._condition:
+            self._counts[topic] += 1
+            waiters = list(self._waiters.get(topic, ()))
+            self._condition.notify_all()
+        for loop, event in waiters:
+            loop.call_soon_threadsafe(event.set)
+
+    def wait(self, topic: str, seen: int, timeout_s: float) -> bool:
+        """Block this thread until `topic` moves past `seen`, or for `timeout_s`; True when it moved."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self._counts[topic] > seen, timeout_s)
+
+    async def wait_async(self, topic: str, seen: int, timeout_s: float) -> bool:
+        """The same for a coroutine."""
+        entry = (asyncio.get_running_loop(), asyncio.Event())
+        with self._condition:
+            if self._counts[topic] > seen:
+                return True
+            self._waiters[topic].add(entry)
+        try:
+            await asyncio.wait_for(entry[1].wait(), timeout_s)
+        except TimeoutError:
+            return False
+        finally:
+            with self._condition:
+                self._waiters[topic].discard(entry)
+                if not self._waiters[topic]:
+                    del self._waiters[topic]
+        return True

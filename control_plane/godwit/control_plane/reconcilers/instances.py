@@ -1,0 +1,176 @@
+"""Mirrors what providers list into nodes, and ends what nobody owns."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import structlog
+from godwit.control_plane.context import Context
+from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store.database import Transaction
+from godwit.domain.errors import ProviderError, StaleWrite
+from godwit.domain.events import Event
+from godwit.domain.ids import IntentId
+from godwit.domain.intents import Intent, IntentKind, IntentState
+from godwit.domain.nodes import Node, NodeState
+from godwit.domain.offers import Instance, InstanceState
+from godwit.providers.protocol import Provider
+
+log = structlog.get_logger()
+
+ABSENT_AFTER_S = 10.0
+"""How long an instance must be missing from complete lists before it counts as gone: lists lag by seconds."""
+
+OFF = frozenset({InstanceState.FAILED, InstanceState.STOPPED})
+"""Instance states in which the machine certainly runs nothing, although it may still be billed."""
+
+
+class InstanceWatch:
+    """Watches one provider. `step` lists once and writes what changed; it is safe to repeat."""
+
+    def __init__(self, context: Context, provider: Provider) -> None:
+        self._context = context
+        self._provider = provider
+        self._absent_since: dict[str, float] = {}
+        self.last_contact_at: float | None = None
+        self.trouble = ""
+
+    def step(self) -> None:
+        """List the provider's instances and bring nodes in line. A provider that is away changes nothing."""
+        # Nodes are read before the list: one that has an instance by then must be in it, or be gone.
+        with self._context.db.read() as conn:
+            known = {n.id for n in queries.nodes(conn, provider=self._provider.name) if n.instance_id is not None}
+        try:
+            listed = self._provider.instances()
+        except ProviderError as error:
+            self.trouble = error.message
+            return
+        self.last_contact_at, self.trouble = self._context.now(), ""
+        try:
+            with self._context.db.write() as tx:
+                self._mirror(tx, listed, known)
+        except StaleWrite as stale:
+            log.debug("a node changed while its provider was read; the next list decides", why=stale.message)
+            return
+        self._sweep(listed)
+
+    def _mirror(self, tx: Transaction, listed: Sequence[Instance], known: set[str]) -> None:
+        now = self._context.now()
+        by_token = {i.token: i for i in listed if i.owner == self._context.identity and i.token is not None}
+        owners = queries.launched_nodes(tx.conn, by_token)
+        by_node = {node_id: by_token[token] for token, node_id in owners.items()}
+        for node in queries.nodes(tx.conn, provider=self._provider.name):
+            instance = by_node.get(node.id)
+            if instance is not None:
+                self._absent_since.pop(node.id, None)
+                self._seen(tx, node, instance, now)
+            elif node.id in known:
+                self._missing(tx, node, now)
+
+    def _seen(self, tx: Transaction, node: Node, instance: Instance, now: float) -> None:
+        if node.instance_id is None:
+            node = entities.save(tx, replace(node, instance_id=instance.id))
+        if instance.state is InstanceState.TERMINATED:
+            self._gone(tx, node, f"{self._provider.name} lists {instance.id} as terminated", now)
+        elif instance.state in OFF and not node.gone and node.state is not NodeState.TERMINATING:
+            detail = f"{self._provider.name} lists {instance.id} as {instance.detail or instance.state}"
+            writes.loss(tx, node.offer.provider, now)
+            entities.save(tx, replace(node, gone=True, detail=detail))
+            self._tell(tx, node, "node.off", detail, now)
+        elif instance.state is InstanceState.RUNNING:
+            for before, after in (
+                (NodeState.REQUESTED, NodeState.PROVISIONING),
+                (NodeState.PROVISIONING, NodeState.JOINING),
+            ):
+                if node.state is before:
+                    reason = f"{self._provider.name} lists {instance.id} as running"
+                    node = entities.advance(tx, node, after, reason=reason, actor=self._actor, now=now)
+        if node.state is NodeState.TERMINATING and instance.state is not InstanceState.TERMINATED:
+            self._insist(tx, node, instance, now)
+
+    def _insist(self, tx: Transaction, node: Node, instance: Instance, now: float) -> None:
+        """Terminated is believed only when the provider says so; until then it is asked again, with a pause."""
+        if instance.state is InstanceState.STOPPING:
+            return
+        asked = queries.intents_of(tx.conn, node.id, IntentKind.TERMINATE_NODE)
+        if any(i.state is IntentState.PENDING for i in asked) or now - asked[-1].state_since < ABSENT_AFTER_S:
+            return
+        reason = f"{instance.id} is still {instance.state} after it was told to end"
+        again = Intent(
+            IntentId(self._context.ids.new("intent")),
+            IntentKind.TERMINATE_NODE,
+            IntentState.PENDING,
+            node.id,
+            now,
+            now,
+            reason,
+        )
+        entities.insert(tx, again)
+        tx.hint("intents")
+
+    def _missing(self, tx: Transaction, node: Node, now: float) -> None:
+        """Absent from a complete list: gone, unless its agent is heard or the list may just lag."""
+        since = self._absent_since.setdefault(node.id, now)
+        heard = node.last_seen_at is not None and now - node.last_seen_at < ABSENT_AFTER_S
+        if now - since >= ABSENT_AFTER_S and (not heard or node.state is NodeState.TERMINATING):
+            self._absent_since.pop(node.id, None)
+            self._gone(tx, node, f"{self._provider.name} lists {node.instance_id} no more", now)
+
+    def _gone(self, tx: Transaction, node: Node, reason: str, now: float) -> None:
+        if node.state is not NodeState.TERMINATING:
+            writes.loss(tx, node.offer.provider, now)
+        node = replace(node, gone=True)
+        entities.advance(tx, node, NodeState.TERMINATED, reason=reason, actor=self._actor, now=now)
+
+    def _sweep(self, listed: Sequence[Instance]) -> None:
+        """End instances that carry our mark but belong to no living node. Foreign ones are left alone.
+
+        Whose they are is read after the list was: the row of an instance is older than the instance.
+        """
+        ours = [i for i in listed if i.owner == self._context.identity and i.state is not InstanceState.TERMINATED]
+        with self._context.db.read() as conn:
+            owners = queries.launched_nodes(conn, [i.token for i in ours if i.token is not None])
+            living = {n.id for n in queries.nodes(conn, provider=self._provider.name)}
+        for instance in ours:
+            if owners.get(instance.token or "") in living or instance.state is InstanceState.STOPPING:
+                continue
+            try:
+                self._provider.terminate(instance.id)
+            except ProviderError as error:
+                log.warning(
+                    "an orphan could not be ended; the next sweep tries again", instance=instance.id, why=error.message
+                )
+                continue
+            with self._context.db.write() as tx:
+                entities.append(tx, self._orphan(instance))
+
+    def _orphan(self, instance: Instance) -> Event:
+        reason = f"instance {instance.id} at {self._provider.name} belongs to no living node and was ended"
+        return Event(self._context.now(), "node.orphan", "node", instance.id, reason, self._actor)
+
+    def _tell(self, tx: Transaction, node: Node, kind: str, reason: str, now: float) -> None:
+        entities.append(tx, Event(now, kind, "node", node.id, reason, self._actor, node_id=node.id))
+
+    @property
+    def _actor(self) -> str:
+        return f"provider {self._provider.name}"
+
+
+class OfferWatch:
+    """Refreshes what one provider sells. `step` reads once; a provider that is away keeps its last offers."""
+
+    def __init__(self, context: Context, provider: Provider) -> None:
+        self._context = context
+        self._provider = provider
+        self.trouble = ""
+
+    def step(self) -> None:
+        """Read the provider's offers and replace what is stored."""
+        try:
+            offers = self._provider.offers()
+        except ProviderError as error:
+            self.trouble = error.message
+            return
+        self.trouble = ""
+        with self._context.db.write() as tx:
+            writes.replace_offers(tx, self._provider.name, offers)
+            tx.hint("plan")

@@ -1,0 +1,62 @@
+"""Keyed derivation of every token: what can be derived again need not be stored, and only hashes are."""
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+
+class Keyring:
+    """Derives tokens from one secret key. Equal purposes give equal tokens, so a repeated effect sends the same one."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def __repr__(self) -> str:
+        return "Keyring(...)"
+
+    def join_token(self, node_id: str, launch_token: str) -> str:
+        """What a booting machine joins with, once; it is in that machine's startup script and nowhere else."""
+        return f"{node_id}.{self._derive('join', node_id, launch_token)}"
+
+    def credential(self, node_id: str, agent_id: str) -> str:
+        """What an agent that joined presents from then on; it opens only that node's rows."""
+        return f"{node_id}.{self._derive('agent', node_id, agent_id)}"
+
+    def ray_token(self, attempt_id: str) -> str:
+        """The token of an attempt's own Ray cluster: 64 hex digits, as Ray wants."""
+        return self._derive("ray", attempt_id)
+
+    def _derive(self, *purpose: str) -> str:
+        return hmac.new(self._key, "/".join(purpose).encode(), hashlib.sha256).hexdigest()
+
+
+def digest(token: str) -> str:
+    """What is stored of a token: its SHA-256. Tokens are 256 random bits, so a plain hash cannot be searched."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def new_token() -> str:
+    """A fresh bearer token of 256 random bits."""
+    return "gw_" + secrets.token_urlsafe(32)
+
+
+def load_or_create(path: Path) -> bytes:
+    """The secret key of this home, made at the first call; the file is readable by its owner only."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        write_private(path, secrets.token_bytes(32))
+        return path.read_bytes()
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, without ever having been readable by others."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""What the API offers, one function per request, each in one transaction."""

@@ -1,0 +1,98 @@
+"""How an attempt ends: its outcome is settled once, its nodes are told, its slots are released one by one."""
+
+from dataclasses import replace
+
+from godwit.control_plane import hints
+from godwit.control_plane.store import entities, queries
+from godwit.control_plane.store.database import Transaction
+from godwit.domain import lifecycle
+from godwit.domain.errors import NotFound
+from godwit.domain.ids import IdSource, IntentId
+from godwit.domain.intents import Intent, IntentKind, IntentState
+from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome
+
+STOP_GRACE_S = 5.0
+"""Time between asking a program to end and ending it. A last checkpoint of a small model takes less."""
+
+_NEXT_JOB_STATE = {
+    Outcome.SUCCEEDED: JobState.SUCCEEDED,
+    Outcome.FAILED: JobState.FAILED,
+    Outcome.INTERRUPTED: JobState.RECOVERING,
+    Outcome.CANCELLED: JobState.STOPPING,
+}
+
+
+def settle(
+    tx: Transaction, ids: IdSource, attempt: Attempt, outcome: Outcome, reason: str, actor: str, now: float
+) -> Attempt:
+    """Settle an attempt's outcome, tell its nodes to stop, and move its job on. The first verdict stands."""
+    if attempt.outcome is not None:
+        return attempt
+    detail = attempt.detail or reason
+    attempt = replace(attempt, outcome=outcome, detail=detail)
+    attempt = entities.advance(tx, attempt, AttemptState.STOPPING, reason=reason, actor=actor, now=now)
+    for slot in attempt.slots:
+        if not slot.released:
+            _tell_to_stop(tx, ids, attempt, slot.node_id, reason, now)
+    _move_job(tx, queries.job(tx.conn, attempt.job_id), attempt, outcome, reason, actor, now)
+    return attempt
+
+
+def release_slot(tx: Transaction, attempt: Attempt, node_id: str, reason: str, now: float) -> Attempt:
+    """The attempt certainly runs on this node no more; the node is idle when nothing else holds a part of it."""
+    if all(slot.released for slot in attempt.slots if slot.node_id == node_id):
+        return attempt
+    slots = tuple(replace(s, released=True) if s.node_id == node_id else s for s in attempt.slots)
+    attempt = entities.save(tx, replace(attempt, slots=slots))
+    _cancel_intents(tx, attempt, node_id, reason, now)
+    try:
+        node = queries.node(tx.conn, node_id)
+    except NotFound:
+        return attempt
+    holders = [a for a in queries.live_attempts(tx.conn) if a.id != attempt.id]
+    if not any(s.node_id == node_id and not s.released for a in holders for s in a.slots):
+        entities.save(tx, replace(node, idle_since=now))
+    tx.hint(hints.PLAN)
+    return attempt
+
+
+def _tell_to_stop(tx: Transaction, ids: IdSource, attempt: Attempt, node_id: str, reason: str, now: float) -> None:
+    for intent in queries.intents_of_attempt(tx.conn, attempt.id, node_id):
+        # A start that was perhaps delivered is not undone by cancelling it: the stop below fences it on the node.
+        if intent.state is IntentState.PENDING and intent.kind is IntentKind.START_ATTEMPT:
+            entities.advance(tx, intent, IntentState.CANCELLED, reason=reason, actor="planner", now=now)
+    stop = Intent(
+        IntentId(ids.new("intent")),
+        IntentKind.STOP_ATTEMPT,
+        IntentState.PENDING,
+        queries.node(tx.conn, node_id).id,
+        now,
+        now,
+        reason,
+        attempt_id=attempt.id,
+        job_id=attempt.job_id,
+        payload={"grace_s": STOP_GRACE_S},
+    )
+    entities.insert(tx, stop)
+    tx.hint(hints.commands_of(node_id))
+
+
+def _cancel_intents(tx: Transaction, attempt: Attempt, node_id: str, reason: str, now: float) -> None:
+    for intent in queries.intents_of_attempt(tx.conn, attempt.id, node_id):
+        if intent.state is IntentState.PENDING:
+            entities.advance(tx, intent, IntentState.CANCELLED, reason=reason, actor="planner", now=now)
+
+
+def _move_job(
+    tx: Transaction, job: Job, attempt: Attempt, outcome: Outcome, reason: str, actor: str, now: float
+) -> None:
+    if lifecycle.is_final(job.state) or job.state is JobState.STOPPING:
+        return
+    if outcome is Outcome.INTERRUPTED:
+        job = replace(job, interruptions=job.interruptions + 1)
+    to = _NEXT_JOB_STATE[outcome]
+    if to is JobState.RECOVERING and job.cancel_requested:
+        to = JobState.STOPPING
+    job = replace(job, exit_code=attempt.exit_code, detail=attempt.detail if outcome is Outcome.FAILED else reason)
+    entities.advance(tx, job, to, reason=reason, actor=actor, now=now)
+    tx.hint(hints.log_of(job.id))

@@ -1,0 +1,100 @@
+"""The connection to the truth: SQLite (WAL) by default, PostgreSQL by URL; the same statements run on both."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_EVENTS_IN_ORDER = 0x676F64776974  # "godwit": the key of the advisory lock below
+
+
+class Transaction:
+    """A write transaction: its connection, and the hints to announce once it is committed."""
+
+    def __init__(self, conn: Connection) -> None:
+        self.conn = conn
+        self.topics: set[str] = set()
+
+    def hint(self, *topics: str) -> None:
+        """Announce `topics` after the commit; nothing is announced when it rolls back."""
+        self.topics.update(topics)
+
+
+class Database:
+    """Opens transactions. `announce` is called once for each hint of a committed transaction."""
+
+    def __init__(self, engine: Engine, announce: Callable[[str], None] = lambda _topic: None) -> None:
+        self.engine = engine
+        self._announce = announce
+        # SQLite has one writer. Queueing for it here is fair and quick; its own busy wait is neither.
+        self._writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent reading: all statements see the same instant."""
+        with self.engine.connect() as conn:
+            if self.engine.dialect.name == "postgresql":
+                conn = conn.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same connection
+            with conn.begin():
+                yield conn
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """A transaction that commits at the end of the block, or leaves nothing behind when it raises."""
+        with self._writer, self.engine.connect() as conn, conn.begin():
+            if self.engine.dialect.name == "postgresql":
+                # Event numbers must become visible in their order, or a reader that follows them skips some.
+                conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENTS_IN_ORDER})
+            transaction = Transaction(conn)
+            yield transaction
+        for topic in sorted(transaction.topics):
+            self._announce(topic)
+
+    def migrate(self) -> None:
+        """Bring the tables up to date; called before anything else, safe to repeat."""
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        with self.engine.begin() as conn:
+            config.attributes["connection"] = conn
+            command.upgrade(config, "head")
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for `url`: `sqlite:////path/godwit.db`, `postgresql+psycopg://...`; plain `postgresql://` works too."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    return create_engine(parsed, pool_pre_ping=True)
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transaction handling begins too late to read consistently; SQLAlchemy's docs, "pysqlite":
+    # set isolation_level to None and emit BEGIN oneself.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # WAL with synchronous=NORMAL survives the death of the process (https://www.sqlite.org/pragma.html#pragma_synchronous);
+    # after a power cut the last transactions may be missing, and reconciling finds what they had begun.
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "cache_size=-16000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(conn: Connection) -> None:
+    conn.exec_driver_sql("BEGIN")

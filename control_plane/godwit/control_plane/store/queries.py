@@ -1,0 +1,222 @@
+"""Every reading of the tables. Each function takes a connection, and the transaction is the caller's."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from godwit.control_plane.store import entities, schema
+from godwit.domain import lifecycle
+from godwit.domain.errors import NotFound
+from godwit.domain.events import Event
+from godwit.domain.intents import Intent, IntentKind, IntentState
+from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
+from godwit.domain.nodes import Node, NodeState
+from godwit.domain.offers import Offer
+from godwit.scheduler.snapshot import Hold, Policy, Snapshot
+from sqlalchemy import Connection, Row, Table, and_, func, or_, select
+
+FINAL_JOBS = tuple(state for state in JobState if lifecycle.is_final(state))
+FINAL_NODES = tuple(state for state in NodeState if lifecycle.is_final(state))
+WAITING_JOBS = (JobState.QUEUED,)
+
+QUEUE_WINDOW = 200
+"""Queued jobs that one plan looks at. The rest wait behind them whatever is free, so reading them would be waste."""
+
+
+def meta(conn: Connection, key: str) -> str | None:
+    """A setting of this database, such as the control plane's identity."""
+    return conn.execute(select(schema.meta.c.value).where(schema.meta.c.key == key)).scalar()
+
+
+def job(conn: Connection, name_or_id: str) -> Job:
+    """A job by id, or the newest job of that name. Raises `NotFound`."""
+    table = schema.jobs
+    row = conn.execute(select(table).where(table.c.id == name_or_id)).first()
+    if row is None:
+        row = conn.execute(select(table).where(table.c.name == name_or_id).order_by(table.c.id.desc()).limit(1)).first()
+    if row is None:
+        raise NotFound(f"there is no job {name_or_id!r}; `godwit ps -a` lists them all")
+    return entities.job_from(row)
+
+
+def job_rows(
+    conn: Connection, limit: int, before: str | None, states: Sequence[str], name: str | None
+) -> Sequence[Row[Any]]:
+    """A page of job rows without their specs, newest first, starting after id `before`."""
+    table = schema.jobs
+    columns = [column for column in table.c if column.name != "spec"]
+    query = select(*columns).order_by(table.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(table.c.id < before)
+    if states:
+        query = query.where(table.c.state.in_(states))
+    if name is not None:
+        query = query.where(table.c.name == name)
+    return conn.execute(query).all()
+
+
+def jobs_ahead(conn: Connection, of: Job) -> int:
+    """How many queued jobs come before this one."""
+    table = schema.jobs
+    earlier = and_(table.c.priority == of.spec.priority, table.c.created_at < of.created_at)
+    query = select(func.count()).where(
+        table.c.state == JobState.QUEUED, or_(table.c.priority > of.spec.priority, earlier)
+    )
+    return conn.execute(query).scalar_one()
+
+
+def attempt(conn: Connection, attempt_id: str) -> Attempt:
+    """An attempt by id. Raises `NotFound`."""
+    return entities.attempt_from(_one(conn, schema.attempts, attempt_id, "attempt"))
+
+
+def attempts_of(conn: Connection, job_id: str) -> list[Attempt]:
+    """All attempts of a job, oldest first."""
+    table = schema.attempts
+    rows = conn.execute(select(table).where(table.c.job_id == job_id).order_by(table.c.epoch))
+    return [entities.attempt_from(row) for row in rows]
+
+
+def live_attempts(conn: Connection) -> list[Attempt]:
+    """Every attempt that has not ended."""
+    rows = conn.execute(select(schema.attempts).where(schema.attempts.c.state != AttemptState.ENDED))
+    return [entities.attempt_from(row) for row in rows]
+
+
+def last_lines(conn: Connection, job_id: str) -> list[str]:
+    """The last lines of output of the job's newest attempt, as reported when it stopped."""
+    table = schema.attempts
+    query = select(table.c.last_lines).where(table.c.job_id == job_id).order_by(table.c.epoch.desc()).limit(1)
+    return list(json.loads(conn.execute(query).scalar() or "[]"))
+
+
+def node(conn: Connection, node_id: str) -> Node:
+    """A node by id. Raises `NotFound`."""
+    return entities.node_from(_one(conn, schema.nodes, node_id, "node"))
+
+
+def nodes(conn: Connection, *, provider: str | None = None, final: bool = False) -> list[Node]:
+    """Nodes, oldest first; without the final ones unless `final`."""
+    table = schema.nodes
+    query = select(table).order_by(table.c.id)
+    if not final:
+        query = query.where(table.c.state.not_in(FINAL_NODES))
+    if provider is not None:
+        query = query.where(table.c.provider == provider)
+    return [entities.node_from(row) for row in conn.execute(query)]
+
+
+def nodes_page(conn: Connection, limit: int, after: str | None, *, final: bool) -> list[Node]:
+    """A page of nodes, oldest first, starting after id `after`."""
+    table = schema.nodes
+    query = select(table).order_by(table.c.id).limit(limit)
+    if not final:
+        query = query.where(table.c.state.not_in(FINAL_NODES))
+    if after is not None:
+        query = query.where(table.c.id > after)
+    return [entities.node_from(row) for row in conn.execute(query)]
+
+
+def intent(conn: Connection, intent_id: str) -> Intent:
+    """An intent by id. Raises `NotFound`."""
+    return entities.intent_from(_one(conn, schema.intents, intent_id, "intent"))
+
+
+def pending_intents(conn: Connection, kinds: Iterable[IntentKind], node_id: str | None = None) -> list[Intent]:
+    """Intents that are owed, oldest first."""
+    table = schema.intents
+    query = select(table).where(table.c.state == IntentState.PENDING, table.c.kind.in_(list(kinds)))
+    if node_id is not None:
+        query = query.where(table.c.node_id == node_id)
+    return [entities.intent_from(row) for row in conn.execute(query.order_by(table.c.id))]
+
+
+def intents_of(conn: Connection, node_id: str, kind: IntentKind) -> list[Intent]:
+    """All intents of one kind ever owed to a node, oldest first."""
+    table = schema.intents
+    query = select(table).where(table.c.node_id == node_id, table.c.kind == kind).order_by(table.c.id)
+    return [entities.intent_from(row) for row in conn.execute(query)]
+
+
+def intents_of_attempt(conn: Connection, attempt_id: str, node_id: str) -> list[Intent]:
+    """All intents about one attempt owed to one node, oldest first."""
+    table = schema.intents
+    query = select(table).where(table.c.node_id == node_id, table.c.attempt_id == attempt_id).order_by(table.c.id)
+    return [entities.intent_from(row) for row in conn.execute(query)]
+
+
+def launched_nodes(conn: Connection, tokens: Iterable[str]) -> dict[str, str]:
+    """Which node each launch token belongs to; unknown tokens are left out."""
+    table = schema.intents
+    query = select(table.c.id, table.c.node_id).where(
+        table.c.kind == IntentKind.LAUNCH_NODE, table.c.id.in_(list(tokens))
+    )
+    return {row.id: row.node_id for row in conn.execute(query)}
+
+
+def events(
+    conn: Connection, after: int, limit: int, *, job_id: str | None = None, node_id: str | None = None
+) -> list[Event]:
+    """Events after number `after`, oldest first."""
+    table = schema.events
+    query = select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
+    if job_id is not None:
+        query = query.where(table.c.job_id == job_id)
+    if node_id is not None:
+        query = query.where(table.c.node_id == node_id)
+    return [entities.event_from(row) for row in conn.execute(query)]
+
+
+def offers(conn: Connection, provider: str | None = None) -> list[Offer]:
+    """What can be bought, as last seen."""
+    query = select(schema.offers.c.data).order_by(schema.offers.c.key)
+    if provider is not None:
+        query = query.where(schema.offers.c.provider == provider)
+    return [entities.offer_from(text) for text in conn.execute(query).scalars()]
+
+
+def holds(conn: Connection, now: float) -> list[Hold]:
+    """Offers that are passed over now."""
+    table = schema.holds
+    return [Hold(*row) for row in conn.execute(select(table).where(table.c.until > now).order_by(table.c.offer_key))]
+
+
+def checkpoints(conn: Connection, job_id: str) -> Sequence[Row[Any]]:
+    """Committed checkpoints of a job, oldest first."""
+    table = schema.checkpoints
+    return conn.execute(select(table).where(table.c.job_id == job_id).order_by(table.c.epoch, table.c.step)).all()
+
+
+def agent(conn: Connection, node_id: str) -> Row[Any] | None:
+    """What is known of a node's agent: its id, the hash of its credential, how far it was heard."""
+    return conn.execute(select(schema.agents).where(schema.agents.c.node_id == node_id)).first()
+
+
+def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy) -> Snapshot:
+    """All that the planner may know, as of this transaction."""
+    table = schema.jobs
+    active = select(table).where(table.c.state.not_in([*FINAL_JOBS, *WAITING_JOBS]))
+    waiting = (
+        select(table)
+        .where(table.c.state.in_(WAITING_JOBS))
+        .order_by(table.c.priority.desc(), table.c.created_at)
+        .limit(QUEUE_WINDOW)
+    )
+    rows = [*conn.execute(active), *conn.execute(waiting)]
+    return Snapshot(
+        jobs=tuple(entities.job_from(row) for row in rows),
+        attempts=tuple(live_attempts(conn)),
+        nodes=tuple(nodes(conn)),
+        offers=tuple(offers(conn)),
+        holds=tuple(holds(conn, now)),
+        losses={row.provider: row.at for row in conn.execute(select(schema.losses))},
+        serving_since=serving_since,
+        policy=policy,
+    )
+
+
+def _one(conn: Connection, table: Table, entity_id: str, what: str) -> Row[Any]:
+    row = conn.execute(select(table).where(table.c.id == entity_id)).first()
+    if row is None:
+        raise NotFound(f"there is no {what} {entity_id!r}")
+    return row

@@ -1,0 +1,103 @@
+"""Writes of observed facts: they carry no version, because the newest observation is simply the truth."""
+
+import json
+from collections.abc import Sequence
+
+from godwit.control_plane.store import entities, schema
+from godwit.control_plane.store.database import Transaction
+from godwit.domain.jobs import Progress
+from godwit.domain.offers import Offer
+from godwit.scheduler.snapshot import Hold
+from sqlalchemy import delete, insert, select, update
+
+
+def set_meta(tx: Transaction, key: str, value: str) -> None:
+    """Write a setting that does not exist yet."""
+    tx.conn.execute(insert(schema.meta).values(key=key, value=value))
+
+
+def add_token(tx: Transaction, token_id: str, digest: str, role: str, now: float) -> None:
+    """Record a bearer token by its SHA-256."""
+    tx.conn.execute(insert(schema.tokens).values(id=token_id, hash=digest, role=role, created_at=now))
+
+
+def heard(tx: Transaction, node_id: str, now: float, lease_until: float) -> None:
+    """The node's agent was heard, and holds a lease until `lease_until`."""
+    table = schema.nodes
+    tx.conn.execute(update(table).where(table.c.id == node_id).values(last_seen_at=now, lease_until=lease_until))
+
+
+def add_agent(tx: Transaction, node_id: str, agent_id: str, credential_hash: str, now: float) -> None:
+    """An agent joined as this node."""
+    tx.conn.execute(
+        insert(schema.agents).values(
+            node_id=node_id,
+            agent_id=agent_id,
+            credential_hash=credential_hash,
+            joined_at=now,
+            observed_seq=0,
+            last_sent_at=0.0,
+        )
+    )
+
+
+def agent_heard(tx: Transaction, node_id: str, observed_seq: int, sent_at: float) -> None:
+    """The agent's observations up to `observed_seq` are counted; its newest heartbeat was sent at `sent_at`."""
+    table = schema.agents
+    tx.conn.execute(
+        update(table).where(table.c.node_id == node_id).values(observed_seq=observed_seq, last_sent_at=sent_at)
+    )
+
+
+def job_progress(tx: Transaction, job_id: str, progress: Progress) -> None:
+    """The program said how far it is."""
+    table = schema.jobs
+    tx.conn.execute(update(table).where(table.c.id == job_id).values(progress=entities.progress_text(progress)))
+
+
+def attempt_last_lines(tx: Transaction, attempt_id: str, lines: Sequence[str]) -> None:
+    """The last lines of output, as the agent reported them."""
+    table = schema.attempts
+    tx.conn.execute(update(table).where(table.c.id == attempt_id).values(last_lines=json.dumps(list(lines))))
+
+
+def replace_offers(tx: Transaction, provider: str, offers: Sequence[Offer]) -> None:
+    """What a provider sells now, whole: what is not in it is sold no more."""
+    table = schema.offers
+    tx.conn.execute(delete(table).where(table.c.provider == provider))
+    if offers:
+        rows = [{"key": o.key, "provider": provider, "data": entities.offer_text(o)} for o in offers]
+        tx.conn.execute(insert(table), rows)
+
+
+def hold(tx: Transaction, new: Hold) -> None:
+    """Pass an offer over for a while; the later end wins."""
+    table = schema.holds
+    known = tx.conn.execute(select(table.c.until).where(table.c.offer_key == new.offer_key)).scalar()
+    if known is None:
+        tx.conn.execute(insert(table).values(offer_key=new.offer_key, until=new.until, reason=new.reason))
+    elif known < new.until:
+        changed = update(table).where(table.c.offer_key == new.offer_key)
+        tx.conn.execute(changed.values(until=new.until, reason=new.reason))
+
+
+def loss(tx: Transaction, provider: str, now: float) -> None:
+    """A provider lost a node."""
+    tx.conn.execute(delete(schema.losses).where(schema.losses.c.provider == provider))
+    tx.conn.execute(insert(schema.losses).values(provider=provider, at=now))
+
+
+def checkpoint(
+    tx: Transaction, job_id: str, epoch: int, step: int, at: float, size_bytes: int, files: int, manifest_url: str
+) -> bool:
+    """Record a committed checkpoint; False when it is known already."""
+    table = schema.checkpoints
+    key = (table.c.job_id == job_id, table.c.epoch == epoch, table.c.step == step)
+    if tx.conn.execute(select(table.c.step).where(*key)).first() is not None:
+        return False
+    tx.conn.execute(
+        insert(table).values(
+            job_id=job_id, epoch=epoch, step=step, at=at, size_bytes=size_bytes, files=files, manifest_url=manifest_url
+        )
+    )
+    return True
