@@ -14,6 +14,7 @@ from godwit.control_plane import hints
 from godwit.control_plane.context import Context
 from godwit.control_plane.executors import bootstrap
 from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import (
     CredentialsRejected,
     NoCapacity,
@@ -36,6 +37,13 @@ log = structlog.get_logger()
 ACTOR = "executor"
 MAX_TRIES = 8
 """Tries to reach a provider for a launch before the next offer gets its chance: with the backoff, about a minute."""
+
+CLAIM_S = 60.0
+"""For how long nobody else tries an intent that is being carried out: longer than any provider call may take."""
+
+LIST_LAG_S = 60.0
+"""For how long after its end a launch of unknown outcome may still appear in a provider's list. EC2's API reference
+("eventual consistency") speaks of seconds to a few minutes; what appears even later is ended by the sweeper."""
 
 REFUSALS = (NoCapacity, QuotaExceeded, RequestRejected, CredentialsRejected)
 """Errors after which it is certain that nothing was created and that repeating is useless."""
@@ -63,6 +71,12 @@ class Executor:
         with self._context.db.read() as conn:
             return [i.id for i in queries.pending_intents(conn, FOR_PROVIDERS) if i.not_before <= now]
 
+    def resume(self) -> None:
+        """Take up what a dead predecessor had begun. Only for the sole executor of a database, before it starts."""
+        with self._context.db.write() as tx:
+            for intent in queries.pending_intents(tx.conn, FOR_PROVIDERS):
+                entities.save(tx, replace(intent, not_before=self._context.now()))
+
     def next_due_at(self) -> float | None:
         """When the next intent comes due; None when none is owed."""
         with self._context.db.read() as conn:
@@ -88,8 +102,8 @@ class Executor:
             intent = queries.intent(tx.conn, intent_id)
             if intent.state is not IntentState.PENDING:
                 return None, None
-            pause = backoff_s(intent.tries)
-            counted = entities.save(tx, replace(intent, tries=intent.tries + 1, not_before=self._context.now() + pause))
+            claimed_until = self._context.now() + CLAIM_S
+            counted = entities.save(tx, replace(intent, tries=intent.tries + 1, not_before=claimed_until))
             return replace(counted, tries=intent.tries), queries.node(tx.conn, intent.node_id)
 
     def _launch(self, intent: Intent, node: Node, provider: Provider) -> None:
@@ -197,11 +211,6 @@ class Executor:
             intent = replace(intent, tries=intent.tries + 1, detail=why)
             entities.advance(tx, intent, to, reason=why, actor=ACTOR, now=self._context.now())
 
-    def _done(self, tx: "entities.Transaction", intent: Intent, why: str, now: float) -> None:
+    def _done(self, tx: Transaction, intent: Intent, why: str, now: float) -> None:
         intent = replace(intent, tries=intent.tries + 1, detail=why)
         entities.advance(tx, intent, IntentState.DONE, reason=why, actor=ACTOR, now=now)
-
-
-LIST_LAG_S = 60.0
-"""For how long after its end a launch of unknown outcome may still appear in a provider's list (EC2's docs speak of
-eventual consistency of "a few minutes" at worst, seconds in practice); the sweeper ends what appears even later."""
