@@ -11,9 +11,8 @@ from difflib import get_close_matches
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
-
 from godwit.cli.exits import MEANINGS, ExitCode, Failure
+from typer.core import TyperGroup
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("up", "Start the control plane on this machine."),

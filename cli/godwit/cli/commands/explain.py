@@ -1,0 +1,54 @@
+"""`godwit explain`: why a job is where it is."""
+
+import time
+from typing import Annotated
+
+import typer
+from godwit.cli import figures, output, watch
+from godwit.cli.client import path_of
+from godwit.cli.console import control_plane
+from godwit.domain.wire.views import ExplainView, RefusalView
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+EVENTS_SHOWN_MAX = 20
+
+
+@app.command()
+def explain(
+    job: Annotated[str, typer.Argument(help="A job's id, or a name: then the newest of that name.")],
+    form: output.FormatOption = output.Format.TABLE,
+) -> None:
+    """Say why a job waits, who refused it and when they are asked again; or why it failed."""
+    view = control_plane().get(path_of("/v1/jobs", job, "explain"), ExplainView)
+    if form is not output.Format.TABLE:
+        output.show(view, form)
+        return
+    for line in told(view, time.time()):
+        print(line)
+
+
+def told(view: ExplainView, now: float) -> list[str]:
+    """The explanation, line by line."""
+    job = view.job
+    lines = [f"{job.name} ({job.id}) is {job.state} since {figures.duration(now - job.state_since)}", view.headline]
+    if view.refusals:
+        lines += ["", "refused by"]
+        lines += [line for refusal in view.refusals for line in _refusal(refusal, now)]
+    if job.exit_code is not None:
+        lines += ["", f"exit code {job.exit_code}"]
+    if view.last_lines:
+        lines += ["", "last lines of output", *(f"  {line}" for line in view.last_lines)]
+    if view.events:
+        lines += ["", "what happened"]
+        hidden = max(0, len(view.events) - EVENTS_SHOWN_MAX)
+        if hidden:
+            lines.append(f"  ({hidden} earlier: godwit events --job {job.id})")
+        told_events = ((event.at, watch.describe(event)) for event in view.events[hidden:])
+        lines += [f"  {figures.clock(at)}  {line}" for at, line in told_events if line]
+    return lines
+
+
+def _refusal(refusal: RefusalView, now: float) -> list[str]:
+    again = f" (looked at again {figures.until(refusal.retry_at, now)})" if refusal.retry_at is not None else ""
+    help_line = [f"    would help: {refusal.would_help}"] if refusal.would_help else []
+    return [f"  {refusal.subject}: {refusal.message}{again}", *help_line]

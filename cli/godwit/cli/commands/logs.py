@@ -1,0 +1,48 @@
+"""`godwit logs`: the output of a job."""
+
+import sys
+from typing import Annotated
+
+import typer
+from godwit.cli import following, output
+from godwit.cli.client import path_of
+from godwit.cli.console import control_plane
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def logs(
+    job: Annotated[str, typer.Argument(help="A job's id, or a name: then the newest of that name.")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
+    tail: Annotated[int | None, typer.Option(min=0, help="Only the last lines.")] = None,
+) -> None:
+    """Show the output of a job, of all its attempts."""
+    if not follow:
+        sys.stdout.write(control_plane().get_text(path_of("/v1/jobs", job, "logs"), {"tail": tail}))
+        return
+    try:
+        for event in following.follow(
+            control_plane, path_of("/v1/jobs", job, "logs", "stream"), {"tail": tail}, last_kind="end"
+        ):
+            _show(event)
+    except KeyboardInterrupt:
+        output.note(f"\nleft {job} alone; come back with `godwit logs -f {job}`")
+
+
+def _show(event: following.StreamEvent | following.Away | following.Back) -> None:
+    if isinstance(event, following.Away):
+        output.note(f"[godwit] {event.message}; trying again for {following.PATIENCE_S / 60:.0f} minutes")
+    elif isinstance(event, following.Back):
+        output.note("[godwit] the control plane answers again")
+    elif event.kind == "log":
+        sys.stdout.write(str(event.data.get("text", "")))
+        sys.stdout.flush()
+    elif event.kind == "end":
+        code = event.data.get("exit_code")
+        output.note(f"[godwit] {job_end(str(event.data.get('state')), code)}")
+
+
+def job_end(state: str, code: object) -> str:
+    """How the job ended, in a few words."""
+    return f"the job {state}" + (f" with exit code {code}" if code else "")

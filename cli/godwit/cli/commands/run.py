@@ -1,0 +1,122 @@
+"""`godwit run`: a job from a file or a command, planned, confirmed, submitted and followed."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from godwit.cli import figures, output, specs, submission, watch
+from godwit.cli.console import control_plane
+from godwit.cli.exits import ExitCode, Failure
+from godwit.domain.wire.views import JobView
+from typer.core import TyperCommand
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+_COMMAND = "godwit.command"
+
+
+class _AfterDashes(TyperCommand):
+    """Keeps what follows `--` apart: it is the job's command line, not ours."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[_COMMAND], args = args[at + 1 :], args[:at]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base class gives it
+        """Both ways to call it."""
+        return ["[OPTIONS] SPEC | godwit run [OPTIONS] -- CMD..."]
+
+
+@app.command(cls=_AfterDashes)
+def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
+    ctx: typer.Context,
+    spec: Annotated[Path | None, typer.Argument(help="A job specification in YAML.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the job.")] = None,
+    gpus: Annotated[str | None, typer.Option(help="GPUs of each node, such as H100:8.")] = None,
+    nodes: Annotated[str | None, typer.Option(help="How many nodes: 4, or 2..8.")] = None,
+    infra: Annotated[list[str] | None, typer.Option(help="provider[/region[/zone]]; may be repeated.")] = None,
+    workdir: Annotated[str | None, typer.Option(help="Folder to send to every node.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=value for the job; may be repeated.")] = None,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Submit and return.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan only; exit code 6 if it would wait.")
+    ] = False,
+) -> None:
+    """Plan a job, show what it costs, submit and follow it.
+
+    Exits with the job's own exit code; 130 when it was cancelled, 1 when it failed without one.
+    Ctrl-C while following leaves the job running.
+    """
+    given = _given(spec, ctx.meta.get(_COMMAND), _options(name, gpus, nodes, infra, workdir, env))
+    archive = submission.packed(given.workdir)
+    client = control_plane()
+    plan = submission.planned(client, given)
+    submission.show_plan(given.spec, plan)
+    if dry_run:
+        raise typer.Exit(int(ExitCode.OK if plan.feasible else ExitCode.WAITS))
+    if not yes:
+        submission.confirm(plan)
+    job = submission.submit(client, given, archive)
+    if detach:
+        print(job.id)
+        output.note(f"submitted {job.name}; follow it with `godwit logs -f {job.name}`, see it with `godwit ps`")
+        return
+    output.note(f"submitted {job.name} ({job.id}); Ctrl-C leaves it running")
+    raise typer.Exit(follow(job))
+
+
+def follow(job: JobView) -> int:
+    """Follow a job to its end; returns the exit code for the shell."""
+    status = watch.StatusLine(sys.stderr, output.is_terminal())
+    story = watch.Story(sys.stdout, sys.stderr, status)
+    try:
+        final = watch.to_the_end(control_plane, job.id, story, output.terminal_width)
+    except KeyboardInterrupt:
+        story.say(
+            f"left {job.name} running; come back with `godwit logs -f {job.name}`, "
+            f"end it with `godwit cancel {job.name}`"
+        )
+        return int(ExitCode.OK)
+    took = figures.duration(time.time() - final.created_at)
+    code = f" with exit code {final.exit_code}" if final.exit_code else ""
+    story.say(f"{job.name} {final.state}{code} after {took}" + (f": {final.detail}" if final.detail else ""))
+    if final.state == "failed":
+        story.say(f"`godwit explain {job.id}` says why")
+    return watch.exit_code_of(final)
+
+
+def _given(spec: Path | None, command: list[str] | None, options: specs.Options) -> specs.Given:
+    if (spec is None) == (not command):
+        raise Failure(
+            "give either a specification (godwit run train.yaml) or a command (godwit run -- CMD)", ExitCode.USAGE
+        )
+    if spec is not None:
+        return specs.from_file(spec, options)
+    return specs.from_command(command or [], options)
+
+
+def _options(
+    name: str | None,
+    gpus: str | None,
+    nodes: str | None,
+    infra: list[str] | None,
+    workdir: str | None,
+    env: list[str] | None,
+) -> specs.Options:
+    given: dict[tuple[str, ...], tuple[str, Any]] = {
+        ("name",): ("--name", name),
+        ("workdir",): ("--workdir", workdir),
+        ("resources", "gpus"): ("--gpus", gpus),
+        ("resources", "nodes"): ("--nodes", int(nodes) if nodes and nodes.isdecimal() else nodes),
+        ("resources", "infra"): ("--infra", infra or None),
+    }
+    for pair in env or []:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise Failure(f"--env {pair}: write NAME=value", ExitCode.USAGE)
+        given[("env", key)] = ("--env", value)
+    return {path: (option, value) for path, (option, value) in given.items() if value is not None}

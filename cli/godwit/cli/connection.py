@@ -1,0 +1,84 @@
+"""Which control plane to talk to: the environment wins over what `godwit up` left in the home."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from godwit.cli.exits import ExitCode, Failure
+
+RECORD = "control_plane.json"
+LOG = "control_plane.log"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says, read once: the home folder, and perhaps a control plane elsewhere."""
+
+    home: Path
+    url: str | None = None
+    token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where the control plane answers, and the bearer token that it wants."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+def settings(environ: Mapping[str, str]) -> Settings:
+    """Read GODWIT_HOME (default `~/.godwit`), GODWIT_URL and GODWIT_TOKEN; empty values count as unset."""
+    home = environ.get("GODWIT_HOME") or "~/.godwit"
+    url = environ.get("GODWIT_URL") or None
+    return Settings(Path(home).expanduser().absolute(), url.rstrip("/") if url else None, environ.get("GODWIT_TOKEN"))
+
+
+def find(known: Settings) -> Connection:
+    """The connection to use; raises `Failure` that says how to get one.
+
+    The home's token is an administrator's: it is never sent to a GODWIT_URL that is not the home's own.
+    """
+    recorded = recorded_url(known.home)
+    url = known.url or recorded
+    if url is None:
+        raise Failure(
+            f"no control plane runs here ({known.home} has none); start one with `godwit up --detach`, "
+            "or set GODWIT_URL and GODWIT_TOKEN",
+            ExitCode.UNREACHABLE,
+        )
+    if not url.startswith(("http://", "https://")):
+        raise Failure(f"GODWIT_URL is {url!r}; write it like http://127.0.0.1:7461", ExitCode.USAGE)
+    if known.token:
+        return Connection(url, known.token)
+    if url != recorded:
+        raise Failure(f"GODWIT_URL is {url}; set GODWIT_TOKEN to a token of it as well", ExitCode.UNREACHABLE)
+    return Connection(url, _token(known.home))
+
+
+def recorded_url(home: Path) -> str | None:
+    """The URL in the home's record of its control plane; None without a record. The process may be gone."""
+    record = read_record(home)
+    url = record.get("url")
+    return url.rstrip("/") if isinstance(url, str) else None
+
+
+def read_record(home: Path) -> dict[str, object]:
+    """The home's record {"url", "pid", "identity"} of its control plane; empty when there is none."""
+    try:
+        record = json.loads((home / RECORD).read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as exc:
+        raise Failure(f"{home / RECORD} cannot be read: {exc}; run `godwit up` again", ExitCode.UNREACHABLE) from exc
+    return record if isinstance(record, dict) else {}
+
+
+def _token(home: Path) -> str:
+    try:
+        return (home / "token").read_text().strip()
+    except OSError as exc:
+        raise Failure(
+            f"the token in {home / 'token'} cannot be read: {exc}; set GODWIT_TOKEN", ExitCode.UNREACHABLE
+        ) from exc

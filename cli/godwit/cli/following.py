@@ -1,0 +1,108 @@
+"""Following a stream for as long as it takes: server-sent events, and a connection that may break in between."""
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from godwit.cli.client import ControlPlane, Refused, Unreachable
+
+PATIENCE_S = 600.0
+"""A control plane that is away for longer is not being restarted; then a person must look."""
+
+BACKOFF_MIN_S = 0.2
+BACKOFF_MAX_S = 5.0
+
+
+@dataclass(frozen=True)
+class StreamEvent:
+    """One server-sent event: its kind, its JSON payload, and the cursor from which to read on."""
+
+    kind: str
+    data: dict[str, Any]
+    cursor: str | None
+
+
+@dataclass(frozen=True)
+class Away:
+    """The control plane does not answer; said once per outage."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Back:
+    """The control plane answers again, `after_s` seconds later."""
+
+    after_s: float
+
+
+def parse_events(lines: Iterable[str]) -> Iterator[StreamEvent]:
+    """Read `text/event-stream` lines, as https://html.spec.whatwg.org/multipage/server-sent-events.html has them.
+
+    Comments are skipped; an event cut short by the end of the stream is dropped, since it will be sent again.
+    """
+    kind, cursor, data = "message", None, list[str]()
+    for line in lines:
+        if not line:
+            if data:
+                yield StreamEvent(kind, json.loads("\n".join(data)), cursor)
+            kind, data = "message", []
+            continue
+        key, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if key == "event":
+            kind = value
+        elif key == "id":
+            cursor = value
+        elif key == "data":
+            data.append(value)
+
+
+def follow(
+    connect: Callable[[], ControlPlane],
+    path: str,
+    params: dict[str, str | int | None],
+    last_kind: str | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> Iterator[StreamEvent | Away | Back]:
+    """Yield the events of a stream, reconnecting where it broke off, until one of `last_kind` came.
+
+    `connect` is called again after each break: a control plane started anew may answer elsewhere. Gives up with the
+    last `Unreachable` after `PATIENCE_S` seconds without an answer; a refusal (404, 401) is raised at once.
+    """
+    cursor = params.get("after")
+    away_since: float | None = None
+    failures = 0
+    while True:
+        try:
+            with connect().stream(path, {**params, "after": cursor}) as lines:
+                if away_since is not None:
+                    yield Back(monotonic() - away_since)
+                    away_since, failures = None, 0
+                for event in parse_events(lines):
+                    cursor = event.cursor or cursor
+                    yield event
+                    if event.kind == last_kind:
+                        return
+            failures += 1  # the server ended the stream; it is opened again, but not in a tight loop
+        except (Unreachable, Refused) as failure:
+            if isinstance(failure, Refused) and failure.status < 500:
+                raise
+            now = monotonic()
+            if away_since is None:
+                away_since = now
+                yield Away(failure.message)
+            if now - away_since > PATIENCE_S:
+                raise
+            failures += 1
+        pause(_backoff_s(failures))
+
+
+def _backoff_s(failures: int) -> float:
+    # Half of the pause is random, so that many followers do not come back in step.
+    ceiling: float = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(failures, 8))
+    return ceiling * (0.5 + 0.5 * random.random())  # noqa: S311 - jitter, not a secret

@@ -1,0 +1,94 @@
+"""What read commands print: a table for people that fits the terminal, or JSON or YAML for programs."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+
+WIDTH_MIN = 40
+STATE_STYLES = {
+    "running": "green", "ready": "green", "succeeded": "green", "failed": "red", "lost": "red",
+    "recovering": "yellow", "queued": "yellow", "starting": "cyan", "cancelled": "dim", "terminated": "dim",
+}  # fmt: skip
+
+
+class Format(StrEnum):
+    """How a read command prints."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+FormatOption = Annotated[Format, typer.Option("-o", "--output", help="How to print.")]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. A `whole` one (an id to be copied, a figure) is never cut; the others give way."""
+
+    title: str
+    whole: bool = True
+    right: bool = False
+
+
+def show(value: BaseModel | Sequence[BaseModel], form: Format) -> None:
+    """Print messages for a program, as JSON or YAML."""
+    data: Any = value.model_dump(mode="json") if isinstance(value, BaseModel) else [_plain(item) for item in value]
+    if form is Format.JSON:
+        print(json.dumps(data, indent=2))
+        return
+    import yaml  # noqa: PLC0415 - 20 ms that only this branch needs
+
+    print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), end="")
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], empty: str, width: int | None = None) -> None:
+    """Print a table no wider than the terminal (80 when there is none); `empty` is said when it has no rows."""
+    if not rows:
+        print(empty)
+        return
+    from rich.console import Console  # noqa: PLC0415 - 40 ms that JSON output need not pay
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    # Titles of columns that give way may be cut as well; Rich shrinks the widest of them first.
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for column in columns:
+        natural = max(len(column.title), *(len(row[len(grid.columns)]) for row in rows))
+        grid.add_column(
+            column.title,
+            no_wrap=True,
+            overflow="ellipsis",
+            justify="right" if column.right else "left",
+            min_width=natural if column.whole else min(natural, 8),
+        )
+    for row in rows:
+        grid.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
+    Console(width=width or terminal_width(), highlight=False).print(grid)
+
+
+def terminal_width() -> int:
+    """Columns of the terminal; 80 when output goes elsewhere, unless COLUMNS says otherwise."""
+    return max(WIDTH_MIN, shutil.get_terminal_size((80, 24)).columns)
+
+
+def note(text: str) -> None:
+    """Say something of godwit's own: to stderr, so that stdout holds only what was asked for."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def is_terminal() -> bool:
+    """Whether a person watches stdout and stderr on a terminal that understands control codes."""
+    return sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+def _plain(item: BaseModel) -> Any:
+    return item.model_dump(mode="json")

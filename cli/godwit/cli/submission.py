@@ -1,0 +1,87 @@
+"""From a checked specification to a submitted job: plan, show, confirm, upload, submit; in that order.
+
+Nothing is created before everything that can be wrong has been looked at.
+"""
+
+import sys
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+from godwit.cli import figures, output, workdir
+from godwit.cli.client import ControlPlane, Refused
+from godwit.cli.exits import ExitCode, Failure
+from godwit.cli.specs import Given
+from godwit.domain.wire.specs import JobSpecIn
+from godwit.domain.wire.views import ArchiveView, JobView, PlanView
+
+Reply = TypeVar("Reply")
+
+
+def packed(folder: Path | None) -> workdir.Archive | None:
+    """Pack the workdir, if there is one, and say how large it is."""
+    if folder is None:
+        return None
+    archive = workdir.pack(folder)
+    output.note(f"workdir {folder}: {archive.files} files, {figures.size(archive.size_bytes)} packed")
+    return archive
+
+
+def planned(control_plane: ControlPlane, given: Given) -> PlanView:
+    """What the planner would do now; raises `Failure` with the lines of what it refuses."""
+    return _explained(given, lambda: control_plane.post("/v1/plans", given.spec, PlanView))
+
+
+def show_plan(spec: JobSpecIn, plan: PlanView) -> None:
+    """Print the plan with its prices and reasons to stderr."""
+    gpus = spec.resources.gpus if isinstance(spec.resources.gpus, str | int) else "|".join(spec.resources.gpus)
+    each = "no GPU" if str(gpus) == "0" else f"{gpus} each"
+    output.note(f"{spec.name}: {spec.kind}, {spec.resources.nodes} node(s), {each}")
+    counted = Counter(
+        (act.action, act.offer or act.node_id or "", act.price_usd_per_hour, act.reason) for act in plan.actions
+    )
+    for (action, target, price, reason), count in counted.items():
+        times = f"{count} x " if count > 1 else ""
+        cost = f" {figures.usd_per_hour(price)}" if price is not None else ""
+        output.note(f"  {action} {times}{target}{cost}: {reason}")
+    if not plan.feasible:
+        output.note("it would wait, because")
+        for refusal in plan.refusals:
+            output.note(
+                f"  {refusal.subject}: {refusal.message}" + (f"; {refusal.would_help}" if refusal.would_help else "")
+            )
+    if plan.price_usd_per_hour:
+        output.note(f"in all {figures.usd_per_hour(plan.price_usd_per_hour)}")
+
+
+def confirm(plan: PlanView) -> None:
+    """Ask a person whether to go on; raises `Failure` when there is nobody to ask or the answer is no."""
+    if not sys.stdin.isatty():
+        raise Failure("nobody is at the terminal to confirm this; add -y to submit without asking", ExitCode.USAGE)
+    question = "Run it?" if plan.feasible else "Submit it, to wait until it can run?"
+    if not typer.confirm(question, default=True, err=True):
+        raise Failure("nothing was submitted", ExitCode.FAILED)
+
+
+def submit(control_plane: ControlPlane, given: Given, archive: workdir.Archive | None) -> JobView:
+    """Upload the workdir unless it is there already, then create the job: once, since a repeat carries the same key."""
+    spec = given.spec
+    if archive is not None:
+        path = f"/v1/archives/{archive.digest}"
+        if not control_plane.has(path):
+            control_plane.put(path, archive.file, archive.size_bytes, "application/gzip", ArchiveView)
+        spec = JobSpecIn.model_validate(spec.model_dump(exclude_unset=True) | {"workdir_digest": archive.digest})
+    key = str(uuid.uuid4())
+    return _explained(given, lambda: control_plane.post("/v1/jobs", spec, JobView, key=key))
+
+
+def _explained(given: Given, call: Callable[[], Reply]) -> Reply:
+    try:
+        return call()
+    except Refused as refused:
+        if refused.problems or refused.code is ExitCode.USAGE:
+            raise given.failure(refused.problems, refused.message) from refused
+        raise
