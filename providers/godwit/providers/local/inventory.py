@@ -1,0 +1,72 @@
+"""What this machine has: CPUs, memory, and the GPUs that its NVIDIA driver shows."""
+
+import os
+from dataclasses import dataclass
+
+import psutil
+
+_CHIPS_WITH_VARIANTS = {"A100": ("PCIe", "SXM"), "H100": ("PCIe", "SXM"), "H200": ("SXM", "SXM")}
+"""Family: the form factor when the name says PCIe, and otherwise. From nvidia-smi's product names: "NVIDIA H100 PCIe",
+"NVIDIA H100 80GB HBM3" (SXM), "NVIDIA A100-SXM4-80GB", "NVIDIA H200" (SXM), "NVIDIA H100 NVL"."""
+
+_PLAIN = ("B200", "B300", "L40S", "L40", "L4", "A10G", "A10", "A40", "T4")
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """CPUs, memory in GiB, and GPUs: all of one model, `gpu_memory_gib` each."""
+
+    cpus: int
+    memory_gib: float
+    gpu_model: str | None = None
+    gpu_count: int = 0
+    gpu_memory_gib: float = 0.0
+
+
+def take() -> Inventory:
+    """Look at this machine; blocks for the driver's start (up to a second). No driver means no GPU."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory_gib = round(psutil.virtual_memory().total / 2**30, 1)
+    gpus = _gpus()
+    if not gpus:
+        return Inventory(cpus, memory_gib)
+    model, gpu_memory_gib = gpus[0]
+    same = [gpu for gpu in gpus if gpu[0] == model]  # an offer names one model; a mixed machine offers its first
+    return Inventory(cpus, memory_gib, model, len(same), gpu_memory_gib)
+
+
+def _gpus() -> list[tuple[str, float]]:
+    try:
+        import pynvml  # noqa: PLC0415 - absent on a machine that was set up without GPUs
+    except ModuleNotFoundError:
+        return []
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return []  # no driver, or one that does not answer: nothing here could use a GPU
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return [_gpu(pynvml.nvmlDeviceGetName(h), pynvml.nvmlDeviceGetMemoryInfo(h).total) for h in handles]
+    except pynvml.NVMLError:
+        return []  # a GPU that fell off the bus: what cannot be asked cannot be offered
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu(name: str | bytes, memory_bytes: int) -> tuple[str, float]:
+    text = name.decode() if isinstance(name, bytes) else name
+    return model_of(text, memory_bytes), round(memory_bytes / 2**30, 1)
+
+
+def model_of(name: str, memory_bytes: int) -> str:
+    """godwit's name of a GPU that NVIDIA calls `name`; an unknown one keeps the vendor's, without the maker."""
+    words = name.upper().replace("-", " ").split()
+    for family, (pcie, other) in _CHIPS_WITH_VARIANTS.items():
+        if family in words:
+            form = "NVL" if "NVL" in words else pcie if "PCIE" in words else other
+            size = ""
+            if family == "A100":
+                size = "-80GB" if memory_bytes > 60 * 2**30 else "-40GB"
+            return f"{family}{size}-{form}"
+    plain = next((model for model in _PLAIN if model in words), None)
+    return plain or name.removeprefix("NVIDIA ").replace(" ", "-")

@@ -1,0 +1,96 @@
+"""A rental: one machine that a simulated cloud has sold, from the launch until it is forgotten."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Phase(StrEnum):
+    """Where a rental is. The values up to FAILED are also the words that the cloud's API uses.
+
+        provisioning ──▶ running ──▶ stopping ──▶ terminated
+              │             ├──────▶ powerless ──▶ failed       lost, crashed; reported late
+              └─────────────┴──────▶ powerless ──▶ terminated   taken back after a spot notice
+
+    `POWERLESS` never shows: the listing goes on with the word it had before.
+    """
+
+    PROVISIONING = "provisioning"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    TERMINATED = "terminated"
+    FAILED = "failed"
+    POWERLESS = "powerless"
+
+
+ENDED = (Phase.TERMINATED, Phase.FAILED)
+
+
+@dataclass
+class Rental:
+    """What the cloud knows of one machine.
+
+    `due` is when the present phase may end, `then` what it ends in. `shown` is the history of the words that
+    listings show, each with the instant from which they do. `billed_until` is None while the meter runs;
+    `taken_at` is when a spot machine will be taken back.
+    """
+
+    serial: int
+    id: str
+    token: str
+    instance_type: str
+    region: str
+    zone: str | None
+    spot: bool
+    price_usd_per_hour: float
+    gpu_count: int
+    tags: dict[str, str]
+    user_data: str
+    number: int
+    created_at: float
+    due: float
+    phase: Phase = Phase.PROVISIONING
+    then: Phase = Phase.TERMINATED
+    detail: str = ""
+    shown: list[tuple[float, str]] = field(default_factory=list)
+    noticed_at: float | None = None
+    taken_at: float | None = None
+    billed_until: float | None = None
+    ended_at: float | None = None
+    gpus: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def live(self) -> bool:
+        """Whether it still takes up capacity."""
+        return self.phase not in ENDED
+
+    def show(self, word: str, at: float) -> None:
+        """From `at` on, listings call it `word`."""
+        self.shown.append((at, word))
+
+    def word_at(self, at: float) -> str | None:
+        """What a listing that is as old as `at` calls it; None when that one does not have it yet."""
+        words = [word for since, word in self.shown if since <= at]
+        return words[-1] if words else None
+
+    def billed_s(self, now: float) -> int:
+        """Seconds on the meter: begun seconds count whole."""
+        until = self.billed_until if self.billed_until is not None else now
+        return max(0, math.ceil(until - self.created_at - 1e-6))
+
+    def billed_usd(self, now: float) -> float:
+        """Dollars on the meter."""
+        return self.billed_s(now) * self.price_usd_per_hour / 3600.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is stored."""
+        return asdict(self)
+
+
+def rental_from_json(data: dict[str, Any]) -> Rental:
+    """Read a stored rental."""
+    rental = Rental(**data)
+    rental.phase, rental.then = Phase(rental.phase), Phase(rental.then)
+    rental.shown = [(at, word) for at, word in rental.shown]
+    return rental
