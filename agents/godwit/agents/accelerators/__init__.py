@@ -1,0 +1,1 @@
+"""What lists the GPUs of a node."""

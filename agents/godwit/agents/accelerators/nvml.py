@@ -1,0 +1,33 @@
+"""NVIDIA GPUs, as the driver shows them."""
+
+from typing import Any
+
+from godwit.domain.wire.agents import GpuFact
+
+_MIB_PER_GIB = 1024
+_BYTES_PER_MIB = 1024 * 1024
+
+
+def gpus() -> list[GpuFact]:
+    """The GPUs of this machine; none without a driver. Other NVML errors get out: a broken driver is a fault."""
+    import pynvml  # noqa: PLC0415 - a simulated node never needs it
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError_LibraryNotFound:
+        return []
+    try:
+        return [_fact(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _fact(nvml: Any, index: int) -> GpuFact:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+    memory_mib = nvml.nvmlDeviceGetMemoryInfo(handle).total / _BYTES_PER_MIB
+    return GpuFact(
+        index=index,
+        uuid=nvml.nvmlDeviceGetUUID(handle),
+        model=nvml.nvmlDeviceGetName(handle),
+        memory_gib=round(memory_mib / _MIB_PER_GIB, 1),
+    )

@@ -1,0 +1,107 @@
+"""The one place where the agent's state changes: decide, save the journal, then carry out the effects."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from godwit.agents.effects import Effect
+from godwit.agents.runtime.guard import boottime_s, write_whole
+from godwit.agents.state import AgentState
+from godwit.domain.wire.agents import HeartbeatReply, HeartbeatRequest, JobProgress, StartAttempt, StopAttempt
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Core:
+    """The state of the agent, its journal and its lease file, for use from several threads.
+
+    `carry_out` is called with one effect at a time, in order, and must not block; it may not call back.
+    """
+
+    def __init__(self, state: AgentState, node_dir: Path, carry_out: Callable[[Effect], None]) -> None:
+        self._state = state
+        self._node_dir = node_dir
+        self._carry_out = carry_out
+        self._lock = threading.Lock()
+        self.urgent = threading.Event()
+        """Set when an observation waits that should not wait for the next heartbeat."""
+
+    @property
+    def lease_path(self) -> Path:
+        """The file in which the guards read until when they may run."""
+        return self._node_dir / "lease"
+
+    def apply(self, decide: Callable[[AgentState, float], list[Effect]]) -> None:
+        """Let `decide(state, now)` change the state; its effects follow once the journal holds the change."""
+        with self._lock:
+            before = self._state.observations()[-1:]
+            effects = decide(self._state, boottime_s())
+            self._save()
+            for effect in effects:
+                self._carry_out(effect)
+            after = self._state.observations()[-1:]
+            if after != before and not isinstance(after[0] if after else None, JobProgress):
+                self.urgent.set()
+
+    def command(self, command: StartAttempt | StopAttempt) -> None:
+        """Take on a command from the control plane."""
+        self.apply(lambda state, now: state.command(command, now))
+
+    def tick(self) -> None:
+        """Stop everything if the lease ran out."""
+        with self._lock:
+            effects = self._state.tick(boottime_s())
+        if effects:  # the journal must say so before it happens: decide again is harmless, nothing comes twice
+            self.apply(lambda _state, _now: effects)
+
+    def heartbeat(self) -> HeartbeatRequest:
+        """What to say now."""
+        with self._lock:
+            return HeartbeatRequest(
+                agent_id=self._state.agent_id,
+                attempts=self._state.live()[:256],
+                observations=self._state.observations(),
+            )
+
+    def answered(self, sent_at: float, reply: HeartbeatReply) -> bool:
+        """Take in the answer to the heartbeat sent at `sent_at`; returns whether more observations wait."""
+        with self._lock:
+            self.renewed(sent_at, reply.lease_s)
+            self._state.acknowledge(reply.acknowledged_seq)
+            waiting = bool(self._state.observations())
+        if reply.fenced:
+            self.apply(lambda state, now: state.fenced(reply.fenced, now))
+        return waiting
+
+    def renewed(self, sent_at: float, lease_s: float) -> None:
+        """Move the lease on, here and for the guards."""
+        self._state.renewed(sent_at, lease_s)
+        write_whole(self.lease_path, f"{self._state.lease_until} {_BOOT_ID.read_text()}")
+
+    def intents(self) -> list[str]:
+        """The intents answered whose answer is not acknowledged."""
+        with self._lock:
+            return self._state.unacknowledged_intents()[-1024:]
+
+    def count(self) -> tuple[int, int]:
+        """How many attempts live here, and how many observations wait."""
+        with self._lock:
+            return len(self._state.live()), len(self._state.observations())
+
+    def _save(self) -> None:
+        write_whole(self._node_dir / "journal.json", self._state.to_json())
+
+
+def load(node_dir: Path, agent_id: str) -> AgentState:
+    """The state from the journal, with the lease as the lease file has it; a fresh one when there is no journal.
+
+    A lease from before a reboot counts for nothing: the clock began anew.
+    """
+    path = node_dir / "journal.json"
+    if not path.exists():
+        return AgentState(agent_id)
+    state = AgentState.from_json(path.read_text())
+    parts = (node_dir / "lease").read_text().split() if (node_dir / "lease").exists() else []
+    if len(parts) == 2 and parts[1] == _BOOT_ID.read_text().strip():
+        state.renewed(float(parts[0]), 0.0)
+    return state

@@ -1,0 +1,115 @@
+"""The agent's side of the conversation with the control plane; the agent dials, always."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+from godwit.domain.errors import GodwitError
+from godwit.domain.wire.agents import (
+    CommandsReply,
+    CommandsRequest,
+    HeartbeatReply,
+    HeartbeatRequest,
+    JoinReply,
+    JoinRequest,
+    LogChunk,
+    LogReply,
+)
+from godwit.domain.wire.pages import Message
+from pydantic import ValidationError
+
+Reply = TypeVar("Reply", bound=Message)
+
+ARCHIVE_BYTES_MAX = 256 * 1024 * 1024
+"""The largest workdir the control plane takes."""
+
+_DISMISSALS = frozenset({401, 403, 410})
+
+
+class Dismissed(GodwitError):
+    """The control plane does not know this node any more: stop everything and go."""
+
+
+class Unreachable(GodwitError):
+    """The control plane did not answer as it should; nothing is known to have happened, try again later."""
+
+
+class Link:
+    """Calls to the control plane. Each blocks; each raises `Unreachable` or `Dismissed`, nothing else."""
+
+    def __init__(self, url: str, credential: str = "") -> None:
+        self._client = httpx.Client(base_url=url, timeout=httpx.Timeout(5.0))
+        self._credential = credential
+
+    def join(self, token: str, request: JoinRequest) -> JoinReply:
+        """Introduce this node; the credential of the answer is used from now on."""
+        reply = self._post("/v1/agent/join", request, JoinReply, token=token)
+        self._credential = reply.credential
+        return reply
+
+    def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
+        """Renew the lease and hand over observations."""
+        return self._post("/v1/agent/heartbeat", request, HeartbeatReply)
+
+    def commands(self, request: CommandsRequest) -> CommandsReply:
+        """Wait up to `request.wait_s` for commands."""
+        return self._post("/v1/agent/commands", request, CommandsReply, timeout_s=request.wait_s + 10)
+
+    def log(self, chunk: LogChunk) -> LogReply:
+        """Hand over output."""
+        return self._post("/v1/agent/logs", chunk, LogReply)
+
+    def download(self, digest: str, target: Path) -> None:
+        """Fetch a workdir's archive into `target`; it holds what `digest` says, or `Unreachable` is raised."""
+        seen, size = hashlib.sha256(), 0
+        with (
+            _translated(),
+            self._client.stream("GET", f"/v1/agent/archives/{digest}", headers=self._headers(), timeout=60) as response,
+            target.open("wb") as file,
+        ):
+            _check(response)
+            for block in response.iter_raw(1 << 20):
+                size += len(block)
+                if size > ARCHIVE_BYTES_MAX:
+                    raise Unreachable(f"the archive {digest} is larger than {ARCHIVE_BYTES_MAX} bytes")
+                seen.update(block)
+                file.write(block)
+        if seen.hexdigest() != digest:
+            raise Unreachable(f"the archive {digest} arrived with {size} bytes of another digest")
+
+    def _post(self, path: str, body: Message, kind: type[Reply], *, token: str = "", timeout_s: float = 5.0) -> Reply:
+        headers = {**self._headers(token), "Content-Type": "application/json"}
+        with _translated():
+            response = self._client.post(path, content=body.model_dump_json(), headers=headers, timeout=timeout_s)
+            _check(response)
+            return kind.model_validate_json(response.content)
+
+    def _headers(self, token: str = "") -> dict[str, str]:
+        return {"Authorization": f"Bearer {token or self._credential}"}
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as exc:
+        raise Unreachable(f"the control plane did not answer ({type(exc).__name__}: {exc})") from exc
+    except ValidationError as exc:
+        raise Unreachable(f"the control plane's answer cannot be read: {exc}") from exc
+
+
+def _check(response: httpx.Response) -> None:
+    """Sort an answer by what to do next.
+
+    Only problem details count as a dismissal: a stranger on the control plane's old port must not end running work.
+    """
+    if response.is_success:
+        return
+    response.read()
+    problem = response.headers.get("content-type", "").startswith("application/problem+json")
+    if response.status_code in _DISMISSALS and problem:
+        raise Dismissed(f"the control plane sends this node away: {response.text[:500]}")
+    raise Unreachable(f"the control plane answered {response.status_code}: {response.text[:500]}")

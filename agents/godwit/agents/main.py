@@ -1,0 +1,177 @@
+"""The agent: joins, then keeps a heartbeat and a command loop going until it is sent away."""
+
+import fcntl
+import json
+import os
+import random
+import secrets
+import sys
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+from godwit.agents import core, machine, settings
+from godwit.agents.core import Core
+from godwit.agents.link import Dismissed, Link, Unreachable
+from godwit.agents.node import Node
+from godwit.agents.runtime.guard import boottime_s, write_whole
+from godwit.agents.runtime.ray_cluster import NodeFacts
+from godwit.agents.settings import Settings
+from godwit.domain.errors import GodwitError, InvalidRequest
+from godwit.domain.wire.agents import CommandsRequest, JoinReply
+
+log = structlog.get_logger()
+
+COMMANDS_WAIT_S = 20.0
+"""How long a poll for commands may hang; below the usual idle limits of proxies (30 to 60 s)."""
+
+REPEATED_PAUSE_S = 0.25
+"""Pause after a poll that brought nothing new: a start that waits for an older attempt to leave is repeated."""
+
+GOING_S = 30.0
+"""How long a dismissed agent waits for its attempts' processes to be gone."""
+
+
+def main() -> int:
+    """Run the agent; returns the exit code: 0 means told to go for good, anything else asks to be started again."""
+    try:
+        chosen = settings.from_env(os.environ)
+    except InvalidRequest as exc:
+        print(f"godwit agent: {exc.message}", file=sys.stderr)  # noqa: T201 - nothing is set up to log yet
+        return 2
+    chosen.node_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (chosen.node_dir / "agent.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.error("another agent runs for this node; leaving it alone", node_dir=str(chosen.node_dir))
+            return 3
+        return Agent(chosen).run()
+
+
+class Agent:
+    """Everything of one agent process."""
+
+    def __init__(self, chosen: Settings) -> None:
+        self._settings = chosen
+        self._link = Link(chosen.url)
+        self._gone = threading.Event()
+        self._heartbeat_s = 1.0
+
+    def run(self) -> int:
+        """Join, resume, and serve until dismissed."""
+        try:
+            joined = self._join()
+        except Dismissed as exc:
+            log.warning("not admitted; leaving for good", reason=exc.message)
+            return 0
+        self._heartbeat_s = joined.heartbeat_s
+        facts = NodeFacts(self._settings.address, os.cpu_count() or 1, self._settings.python, self._settings.simulated)
+        self._link = Link(self._settings.url, joined.credential)
+        state = core.load(self._settings.node_dir, _agent_id(self._settings.node_dir))
+        node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
+        self._core = Core(state, self._settings.node_dir, node.carry_out)
+        node.report = lambda event: self._core.apply(lambda state, now: state.runtime(event, now))
+        self._core.apply(lambda state, now: state.resume(now))
+        threading.Thread(target=self._take_commands, name="commands", daemon=True).start()
+        self._beat()
+        return self._leave()
+
+    def _join(self) -> JoinReply:
+        path = self._settings.node_dir / "credential"
+        if path.exists():
+            return JoinReply.model_validate_json(path.read_text())
+        request = machine.introduce(_agent_id(self._settings.node_dir), self._settings, version("godwit"))
+        pause_s = 0.1
+        while True:  # no bound: a machine without a control plane has nothing else to do, and is ended by its provider
+            try:
+                reply = self._link.join(self._settings.join_token, request)
+                break
+            except Unreachable as exc:
+                log.warning("cannot join yet", reason=exc.message, next_try_s=round(pause_s, 1))
+                time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet's retries
+                pause_s = min(pause_s * 2, 5.0)
+        _write_private(path, reply.model_dump_json())
+        log.info("joined", node_id=reply.node_id)
+        return reply
+
+    def _beat(self) -> None:
+        """Heartbeats until dismissed. A failed one is followed by the next: the lease is the bound."""
+        failed = 0
+        while not self._gone.is_set():
+            self._core.urgent.clear()
+            sent_at, waiting = boottime_s(), False
+            try:
+                reply = self._link.heartbeat(self._core.heartbeat())
+            except Dismissed as exc:
+                log.warning("sent away", reason=exc.message)
+                return
+            except Unreachable as exc:
+                failed += 1
+                if failed == 1:
+                    log.warning("heartbeat not answered", reason=exc.message)
+                waiting = False
+            else:
+                failed = 0
+                self._heartbeat_s = reply.heartbeat_s
+                waiting = self._core.answered(sent_at, reply)
+            self._core.tick()
+            if not (waiting and not failed):
+                self._core.urgent.wait(self._heartbeat_s)
+            if failed:
+                time.sleep(min(0.1 * failed, 0.5))
+
+    def _take_commands(self) -> None:
+        pause_s = 0.1
+        while not self._gone.is_set():  # no bound: this is what the agent is for
+            try:
+                reply = self._link.commands(CommandsRequest(known=self._core.intents(), wait_s=COMMANDS_WAIT_S))
+            except Dismissed:
+                self._core.urgent.set()  # the heartbeat will hear it too, and decides
+                time.sleep(1.0)
+                continue
+            except Unreachable:
+                time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet's retries
+                pause_s = min(pause_s * 2, 2.0)
+                continue
+            pause_s = 0.1
+            before = self._core.intents()
+            for command in reply.commands:
+                self._core.command(command)
+            if reply.commands and self._core.intents() == before:
+                time.sleep(REPEATED_PAUSE_S)
+
+    def _leave(self) -> int:
+        """Stop everything; the exit code says that this is for good, unless something would not die."""
+        self._gone.set()
+        self._core.apply(lambda state, now: state.fenced([a.attempt_id for a in state.live()], now))
+        deadline = time.monotonic() + GOING_S
+        while self._core.count()[0] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return 1 if self._core.count()[0] else 0
+
+
+def _agent_id(node_dir: Path) -> str:
+    """This agent's own name, kept from before its first join, so that a lost answer can be asked for again."""
+    path = node_dir / "agent.json"
+    if not path.exists():
+        write_whole(path, json.dumps({"agent_id": f"agent-{secrets.token_hex(8)}"}))
+    return str(json.loads(path.read_text())["agent_id"])
+
+
+def _write_private(path: Path, text: str) -> None:
+    draft = path.with_name(path.name + ".tmp")
+    draft.touch(mode=0o600)
+    write_whole(path, text)
+    path.chmod(0o600)
+
+
+def exit_code() -> int:
+    """Run `main`, and turn an error that a person can act on into one line."""
+    try:
+        return main()
+    except GodwitError as exc:
+        log.error("the agent ends", error=exc.message)
+        return 1

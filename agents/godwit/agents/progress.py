@@ -1,0 +1,59 @@
+"""What the in-job helper writes about the program's progress, read line by line."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from godwit.agents.effects import Progress
+
+METRICS_MAX = 64
+LINE_BYTES_MAX = 65_536
+
+
+class ProgressReader:
+    """Follows `progress.jsonl`; the program may replace the file by an empty one at any time (rotation)."""
+
+    def __init__(self, run_folder: Path, attempt_id: str) -> None:
+        self._path = run_folder / "progress.jsonl"
+        self._attempt_id = attempt_id
+        self._offset = 0
+        self._inode = 0
+
+    def newest(self) -> Progress | None:
+        """The last complete report since the last call, or None."""
+        try:
+            stat = self._path.stat()
+        except FileNotFoundError:
+            return None
+        if stat.st_ino != self._inode or stat.st_size < self._offset:
+            self._inode, self._offset = stat.st_ino, 0
+        if stat.st_size == self._offset:
+            return None
+        with self._path.open("rb") as file:
+            file.seek(max(self._offset, stat.st_size - LINE_BYTES_MAX))
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]
+        self._offset = stat.st_size - (len(text) - len(whole))
+        reports = (self._parse(line) for line in reversed(whole.splitlines()))
+        return next((report for report in reports if report is not None), None)
+
+    def _parse(self, line: bytes) -> Progress | None:
+        # The file is the user's program's to write; a line that makes no sense is no progress.
+        try:
+            data = json.loads(line)
+            total = data.get("total_steps")
+            return Progress(
+                attempt_id=self._attempt_id,
+                at=float(data["at"]),
+                step=int(data["step"]),
+                total_steps=None if total is None else int(total),
+                metrics=_finite(data.get("metrics") or {}),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+def _finite(metrics: dict[str, Any]) -> dict[str, float]:
+    numbers = {str(k)[:128]: float(v) for k, v in metrics.items() if isinstance(v, int | float)}
+    return dict([(k, v) for k, v in numbers.items() if math.isfinite(v)][:METRICS_MAX])

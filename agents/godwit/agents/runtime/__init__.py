@@ -1,0 +1,1 @@
+"""How an attempt runs on a node: its guard, its Ray cluster, its program, its output."""

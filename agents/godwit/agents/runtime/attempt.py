@@ -1,0 +1,199 @@
+"""One attempt on one node, from its start, or from wherever an earlier agent left it, to its end."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+from godwit.agents.effects import Outcome, Restored, Running, RuntimeEvent, Stopped
+from godwit.agents.link import Link, Unreachable
+from godwit.agents.progress import ProgressReader
+from godwit.agents.runtime import ray_cluster, workdir
+from godwit.agents.runtime.custody import Custody
+from godwit.agents.runtime.folder import AttemptFolder, ExitRecord
+from godwit.agents.runtime.ray_cluster import NodeFacts
+from godwit.agents.runtime.ray_job import ClusterNotReady, RayJob, SubmissionRefused
+from godwit.agents.runtime.workdir import WorkdirRefused
+from godwit.domain.wire.agents import StartAttempt
+
+log = structlog.get_logger()
+
+CLUSTER_READY_S = 600.0
+"""How long the gang may take to come up: the deadline of an attempt in `starting`."""
+
+WATCH_S = 0.05
+"""How often the files of a running program are looked at: four stat calls."""
+
+ASK_RAY_S = 5.0
+"""How often Ray is asked whether the job ended although its wrapper left no exit code (it was killed)."""
+
+WORKDIR_TRIES = 8
+"""With pauses of 0.2 s doubling to 5 s: half a minute, twice a lease."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an attempt needs of its agent."""
+
+    link: Link
+    facts: NodeFacts
+    machine_env: Mapping[str, str]
+    emit: Callable[[RuntimeEvent], None]
+
+
+class AttemptRun:
+    """Runs one attempt in a thread of its own; `emit` hears of each step, and of `Stopped` exactly once."""
+
+    def __init__(
+        self, command: StartAttempt, folder: AttemptFolder, custody: Custody, surroundings: Surroundings
+    ) -> None:
+        self._command = command
+        self._folder = folder
+        self._custody = custody
+        self._around = surroundings
+        self._progress = ProgressReader(folder.run, command.attempt_id)
+        self._told_running = False
+        self._thread = threading.Thread(target=self.run, name=command.attempt_id, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, grace_s: float) -> None:
+        """End every process within `grace_s`; `Stopped` follows."""
+        self._folder.make()
+        self._custody.stop(grace_s)
+
+    def run(self) -> None:
+        """The whole life of the attempt here; blocks until no process is left."""
+        try:
+            end = self._live()
+        except Exception as exc:
+            log.exception("the attempt's watch failed", attempt_id=self._command.attempt_id)
+            self.stop(0.0)
+            self._wait_for_guard()
+            end = self._stopped("interrupted", f"the agent failed: {type(exc).__name__}: {exc}")
+        self._around.emit(end)
+
+    def _live(self) -> Stopped:
+        failure: Stopped | None = None
+        try:
+            self._folder.make()
+            self._bring_up()
+            if self._command.rank == 0:
+                self._lead()
+        except WorkdirRefused as exc:
+            failure = self._stopped("failed", exc.message)
+        except (Unreachable, ClusterNotReady, SubmissionRefused) as exc:
+            failure = self._stopped("interrupted", exc.message)
+        if failure is not None:
+            self._folder.notice(failure.detail)
+            self.stop(0.0)
+        record = self._wait_for_guard()
+        self._report_progress()
+        return failure or self._verdict(record)
+
+    def _bring_up(self) -> None:
+        """Set-up needs the workdir; otherwise it arrives while Ray starts, which takes seconds."""
+        with ThreadPoolExecutor(1) as pool:
+            files = pool.submit(self._fetch_files)
+            if self._command.setup:
+                files.result()
+            self._start_guard()
+            files.result()
+
+    def _start_guard(self) -> None:
+        if self._folder.guard_was_started or self._custody.stop_was_ordered:
+            return
+        if self._command.rank == 0 and not self._folder.output.exists():
+            self._folder.output.touch()
+        steps = ray_cluster.steps(self._command, self._folder, self._around.facts)
+        env = ray_cluster.environment(self._command, self._folder, self._around.facts, self._around.machine_env)
+        self._custody.start(steps, env)
+
+    def _fetch_files(self) -> None:
+        pause_s = 0.2
+        for tries_left in reversed(range(WORKDIR_TRIES)):
+            try:
+                workdir.prepare(self._around.link, self._command.workdir_digest, self._folder.workdir)
+                break
+            except Unreachable:
+                if tries_left == 0 or self._custody.stop_was_ordered:
+                    raise
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 2, 5.0)
+        self._around.emit(Restored(self._command.attempt_id, None))
+
+    def _lead(self) -> None:
+        """Rank 0: submit the program once the gang is complete, and watch it to its end."""
+        job = RayJob(self._command, self._folder, self._going_on)
+        try:
+            if not self._folder.program_started():
+                job.wait_for_nodes(CLUSTER_READY_S)
+                job.submit(CLUSTER_READY_S)
+            self._watch(job)
+        finally:
+            job.close()
+        self._custody.stop(0.0)
+
+    def _watch(self, job: RayJob) -> None:
+        ask_at = time.monotonic() + ASK_RAY_S
+        while self._going_on() and self._folder.program_exit_code() is None:
+            self._tell_running()
+            self._report_progress()
+            if time.monotonic() >= ask_at:
+                ended = job.ended()
+                # The wrapper writes its code just before Ray learns of the end; give it that moment.
+                if ended is not None and self._folder.program_exit_code() is None:
+                    self._note_killed(*ended)
+                    return
+                ask_at = time.monotonic() + ASK_RAY_S
+            time.sleep(WATCH_S)
+        self._tell_running()  # a program may be over before it was seen to run
+
+    def _tell_running(self) -> None:
+        if not self._told_running and self._folder.program_started():
+            self._told_running = True
+            self._around.emit(Running(self._command.attempt_id))
+
+    def _note_killed(self, message: str, exit_code: int | None) -> None:
+        self._folder.notice(f"Ray says that the program ended: {message}")
+        code = exit_code if exit_code is not None else 137  # killed without a word, as by the out-of-memory killer
+        (self._folder.run / "exit_code").write_text(f"{code}\n")
+
+    def _report_progress(self) -> None:
+        progress = self._progress.newest()
+        if progress is not None:
+            self._around.emit(progress)
+
+    def _going_on(self) -> bool:
+        never_will = self._custody.stop_was_ordered and not self._folder.guard_was_started
+        return not never_will and self._custody.ended() is None
+
+    def _wait_for_guard(self) -> ExitRecord:
+        while (record := self._custody.ended()) is None:
+            if not self._folder.guard_was_started:
+                return ExitRecord("stopped", "start", None)
+            time.sleep(WATCH_S)
+        return record
+
+    def _verdict(self, record: ExitRecord) -> Stopped:
+        """What the end means, in the order of what outranks what: the program's own end, then why the guard ended."""
+        code = self._folder.program_exit_code() if self._command.rank == 0 else None
+        if code is not None:
+            return self._stopped("succeeded" if code == 0 else "failed", f"exit code {code}", code)
+        if record.step == "setup" and record.cause == "ended":
+            return self._stopped("failed", f"set-up failed with exit code {record.exit_code}", record.exit_code)
+        causes: dict[str, tuple[Outcome, str]] = {
+            "ended": ("interrupted", f"Ray on this node ended with exit code {record.exit_code}"),
+            "stopped": ("cancelled", "it was told to stop"),
+            "lease": ("interrupted", "the lease ran out"),
+            "head-unreachable": ("interrupted", "the head of the Ray cluster could not be reached"),
+            "guard-died": ("interrupted", "the attempt's guard was killed"),
+        }
+        return self._stopped(*causes[record.cause])
+
+    def _stopped(self, outcome: Outcome, detail: str, exit_code: int | None = None) -> Stopped:
+        return Stopped(self._command.attempt_id, outcome, exit_code, detail, self._folder.last_lines())

@@ -1,0 +1,70 @@
+"""The agent's hand on a guard: start it, tell it to stop, learn how it ended; it may outlive several agents."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from godwit.agents.runtime import guard
+from godwit.agents.runtime.folder import AttemptFolder, ExitRecord
+
+GUARD_START_S = 10.0
+"""A guard takes 30 ms to lock its folder; a machine that needs this long is in no state to run anything."""
+
+
+class Custody:
+    """One attempt's guard."""
+
+    def __init__(self, folder: AttemptFolder, lease_path: Path) -> None:
+        self._folder = folder
+        self._lease_path = lease_path
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self, steps: list[dict[str, Any]], env: Mapping[str, str]) -> None:
+        """Start the guard and wait until it holds its lock; the processes it starts get `env`."""
+        root = self._folder.root
+        guard.write_whole(root / "steps.json", json.dumps({"steps": steps, "lease_path": str(self._lease_path)}))
+        with (root / "guard.log").open("ab") as log:
+            self._child = subprocess.Popen(
+                [sys.executable, "-I", "-S", guard.__file__, str(root)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=dict(env),
+            )
+        deadline = time.monotonic() + GUARD_START_S
+        while not self._folder.guard_was_started and self._child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def stop(self, grace_s: float) -> None:
+        """Tell the guard to end everything within `grace_s`; harmless to repeat, and kept for a guard yet to come."""
+        if self._folder.root.exists():
+            guard.write_whole(self._folder.root / "stop.json", json.dumps({"grace_s": grace_s}))
+
+    @property
+    def stop_was_ordered(self) -> bool:
+        """Whether somebody told it to stop."""
+        return (self._folder.root / "stop.json").exists()
+
+    def ended(self) -> ExitRecord | None:
+        """How the guard ended, or None while it lives. If it died itself, what it left is killed first."""
+        if self._child is not None:
+            self._child.poll()  # reap it
+        record = self._folder.exit_record()
+        if record is not None:
+            return record
+        if not self._folder.guard_was_started and self._child is None:
+            return None
+        if self._folder.guarded:
+            return None
+        # It let go of its lock: either the record is there by now, or it was killed.
+        record = self._folder.exit_record()
+        if record is not None:
+            return record
+        while guard.kill_marked(self._folder.root):  # no bound: "gone" must be true before it is said
+            time.sleep(0.1)
+        return ExitRecord("guard-died", "guard", None)

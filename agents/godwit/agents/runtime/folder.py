@@ -1,0 +1,109 @@
+"""The folder of one attempt on one node: what lies where, and what it says about the attempt."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from godwit.agents.runtime.guard import is_guarded
+
+
+@dataclass(frozen=True)
+class ExitRecord:
+    """How the guard ended: `cause` is ended, stopped, lease or head-unreachable; `step` is what it was doing."""
+
+    cause: str
+    step: str
+    exit_code: int | None
+
+
+@dataclass(frozen=True)
+class AttemptFolder:
+    """Paths of one attempt below the node's folder."""
+
+    node_dir: Path
+    attempt_id: str
+
+    @property
+    def root(self) -> Path:
+        """Everything of the attempt but Ray's session."""
+        return self.node_dir / "attempts" / self.attempt_id
+
+    @property
+    def ray(self) -> Path:
+        """Ray's folder: short, since its sockets' paths may have 107 characters (unix(7)) and Ray takes 64 of them."""
+        return self.node_dir / hashlib.sha256(self.attempt_id.encode()).hexdigest()[:6]
+
+    @property
+    def workdir(self) -> Path:
+        """Where the program runs."""
+        return self.root / "workdir"
+
+    @property
+    def checkpoints(self) -> Path:
+        """GODWIT_CHECKPOINT_DIR."""
+        return self.root / "checkpoints"
+
+    @property
+    def run(self) -> Path:
+        """GODWIT_RUN_DIR: what the in-job helper and the program's wrapper leave for the agent."""
+        return self.root / "run"
+
+    @property
+    def output(self) -> Path:
+        """The attempt's log: notices, set-up and program, in the order in which they wrote."""
+        return self.root / "output.log"
+
+    @property
+    def ray_log(self) -> Path:
+        """What `ray start` says."""
+        return self.root / "ray.log"
+
+    def make(self) -> None:
+        """Make the folders; harmless to repeat."""
+        for path in (self.workdir, self.checkpoints, self.run / "reports"):
+            path.mkdir(parents=True, exist_ok=True)
+        self.root.chmod(0o700)  # steps and environment name tokens
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a guard lives."""
+        return is_guarded(self.root)
+
+    @property
+    def guard_was_started(self) -> bool:
+        """Whether a guard ever lived."""
+        return (self.root / "guard.pid").exists()
+
+    def exit_record(self) -> ExitRecord | None:
+        """How the guard ended, once every process was gone."""
+        try:
+            return ExitRecord(**json.loads((self.root / "exit.json").read_text()))
+        except FileNotFoundError:
+            return None
+
+    def program_started(self) -> bool:
+        """Whether the program was started."""
+        return (self.run / "program.pid").exists()
+
+    def program_exit_code(self) -> int | None:
+        """The program's exit code, once it ended."""
+        try:
+            return int((self.run / "exit_code").read_text())
+        except FileNotFoundError:
+            return None
+
+    def notice(self, text: str) -> None:
+        """Write a line of the agent's own into the attempt's log."""
+        with self.output.open("ab") as log:
+            log.write(f"[godwit] {text}\n".encode())
+
+    def last_lines(self, count: int = 20) -> tuple[str, ...]:
+        """The last lines of the log, for a person."""
+        try:
+            with self.output.open("rb") as log:
+                log.seek(max(0, log.seek(0, 2) - 65_536))
+                text = log.read().decode("utf-8", "replace").replace("\0", "?")
+        except FileNotFoundError:
+            return ()
+        return tuple(text.splitlines()[-count:])

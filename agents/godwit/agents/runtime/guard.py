@@ -1,0 +1,302 @@
+"""The guard: a process of its own session that owns every process of one attempt on one node.
+
+    python -I -S guard.py FOLDER
+
+It needs nothing but the standard library, starts in milliseconds, and outlives the agent. It carries out the steps of
+`FOLDER/steps.json` in order; the last one is the main one. Then it ends every process below it, also those that made
+sessions of their own or lost their parents, and writes `FOLDER/exit.json` last of all. That comes when
+
+- a step fails, or the main one ends;
+- `FOLDER/stop.json` appears (`{"grace_s": 5.0}`: the program is asked first) or SIGTERM comes;
+- the lease runs out: the instant in the lease file (CLOCK_BOOTTIME seconds) passes. The agent moves it on with each
+  answered heartbeat; nobody has to be alive for the lease to end.
+
+It holds a lock on `FOLDER/guard.lock` as long as it lives: that is how others see that it does.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+LOOK_EVERY_S = 0.2
+"""How often the lease and the stop file are looked at; a fifth of a heartbeat."""
+
+_PR_SET_CHILD_SUBREAPER = 36
+"""From <linux/prctl.h>: orphans below this process become its children."""
+
+_PROC = Path("/proc")
+
+
+class Ended(Exception):
+    """The attempt is over on this node; the fields say how."""
+
+    def __init__(self, cause: str, step: str, exit_code: int | None = None) -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.step = step
+        self.exit_code = exit_code
+
+
+class Guard:
+    """Carries out the steps of one folder, watching lease and stop file meanwhile."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        spec = json.loads((folder / "steps.json").read_text())
+        self._steps: list[dict[str, Any]] = spec["steps"]
+        self._lease_path = Path(spec["lease_path"])
+        self._step = ""
+
+    def run(self) -> Ended:
+        """Carry out all steps; returns how it ended, with every process gone."""
+        try:
+            for step in self._steps:
+                self._step = step["name"]
+                self._carry_out(step)
+            ended = Ended("ended", self._step, 0)
+        except Ended as exc:
+            ended = exc
+        kill_descendants(os.getpid())
+        return ended
+
+    def _carry_out(self, step: dict[str, Any]) -> None:
+        if "connect" in step:
+            self._wait_for_port(step)
+            return
+        with Path(step["log"]).open("ab") as log:
+            child = subprocess.Popen(
+                step["argv"],
+                cwd=step["cwd"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # The guard blocks signals for itself and is single-threaded; what it starts must hear SIGTERM.
+                preexec_fn=_unblock_signals,  # noqa: PLW1509
+            )
+        while (code := _reap(child.pid)) is None:
+            self._look()
+            signal.sigtimedwait({signal.SIGCHLD}, LOOK_EVERY_S)
+        if code != 0:
+            raise Ended("ended", self._step, code)
+
+    def _wait_for_port(self, step: dict[str, Any]) -> None:
+        host, port = step["connect"]
+        deadline = time.monotonic() + step["timeout_s"]
+        while time.monotonic() < deadline:
+            self._look()
+            try:
+                socket.create_connection((host, port), timeout=1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        raise Ended("head-unreachable", self._step)
+
+    def _look(self) -> None:
+        """Raise `Ended` when it is time to stop."""
+        if boottime_s() >= read_deadline_s(self._lease_path):
+            raise Ended("lease", self._step)
+        if signal.SIGTERM in signal.sigpending():
+            raise Ended("stopped", self._step)
+        order = _read_stop(self._folder / "stop.json")
+        if order is not None:
+            self._ask_program_to_stop(order)
+            raise Ended("stopped", self._step)
+
+    def _ask_program_to_stop(self, grace_s: float) -> None:
+        """Send SIGTERM to what the program started, and wait until it ended or the grace is over."""
+        if grace_s <= 0:
+            return
+        start = time.monotonic()
+        for pid in _program_pids(self._folder):
+            _signal(pid, signal.SIGTERM)
+        while time.monotonic() - start < grace_s and boottime_s() < read_deadline_s(self._lease_path):
+            done = (self._folder / "run" / "exit_code").exists() or not _children_of(os.getpid())
+            order = _read_stop(self._folder / "stop.json")
+            if done or (order is not None and time.monotonic() - start >= order):
+                return
+            time.sleep(LOOK_EVERY_S / 4)
+
+
+def boottime_s() -> float:
+    """Seconds since the machine booted, sleep included: the clock of leases."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def read_deadline_s(path: Path) -> float:
+    """The instant at which the lease ends; a lease file that is not there or not readable is no lease."""
+    try:
+        return float(path.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def is_guarded(folder: Path) -> bool:
+    """Whether a guard lives for this folder."""
+    try:
+        with (folder / "guard.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def kill_descendants(root: int) -> None:
+    """Kill every process below `root` and reap them; returns when none is left.
+
+    There is no bound: a process in uninterruptible sleep dies when the kernel lets it, and saying "gone" before that
+    would be a lie that gives its GPUs away.
+    """
+    pause_s = 0.01
+    while pids := descendants(root):
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        _reap_all()
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.5, 0.5)
+
+
+def kill_marked(folder: Path) -> int:
+    """Kill every process whose environment names `folder` as its run folder, for a guard that died; returns how many.
+
+    At most 100 rounds, each 20 ms: the caller repeats it until it returns 0.
+    """
+    mark = f"GODWIT_RUN_DIR={folder / 'run'}".encode()
+    killed: set[int] = set()
+    for _ in range(100):
+        pids = [pid for pid in _all_pids() if pid != os.getpid() and mark in _environ(pid).split(b"\0")]
+        if not pids:
+            break
+        killed.update(pids)
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    return len(killed)
+
+
+def descendants(root: int) -> list[int]:
+    """All processes below `root`, children before their own children; zombies count until reaped."""
+    children: dict[int, list[int]] = {}
+    for pid in _all_pids():
+        children.setdefault(_parent_of(pid), []).append(pid)
+    found, todo = [], [root]
+    while todo:
+        below = children.get(todo.pop(), [])
+        found += below
+        todo += below
+    return found
+
+
+def _program_pids(folder: Path) -> list[int]:
+    try:
+        shell = int((folder / "run" / "program.pid").read_text())
+    except (OSError, ValueError):
+        return []
+    return descendants(shell)
+
+
+def _children_of(root: int) -> list[int]:
+    return [pid for pid in _all_pids() if _parent_of(pid) == root]
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir(_PROC) if name.isdigit()]
+
+
+def _parent_of(pid: int) -> int:
+    try:
+        # The name in parentheses may hold spaces and parentheses; what follows the last one is fixed (proc(5)).
+        return int((_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0  # it ended meanwhile
+
+
+def _environ(pid: int) -> bytes:
+    try:
+        return (_PROC / str(pid) / "environ").read_bytes()
+    except OSError:
+        return b""  # it ended meanwhile, or belongs to another user
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # it ended meanwhile
+
+
+def _reap(main: int) -> int | None:
+    """Reap everything that ended; returns the exit code of `main` once it did (128 + n for signal n)."""
+    code = None
+    while (ended := _wait_any()) is not None:
+        if ended[0] == main:
+            code = ended[1]
+    return code
+
+
+def _reap_all() -> None:
+    while _wait_any() is not None:
+        pass
+
+
+def _wait_any() -> tuple[int, int] | None:
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    if pid == 0:
+        return None
+    code = os.waitstatus_to_exitcode(status)
+    return pid, code if code >= 0 else 128 - code
+
+
+def _read_stop(path: Path) -> float | None:
+    try:
+        return float(json.loads(path.read_text())["grace_s"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0  # an order to stop that cannot be read is still an order to stop
+
+
+def _unblock_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or nothing."""
+    draft = path.with_name(path.name + ".tmp")
+    draft.write_text(text)
+    draft.replace(path)
+
+
+def main() -> None:
+    """Guard the folder named on the command line; leaves at once if it has a guard already or had one."""
+    folder = Path(sys.argv[1])
+    lock = (folder / "guard.lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    if (folder / "exit.json").exists():
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    write_whole(folder / "guard.pid", str(os.getpid()))
+    ended = Guard(folder).run()
+    record = {"cause": ended.cause, "step": ended.step, "exit_code": ended.exit_code}
+    write_whole(folder / "exit.json", json.dumps(record))
+
+
+if __name__ == "__main__":
+    main()

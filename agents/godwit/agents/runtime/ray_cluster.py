@@ -1,0 +1,130 @@
+"""How an attempt's own Ray cluster is started on a node: steps for the guard, and the environment of its processes.
+
+Pure: it composes, others carry out. The flags follow from several clusters sharing one machine without meeting.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from godwit.agents.runtime.folder import AttemptFolder
+from godwit.domain.wire.agents import StartAttempt
+
+HEAD_WAIT_S = 600.0
+"""How long a worker waits for the head's port: as long as an attempt may take to start, since set-up runs before."""
+
+_SIMULATED_STORE_BYTES = 80_000_000
+"""Ray's object store on a simulated node: the least that Ray takes is 75 MiB, and nodes share the machine's memory."""
+
+_HEALTH = {
+    # A dead node is seen in 1.5 s (Ray's defaults: 16 s), a connection cut in silence heals in about 10 s.
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "500",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_grpc_client_keepalive_time_ms": "2000",
+    "RAY_grpc_client_keepalive_timeout_ms": "2000",
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What the cluster is told of this node."""
+
+    address: str
+    cpus: int
+    python: str
+    simulated: bool
+
+
+def head_address(command: StartAttempt) -> str:
+    """The address of rank 0."""
+    return min(command.peers, key=lambda peer: peer.rank).address
+
+
+def dashboard_url(command: StartAttempt) -> str:
+    """Where the cluster's REST API answers."""
+    return f"http://{head_address(command)}:{command.port + 1}"
+
+
+def steps(command: StartAttempt, folder: AttemptFolder, facts: NodeFacts) -> list[dict[str, Any]]:
+    """What the guard does on this node, in order."""
+    todo: list[dict[str, Any]] = []
+    if command.setup:
+        argv = ["sh", "-c", command.setup]
+        todo.append({"name": "setup", "argv": argv, "cwd": str(folder.workdir), "log": str(folder.output)})
+    if command.rank != 0:
+        todo.append({"name": "wait", "connect": [head_address(command), command.port], "timeout_s": HEAD_WAIT_S})
+    argv = _ray_start(command, folder, facts)
+    todo.append({"name": "ray", "argv": argv, "cwd": str(folder.workdir), "log": str(folder.ray_log)})
+    return todo
+
+
+def _ray_start(command: StartAttempt, folder: AttemptFolder, facts: NodeFacts) -> list[str]:
+    ray = str(Path(facts.python).parent / "ray")
+    argv = [
+        ray, "start", "--block", "--disable-usage-stats", "--log-style=record",
+        f"--node-ip-address={facts.address}", f"--temp-dir={folder.ray}",
+        f"--num-cpus={facts.cpus}", f"--num-gpus={len(command.gpus)}",
+        "--dashboard-agent-listen-port=0",  # a fixed port costs the second node of a machine 5 s
+        # Any free port: Ray's own range, 10002 to 19999, refuses to start when another flag names a port in it.
+        "--min-worker-port=0", "--max-worker-port=0",
+    ]  # fmt: skip
+    if facts.simulated:
+        argv.append(f"--object-store-memory={_SIMULATED_STORE_BYTES}")
+    if command.rank != 0:
+        return [*argv, f"--address={head_address(command)}:{command.port}"]
+    return [
+        *argv, "--head", f"--port={command.port}", f"--dashboard-host={facts.address}",
+        f"--dashboard-port={command.port + 1}", f"--ray-client-server-port={command.port + 2}",
+        "--include-log-monitor=false",
+    ]  # fmt: skip
+
+
+def environment(
+    command: StartAttempt, folder: AttemptFolder, facts: NodeFacts, machine_env: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of every process of the attempt on this node: the machine's, the job's, and what godwit sets.
+
+    The agent's own credentials and settings are left out: the program is the user's.
+    """
+    kept = {k: v for k, v in machine_env.items() if k not in _AGENT_ONLY and not k.startswith("RAY_")}
+    path = f"{Path(facts.python).parent}{os.pathsep}{machine_env.get('PATH', os.defpath)}"
+    env = {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", **_HEALTH}
+    if facts.address.startswith("127."):
+        env["GLOO_SOCKET_IFNAME"] = "lo"
+    if command.gpus:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, command.gpus))
+    return {**env, **command.env, **_names(command, folder)}
+
+
+_AGENT_ONLY = frozenset({"GODWIT_JOIN_TOKEN", "GODWIT_TOKEN", "GODWIT_URL", "GODWIT_FAKE_GPUS", "GODWIT_NODE_DIR"})
+
+
+def _names(command: StartAttempt, folder: AttemptFolder) -> dict[str, str]:
+    addresses = "\n".join(peer.address for peer in sorted(command.peers, key=lambda peer: peer.rank))
+    rank, nodes, head = str(command.rank), str(len(command.peers)), head_address(command)
+    return {
+        "GODWIT_JOB_ID": command.job_id,
+        "GODWIT_JOB_NAME": command.job_name,
+        "GODWIT_ATTEMPT_ID": command.attempt_id,
+        "GODWIT_EPOCH": str(command.epoch),
+        "GODWIT_NODE_RANK": rank,
+        "GODWIT_NUM_NODES": nodes,
+        "GODWIT_NODE_IPS": addresses,
+        "GODWIT_CHECKPOINT_DIR": str(folder.checkpoints),
+        "GODWIT_RUN_DIR": str(folder.run),
+        "GODWIT_STORAGE_URL": command.store,
+        "NODE_RANK": rank,
+        "NUM_NODES": nodes,
+        "NODE_IPS": addresses,
+        "MASTER_ADDR": head,
+        "MASTER_PORT": str(command.port + 3),
+        "RAY_ADDRESS": f"{head}:{command.port}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": command.ray_token,
+    }

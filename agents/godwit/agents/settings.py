@@ -1,0 +1,45 @@
+"""What the machine tells its agent, read once from the environment."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from godwit.domain.errors import InvalidRequest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The agent's settings.
+
+    `node_dir` is a private folder of this node, short because sockets lie below it. `address` is the one that other
+    nodes of a gang reach. `fake_gpus` is a JSON list of `{"index", "uuid", "model", "memory_gib"}`, or None: ask the
+    driver. `join_token` may be empty once the node has joined.
+    """
+
+    url: str
+    join_token: str
+    node_dir: Path
+    address: str
+    python: str
+    fake_gpus: str | None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether this node shares its machine with others, and so must be modest."""
+        return self.fake_gpus is not None
+
+
+def from_env(env: Mapping[str, str]) -> Settings:
+    """Read the settings; raises `InvalidRequest` naming each variable that is missing."""
+    missing = [name for name in ("GODWIT_URL", "GODWIT_NODE_DIR", "GODWIT_NODE_ADDRESS") if not env.get(name)]
+    if missing:
+        raise InvalidRequest(f"set {', '.join(missing)}: the node's startup script and its image are to provide them")
+    return Settings(
+        url=env["GODWIT_URL"].rstrip("/"),
+        join_token=env.get("GODWIT_JOIN_TOKEN", ""),
+        node_dir=Path(env["GODWIT_NODE_DIR"]).absolute(),
+        address=env["GODWIT_NODE_ADDRESS"],
+        python=env.get("GODWIT_PYTHON") or sys.executable,
+        fake_gpus=env.get("GODWIT_FAKE_GPUS"),
+    )
