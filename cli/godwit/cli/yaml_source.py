@@ -14,6 +14,9 @@ SIZE_MAX_BYTES = 1 << 20
 DEPTH_MAX = 32
 """Deeper than any specification is, shallower than the interpreter's stack."""
 
+PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+"""What mappings and sequences are when nobody writes a tag (https://yaml.org/spec/1.2.2/#103-core-schema)."""
+
 Path_ = tuple[str | int, ...]
 
 
@@ -106,6 +109,8 @@ class _Reader(yaml.SafeLoader):
 
     def value(self, node: yaml.Node, path: Path_) -> Any:
         """The plain value of a node; remembers the line of every key and item below it."""
+        if isinstance(node, yaml.CollectionNode) and node.tag not in PLAIN_TAGS:
+            raise self.wrong(node, f"tags such as {node.tag} are not accepted")
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode):

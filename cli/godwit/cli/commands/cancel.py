@@ -3,8 +3,8 @@
 from typing import Annotated
 
 import typer
+from godwit.cli import console
 from godwit.cli.client import path_of
-from godwit.cli.console import control_plane
 from godwit.domain.wire.views import JobView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -13,5 +13,5 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def cancel(job: Annotated[str, typer.Argument(help="A job's id, or a name: then the newest of that name.")]) -> None:
     """Stop a job. It is told first and given time to save; cancelling again changes nothing."""
-    view = control_plane().post(path_of("/v1/jobs", job, "cancel"), None, JobView)
+    view = console.control_plane().post(path_of("/v1/jobs", job, "cancel"), None, JobView)
     print(f"{view.name} ({view.id}) is {view.state}")

@@ -3,8 +3,7 @@
 from typing import Annotated
 
 import typer
-from godwit.cli import output
-from godwit.cli.console import control_plane
+from godwit.cli import console, output
 from godwit.domain.wire.views import DrillRequest, DrillView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -18,6 +17,6 @@ def drill() -> None:
 @app.command("node-loss")
 def node_loss(node: Annotated[str, typer.Argument(help="A node's id, from `godwit nodes`.")]) -> None:
     """Cut the power of a node, as far as its cloud lets one."""
-    view = control_plane().post("/v1/drills", DrillRequest(kind="node-loss", node_id=node), DrillView)
+    view = console.control_plane().post("/v1/drills", DrillRequest(kind="node-loss", node_id=node), DrillView)
     print(view.intent_id)
     output.note(f"{node} loses its power; watch with `godwit events --node {node} -f`")

@@ -5,8 +5,7 @@ from collections import deque
 from typing import Annotated
 
 import typer
-from godwit.cli import figures, following, output
-from godwit.cli.console import control_plane
+from godwit.cli import console, figures, following, output
 from godwit.domain.wire.views import EventView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -22,7 +21,7 @@ def events(
     form: output.FormatOption = output.Format.TABLE,
 ) -> None:
     """Show what happened, oldest first."""
-    client = control_plane()
+    client = console.control_plane()
     params = {"job": job, "node": node}
     kept = deque(client.pages("/v1/events", EventView, {**params, "after": after, "limit": 500}), maxlen=limit)
     if not follow and form is not output.Format.TABLE:
@@ -34,7 +33,7 @@ def events(
         return
     last_seen = kept[-1].seq if kept else after
     try:
-        for heard in following.follow(control_plane, "/v1/events/stream", {**params, "after": last_seen}):
+        for heard in following.follow(console.control_plane, "/v1/events/stream", {**params, "after": last_seen}):
             _heard(heard, node, form)
     except KeyboardInterrupt:
         output.note("")

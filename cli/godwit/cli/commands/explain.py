@@ -4,9 +4,8 @@ import time
 from typing import Annotated
 
 import typer
-from godwit.cli import figures, output, watch
+from godwit.cli import console, figures, output, watch
 from godwit.cli.client import path_of
-from godwit.cli.console import control_plane
 from godwit.domain.wire.views import ExplainView, RefusalView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -19,7 +18,7 @@ def explain(
     form: output.FormatOption = output.Format.TABLE,
 ) -> None:
     """Say why a job waits, who refused it and when they are asked again; or why it failed."""
-    view = control_plane().get(path_of("/v1/jobs", job, "explain"), ExplainView)
+    view = console.control_plane().get(path_of("/v1/jobs", job, "explain"), ExplainView)
     if form is not output.Format.TABLE:
         output.show(view, form)
         return

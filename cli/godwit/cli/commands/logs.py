@@ -4,9 +4,8 @@ import sys
 from typing import Annotated
 
 import typer
-from godwit.cli import following, output
+from godwit.cli import console, following, output
 from godwit.cli.client import path_of
-from godwit.cli.console import control_plane
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -19,11 +18,11 @@ def logs(
 ) -> None:
     """Show the output of a job, of all its attempts."""
     if not follow:
-        sys.stdout.write(control_plane().get_text(path_of("/v1/jobs", job, "logs"), {"tail": tail}))
+        sys.stdout.write(console.control_plane().get_text(path_of("/v1/jobs", job, "logs"), {"tail": tail}))
         return
     try:
         for event in following.follow(
-            control_plane, path_of("/v1/jobs", job, "logs", "stream"), {"tail": tail}, last_kind="end"
+            console.control_plane, path_of("/v1/jobs", job, "logs", "stream"), {"tail": tail}, last_kind="end"
         ):
             _show(event)
     except KeyboardInterrupt:

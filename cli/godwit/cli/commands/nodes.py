@@ -4,8 +4,7 @@ import time
 from typing import Annotated
 
 import typer
-from godwit.cli import figures, output
-from godwit.cli.console import control_plane
+from godwit.cli import console, figures, output
 from godwit.domain.wire.views import NodeView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -26,7 +25,7 @@ def nodes(
     form: output.FormatOption = output.Format.TABLE,
 ) -> None:
     """List the machines of the fleet, what they hold and what they cost."""
-    found = list(control_plane().pages("/v1/nodes", NodeView, {"all": "true" if everything else "false"}))
+    found = list(console.control_plane().pages("/v1/nodes", NodeView, {"all": "true" if everything else "false"}))
     if form is not output.Format.TABLE:
         output.show(found, form)
         return

@@ -5,8 +5,7 @@ import time
 from typing import Annotated
 
 import typer
-from godwit.cli import figures, output
-from godwit.cli.console import control_plane
+from godwit.cli import console, figures, output
 from godwit.domain.wire.views import OfferView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -35,7 +34,7 @@ def offers(
     """List what can be bought now, cheapest first, with the age of each figure."""
     market = None if spot is None else str(spot).lower()
     params = {"gpus": gpus, "infra": infra, "spot": market, "limit": min(limit, 100)}
-    found = list(itertools.islice(control_plane().pages("/v1/offers", OfferView, params), limit))
+    found = list(itertools.islice(console.control_plane().pages("/v1/offers", OfferView, params), limit))
     if form is not output.Format.TABLE:
         output.show(found, form)
         return

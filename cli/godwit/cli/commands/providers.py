@@ -3,8 +3,7 @@
 import time
 
 import typer
-from godwit.cli import figures, output
-from godwit.cli.console import control_plane
+from godwit.cli import console, figures, output
 from godwit.domain.wire.views import ProviderView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -21,7 +20,7 @@ COLUMNS = (
 @app.command()
 def providers(form: output.FormatOption = output.Format.TABLE) -> None:
     """List the configured clouds, whether they answer, and what they said last."""
-    found = list(control_plane().pages("/v1/providers", ProviderView))
+    found = list(console.control_plane().pages("/v1/providers", ProviderView))
     if form is not output.Format.TABLE:
         output.show(found, form)
         return

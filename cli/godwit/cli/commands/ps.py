@@ -5,8 +5,7 @@ import time
 from typing import Annotated
 
 import typer
-from godwit.cli import figures, output
-from godwit.cli.console import control_plane
+from godwit.cli import console, figures, output
 from godwit.domain.wire.views import JobView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -30,7 +29,7 @@ def ps(
     form: output.FormatOption = output.Format.TABLE,
 ) -> None:
     """List jobs, newest first: those that are alive and the last few that ended."""
-    found = control_plane().pages("/v1/jobs", JobView, {"limit": min(limit, 100)})
+    found = console.control_plane().pages("/v1/jobs", JobView, {"limit": min(limit, 100)})
     jobs = list(itertools.islice(found, limit))
     if not everything:
         jobs = _alive_and_recent(jobs)

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from godwit.cli import figures, output, specs, submission, watch
-from godwit.cli.console import control_plane
+from godwit.cli import console, figures, output, specs, submission, watch
 from godwit.cli.exits import ExitCode, Failure
 from godwit.domain.wire.views import JobView
 from typer.core import TyperCommand
@@ -53,7 +52,7 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     """
     given = _given(spec, ctx.meta.get(_COMMAND), _options(name, gpus, nodes, infra, workdir, env))
     archive = submission.packed(given.workdir)
-    client = control_plane()
+    client = console.control_plane()
     plan = submission.planned(client, given)
     submission.show_plan(given.spec, plan)
     if dry_run:
@@ -74,7 +73,7 @@ def follow(job: JobView) -> int:
     status = watch.StatusLine(sys.stderr, output.is_terminal())
     story = watch.Story(sys.stdout, sys.stderr, status)
     try:
-        final = watch.to_the_end(control_plane, job.id, story, output.terminal_width)
+        final = watch.to_the_end(console.control_plane, job.id, story, output.terminal_width)
     except KeyboardInterrupt:
         story.say(
             f"left {job.name} running; come back with `godwit logs -f {job.name}`, "

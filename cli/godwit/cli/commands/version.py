@@ -3,7 +3,7 @@
 from importlib import metadata
 
 import typer
-from godwit.cli.console import control_plane
+from godwit.cli import console
 from godwit.cli.exits import Failure
 from godwit.domain.wire.views import ServerView
 
@@ -15,7 +15,7 @@ def version() -> None:
     """Print the versions of this command and of the control plane, if one answers."""
     print(f"godwit {metadata.version('godwit')}")
     try:
-        client = control_plane()
+        client = console.control_plane()
         server = client.get("/v1/version", ServerView)
     except Failure as failure:
         print(f"no control plane: {failure.message}")

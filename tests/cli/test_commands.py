@@ -1,0 +1,365 @@
+"""Each command against a scripted control plane: what it asks, what it prints, how it exits."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from godwit.cli import watch, workdir
+from godwit.cli.commands import ps
+from godwit.cli.exits import ExitCode
+
+from tests.cli.scripted import AT, Godwit, ScriptedControlPlane, detail, job, page, problem, sse
+
+LONG = "a-name-as-long-as-names-may-be-" + "x" * 32
+
+
+def _gpu(index: int) -> dict[str, Any]:
+    return {
+        "index": index,
+        "uuid": f"GPU-{index}",
+        "model": "H100-SXM",
+        "memory_gib": 80,
+        "health": "healthy",
+        "attempt_id": "at-1" if index == 0 else None,
+        "job_id": None,
+    }
+
+
+NODE = {
+    "id": "node-4f0zq1m2k7xv9a",
+    "state": "provisioning",
+    "provider": "sim-borealis-with-a-long-name",
+    "region": "europe-north-1",
+    "instance_type": "gpu.h100.8",
+    "instance_id": "i-1",
+    "address": "127.18.0.3",
+    "spot": True,
+    "price_usd_per_hour": 20.5,
+    "created_at": AT,
+    "state_since": AT,
+    "last_seen_at": None,
+    "gpus": [_gpu(0), _gpu(1)],
+    "detail": "",
+}
+OFFER = {
+    "key": "sim-aurora/us-east/-/h100.8/on-demand",
+    "provider": "sim-borealis-with-a-long-name",
+    "region": "europe-north-1",
+    "zone": None,
+    "instance_type": "an-instance-type-with-a-long-name.8x",
+    "gpu_model": "H100-SXM",
+    "gpu_count": 8,
+    "gpu_memory_gib": 80,
+    "cpus": 200,
+    "memory_gib": 1800,
+    "price_usd_per_hour": 1023.92,
+    "price_usd_per_gpu_hour": 127.99,
+    "spot": False,
+    "capacity": 4,
+    "seen_at": AT,
+    "source": "live",
+    "held_until": 4_000_000_000.0,
+    "held_because": "no capacity",
+}
+PROVIDER = {"name": LONG, "reachable": True, "offers": 12, "nodes": 3, "last_contact_at": AT, "detail": "d" * 90}
+PLAN = {
+    "feasible": True,
+    "price_usd_per_hour": 4.2,
+    "refusals": [],
+    "actions": [
+        {
+            "action": "buy",
+            "reason": "cheapest that fits",
+            "offer": "sim-aurora/us-east/-/h100.1/on-demand",
+            "node_id": None,
+            "price_usd_per_hour": 2.1,
+        }
+    ]
+    * 2,
+}
+WAITS = {
+    "feasible": False,
+    "actions": [],
+    "price_usd_per_hour": 0.0,
+    "refusals": [
+        {
+            "code": "no-capacity",
+            "subject": "sim-aurora",
+            "message": "has no H100 left",
+            "would_help": "wait, or accept H200",
+        }
+    ],
+}
+LISTS = [
+    ("ps", "/v1/jobs", job(name=LONG, gpus="H100-SXM|H200-SXM|A100-80GB-SXM:8", nodes="128..4096")),
+    ("nodes", "/v1/nodes", NODE),
+    ("offers", "/v1/offers", OFFER),
+    ("providers", "/v1/providers", PROVIDER),
+]
+
+
+@pytest.mark.parametrize(("command", "path", "item"), LISTS)
+def test_a_table_fits_eighty_columns_whatever_the_names(
+    command: str,
+    path: str,
+    item: dict[str, Any],
+    scripted: ScriptedControlPlane,
+    godwit: Godwit,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scripted.on("GET", path, page(item, item))
+    assert godwit(command) == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("!")]
+    assert len(table) == 3
+    assert max(len(line) for line in table) <= 80
+    if "id" in item:
+        assert item["id"] in table[1]
+
+
+@pytest.mark.parametrize(("command", "path", "item"), LISTS)
+@pytest.mark.parametrize("form", ["json", "yaml"])
+def test_programs_get_everything(
+    command: str,
+    path: str,
+    item: dict[str, Any],
+    form: str,
+    scripted: ScriptedControlPlane,
+    godwit: Godwit,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scripted.on("GET", path, page(item))
+    assert godwit(command, "-o", form) == 0
+    out = capsys.readouterr().out
+    assert (json.loads(out) if form == "json" else yaml.safe_load(out)) == [item]
+
+
+@pytest.mark.parametrize(("command", "path", "item"), LISTS)
+def test_an_empty_list_says_what_to_do(
+    command: str,
+    path: str,
+    item: dict[str, Any],
+    scripted: ScriptedControlPlane,
+    godwit: Godwit,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scripted.on("GET", path, page())
+    assert godwit(command) == 0
+    assert len(capsys.readouterr().out.split()) > 2
+
+
+def test_ps_shows_the_living_and_the_last_that_ended(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ended = [job(id=f"job-ended{number:09}", state="succeeded") for number in range(20)]
+    scripted.on("GET", "/v1/jobs", page(job(), *ended))
+    assert godwit("ps", "-o", "json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1 + ps.RECENT
+    assert godwit("ps", "-a", "-o", "json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 21
+
+
+def test_a_job_that_is_not_there_exits_with_three(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert godwit("explain", "nothing") == ExitCode.NOT_FOUND
+    assert "there is no" in capsys.readouterr().err
+
+
+def test_explain_tells_who_refused_and_when_they_are_asked_again(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusal = {**WAITS["refusals"][0], "retry_at": 4_000_000_000.0}  # type: ignore[index]
+    view = {
+        "job": job(state="queued"),
+        "headline": "it waits for capacity",
+        "refusals": [refusal],
+        "last_lines": [],
+        "events": [],
+    }
+    scripted.on("GET", "/v1/jobs/digits/explain", view)
+    assert godwit("explain", "digits") == 0
+    told = capsys.readouterr().out
+    assert "sim-aurora: has no H100 left (looked at again in " in told
+    assert "would help: wait, or accept H200" in told
+
+
+def test_explain_shows_exit_code_and_last_lines_of_a_failed_program(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = job(state="failed", exit_code=3)
+    view = {"job": failed, "headline": "its program failed", "refusals": [], "last_lines": ["boom"], "events": []}
+    scripted.on("GET", "/v1/jobs/digits/explain", view)
+    assert godwit("explain", "digits") == 0
+    told = capsys.readouterr().out
+    assert "exit code 3" in told
+    assert "  boom" in told
+
+
+def test_logs_prints_what_there_is(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted.on("GET", "/v1/jobs/digits/logs", "one\ntwo\n")
+    assert godwit("logs", "digits", "--tail", "2") == 0
+    assert capsys.readouterr().out == "one\ntwo\n"
+    assert scripted.asked[0].url.params["tail"] == "2"
+
+
+def test_logs_can_follow_to_the_end(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = sse(("log", "1", {"epoch": 1, "text": "a\n"}), ("end", "2", {"state": "failed", "exit_code": 3}))
+    scripted.on("GET", "/v1/jobs/digits/logs/stream", stream)
+    assert godwit("logs", "-f", "digits") == 0
+    told = capsys.readouterr()
+    assert told.out == "a\n"
+    assert "failed with exit code 3" in told.err
+
+
+def test_events_keep_the_newest(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    happened = [
+        {
+            "seq": seq,
+            "at": AT,
+            "kind": "node.state",
+            "subject": "node",
+            "subject_id": "node-1",
+            "reason": f"r{seq}",
+            "actor": "planner",
+            "old": "ready",
+            "new": "lost",
+        }
+        for seq in range(5)
+    ]
+    scripted.on("GET", "/v1/events", page(*happened))
+    assert godwit("events", "--limit", "2") == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["r3", "r4"]
+
+
+def test_cancel_says_where_the_job_stands(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted.on("POST", "/v1/jobs/digits/cancel", job(state="stopping"), 202)
+    assert godwit("cancel", "digits") == 0
+    assert "stopping" in capsys.readouterr().out
+
+
+def test_a_drill_names_the_node(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted.on("POST", "/v1/drills", {"intent_id": "in-1", "node_id": "node-1", "kind": "node-loss"}, 202)
+    assert godwit("drill", "node-loss", "node-1") == 0
+    assert json.loads(scripted.asked[0].content) == {"kind": "node-loss", "node_id": "node-1"}
+
+
+def _ready(scripted: ScriptedControlPlane, plan: dict[str, Any] = PLAN) -> None:
+    scripted.on("POST", "/v1/plans", plan)
+    scripted.on("POST", "/v1/jobs", job(state="queued"), 202)
+    scripted.routes["HEAD", "/v1/archives/x"] = scripted.routes["POST", "/v1/jobs"]
+
+
+def test_run_plans_uploads_and_submits_in_that_order(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "train.yaml").write_text("name: digits\nrun: python train.py\nworkdir: src\n")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").write_text("print()")
+    _ready(scripted)
+    digest = workdir.pack(tmp_path / "src").digest
+    scripted.on("PUT", f"/v1/archives/{digest}", {"digest": digest, "size_bytes": 9})
+    assert godwit("run", str(tmp_path / "train.yaml"), "-y", "--detach") == 0
+    assert scripted.paths() == [
+        "POST /v1/plans", f"HEAD /v1/archives/{digest}", f"PUT /v1/archives/{digest}", "POST /v1/jobs",
+    ]  # fmt: skip
+    assert json.loads(scripted.asked[-1].content)["workdir_digest"] == digest
+    told = capsys.readouterr()
+    assert told.out.strip() == "job-4f0zq1m2k7xv9a"
+    assert "buy 2 x sim-aurora/us-east/-/h100.1/on-demand $2.10/h: cheapest that fits" in told.err
+    assert "in all $4.20/h" in told.err
+
+
+def test_a_workdir_that_is_there_already_is_not_sent_again(
+    scripted: ScriptedControlPlane, godwit: Godwit, tmp_path: Path
+) -> None:
+    _ready(scripted)
+    digest = workdir.pack(tmp_path).digest
+    scripted.on("HEAD", f"/v1/archives/{digest}", "")
+    assert godwit("run", "--workdir", str(tmp_path), "-y", "--detach", "--", "true") == 0
+    assert not [path for path in scripted.paths() if path.startswith("PUT")]
+
+
+def test_nothing_is_created_when_the_plan_refuses(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "train.yaml").write_text("name: digits\nrun: x\nworkdir: .\nresources:\n  gpus: H100:16\n")
+    wrong = [
+        {
+            "path": ["resources", "gpus"],
+            "message": "no offer has 16 GPUs",
+            "accepted": ["1", "8"],
+            "did_you_mean": "H100:8",
+        }
+    ]
+    scripted.on("POST", "/v1/plans", problem("invalid-request", "it is wrong", 422, wrong), 422)
+    assert godwit("run", str(tmp_path / "train.yaml"), "-y") == ExitCode.USAGE
+    assert scripted.paths() == ["POST /v1/plans"]
+    assert "train.yaml:5: resources.gpus: no offer has 16 GPUs; did you mean H100:8?" in capsys.readouterr().err
+
+
+def test_nothing_is_asked_when_the_specification_is_wrong(scripted: ScriptedControlPlane, godwit: Godwit) -> None:
+    assert godwit("run", "--gpus", "H100:99", "-y", "--", "true") == ExitCode.USAGE
+    assert scripted.paths() == []
+
+
+def test_nothing_is_submitted_when_nobody_can_confirm(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ready(scripted)
+    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: SIM115 - the test's stand-in for a closed terminal
+    assert godwit("run", "--", "true") == ExitCode.USAGE
+    assert "add -y" in capsys.readouterr().err
+    assert scripted.paths() == ["POST /v1/plans"]
+
+
+@pytest.mark.parametrize(("plan", "code"), [(PLAN, ExitCode.OK), (WAITS, ExitCode.WAITS)])
+def test_a_dry_run_submits_nothing_and_says_whether_it_would_wait(
+    plan: dict[str, Any], code: ExitCode, scripted: ScriptedControlPlane, godwit: Godwit
+) -> None:
+    _ready(scripted, plan)
+    assert godwit("run", "--dry-run", "--", "true") == code
+    assert scripted.paths() == ["POST /v1/plans"]
+
+
+def _followed(scripted: ScriptedControlPlane, **changes: Any) -> None:
+    _ready(scripted)
+    scripted.on("GET", f"/v1/jobs/{job()['id']}", detail(**changes))
+    end = ("end", "2", {"state": "failed", "exit_code": 3})
+    scripted.on("GET", f"/v1/jobs/{job()['id']}/logs/stream", sse(("log", "1", {"epoch": 1, "text": "hi\n"}), end))
+    scripted.on("GET", "/v1/events/stream", "")
+
+
+def test_run_exits_with_the_jobs_own_code(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _followed(scripted, state="failed", exit_code=3)
+    assert godwit("run", "-y", "--", "false") == 3
+    told = capsys.readouterr()
+    assert told.out == "hi\n"
+    assert "godwit explain" in told.err
+
+
+def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _followed(scripted, state="running")
+
+    def interrupted(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch, "_print_until_final", interrupted)
+    assert godwit("run", "-y", "--", "sleep 100") == 0
+    assert "godwit logs -f digits" in capsys.readouterr().err
+    assert not [path for path in scripted.paths() if path.endswith("cancel")]

@@ -1,0 +1,73 @@
+"""The command answers at once, and says how it ends."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from godwit.cli import main
+from godwit.cli.exits import MEANINGS, ExitCode
+
+from tests.cli.scripted import Godwit
+
+HEAVY = ("httpx", "pydantic", "rich", "yaml", "godwit.domain")
+HELP_S = 0.3
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import json, sys; sys.argv = ['godwit', '--help']\n"
+        "from godwit.cli import main\n"
+        "try: main.main()\n"
+        "except SystemExit: pass\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = json.loads(ended.stdout.splitlines()[-1])
+    assert [name for name in loaded if name.startswith(HEAVY)] == []
+
+
+def test_help_answers_in_under_a_third_of_a_second() -> None:
+    # The best of several: what is asserted is the work to be done, not how busy this machine is.
+    best_s = min(_timed_s() for _ in range(5))
+    assert best_s < HELP_S
+
+
+def _timed_s() -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "godwit.cli.main", "--help"], capture_output=True, check=True)
+    return time.perf_counter() - start
+
+
+def test_help_lists_every_command_and_every_exit_code() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "godwit.cli.main", "--help"], capture_output=True, text=True, check=True
+    )
+    assert all(name in ended.stdout for name in main.COMMANDS)
+    assert set(MEANINGS) == set(ExitCode)
+    assert all(meaning.split(";")[0] in " ".join(ended.stdout.split()) for meaning in MEANINGS.values())
+
+
+@pytest.mark.parametrize("name", main.COMMANDS)
+def test_every_command_of_the_table_has_help_of_its_own(
+    name: str, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert godwit(name, "--help") == 0
+    assert "Usage: godwit" in capsys.readouterr().out
+
+
+def test_a_misspelt_command_gets_a_near_match(godwit: Godwit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert godwit("explan", "digits") == ExitCode.USAGE
+    assert "did you mean explain?" in capsys.readouterr().err
+
+
+def test_a_bug_is_told_in_a_sentence_without_a_traceback(
+    godwit: Godwit, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(main.LazyGroup, "get_command", lambda *_args: 1 / 0)
+    assert godwit("ps") == ExitCode.FAILED
+    told = capsys.readouterr().err
+    assert "bug in godwit" in told
+    assert "GODWIT_DEBUG=1" in told
+    assert "Traceback" not in told
