@@ -5,6 +5,8 @@
     ├── Unauthenticated         present a valid token
     ├── Forbidden               ask for a role that may
     ├── NotFound                it is not there (or not yours)
+    ├── Gone                    it was there and will not come back: stop asking
+    ├── TooLarge                send less
     ├── Conflict                reload, then decide again
     │   ├── StaleWrite          another writer was first; reload and retry
     │   ├── StaleEpoch          a newer attempt exists; stop what you do
@@ -67,6 +69,14 @@ class Forbidden(GodwitError):
 
 class NotFound(GodwitError):
     """There is no such thing here."""
+
+
+class Gone(GodwitError):
+    """This is not wanted any more and will not come back."""
+
+
+class TooLarge(GodwitError):
+    """The request is larger than is accepted."""
 
 
 class Conflict(GodwitError):

@@ -8,6 +8,7 @@ and asks again, so that every stage sees a snapshot without unfinished business.
 import random
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Job, Slot
@@ -35,6 +36,14 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     released = {action.node_id for action in actions if isinstance(action, TerminateNode)}
     placed, refusals = _serve_queue(snapshot, now, seed, released)
     return Plan((*actions, *placed), refusals, _wake_at(snapshot, now))
+
+
+def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
+    """What `job` would get, or gets told, if the queue were served now; nothing is settled first. Pure."""
+    others = tuple(other for other in snapshot.jobs if other.id != job.id)
+    actions, refusals = _serve_queue(replace(snapshot, jobs=(*others, job)), now, seed, ())
+    mine = tuple(a for a in actions if isinstance(a, BuyNode | StartAttempt | ReserveNode) and a.job_id == job.id)
+    return Plan(mine, {job.id: refusals.get(job.id, ())})
 
 
 def _serve_queue(

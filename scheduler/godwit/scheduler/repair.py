@@ -27,6 +27,9 @@ HEARD_STATES = frozenset({NodeState.READY, NodeState.CORDONED, NodeState.DRAININ
 BOOT_STATES = frozenset({NodeState.REQUESTED, NodeState.PROVISIONING, NodeState.JOINING})
 """States on the way to the first heartbeat."""
 
+VERDICT_POLL_S = 0.5
+"""How soon to look again whether every node was heard after a failure: heartbeats come each second, without a hint."""
+
 
 def nodes(snapshot: Snapshot, now: float) -> Iterator[Action]:
     """Nodes that are not heard, gone, or stuck in a state past its deadline."""
@@ -94,6 +97,8 @@ def next_deadlines(snapshot: Snapshot, now: float) -> Iterator[float]:
         elif node.lease_until is not None:
             yield max(node.lease_until, snapshot.serving_since + policy.lease_s) + policy.lease_margin_s
     for attempt in snapshot.attempts:
+        if attempt.failed_at is not None and attempt.outcome is None:
+            yield now + VERDICT_POLL_S
         deadline = lifecycle.DEADLINES[attempt.state].after_s
         if deadline is not None:
             yield attempt.state_since + deadline

@@ -9,7 +9,7 @@ from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import ProviderError, StaleWrite
 from godwit.domain.events import Event
-from godwit.domain.ids import IntentId
+from godwit.domain.ids import IntentId, NodeId
 from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Instance, InstanceState
@@ -19,6 +19,9 @@ log = structlog.get_logger()
 
 ABSENT_AFTER_S = 10.0
 """How long an instance must be missing from complete lists before it counts as gone: lists lag by seconds."""
+
+BOOTING = ((NodeState.REQUESTED, NodeState.PROVISIONING), (NodeState.PROVISIONING, NodeState.JOINING))
+"""The edges that a running machine takes before its agent joins."""
 
 OFF = frozenset({InstanceState.FAILED, InstanceState.STOPPED})
 """Instance states in which the machine certainly runs nothing, although it may still be billed."""
@@ -31,6 +34,7 @@ class InstanceWatch:
         self._context = context
         self._provider = provider
         self._absent_since: dict[str, float] = {}
+        self._swept: set[str] = set()
         self.last_contact_at: float | None = None
         self.trouble = ""
 
@@ -53,7 +57,7 @@ class InstanceWatch:
             return
         self._sweep(listed)
 
-    def _mirror(self, tx: Transaction, listed: Sequence[Instance], known: set[str]) -> None:
+    def _mirror(self, tx: Transaction, listed: Sequence[Instance], known: set[NodeId]) -> None:
         now = self._context.now()
         by_token = {i.token: i for i in listed if i.owner == self._context.identity and i.token is not None}
         owners = queries.launched_nodes(tx.conn, by_token)
@@ -77,10 +81,7 @@ class InstanceWatch:
             entities.save(tx, replace(node, gone=True, detail=detail))
             self._tell(tx, node, "node.off", detail, now)
         elif instance.state is InstanceState.RUNNING:
-            for before, after in (
-                (NodeState.REQUESTED, NodeState.PROVISIONING),
-                (NodeState.PROVISIONING, NodeState.JOINING),
-            ):
+            for before, after in BOOTING:
                 if node.state is before:
                     reason = f"{self._provider.name} lists {instance.id} as running"
                     node = entities.advance(tx, node, after, reason=reason, actor=self._actor, now=now)
@@ -136,10 +137,11 @@ class InstanceWatch:
             try:
                 self._provider.terminate(instance.id)
             except ProviderError as error:
-                log.warning(
-                    "an orphan could not be ended; the next sweep tries again", instance=instance.id, why=error.message
-                )
+                log.warning("an orphan stays for the next sweep", instance=instance.id, why=error.message)
                 continue
+            if instance.id in self._swept:
+                continue
+            self._swept.add(instance.id)
             with self._context.db.write() as tx:
                 entities.append(tx, self._orphan(instance))
 

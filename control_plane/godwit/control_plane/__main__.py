@@ -1,0 +1,32 @@
+"""`python -m godwit.control_plane serve|stop --home DIR`: what the command line starts and stops."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from godwit.control_plane import embedded, stopping
+from godwit.domain.errors import GodwitError
+
+
+def main() -> int:
+    """Run one of the two verbs; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m godwit.control_plane", description=__doc__)
+    parser.add_argument("verb", choices=["serve", "stop"])
+    parser.add_argument("--home", type=Path, required=True, help="the folder that holds this control plane's state")
+    arguments = parser.parse_args()
+    embedded.configure_log()
+    try:
+        if arguments.verb == "serve":
+            embedded.serve(arguments.home.absolute())
+        else:
+            stopping.stop(arguments.home.absolute())
+    except GodwitError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

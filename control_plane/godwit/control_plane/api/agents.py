@@ -1,0 +1,79 @@
+"""Routes for agents; each presents its own node's credential, and gets nothing of any other node."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+from godwit.control_plane import hints
+from godwit.control_plane.api.access import Credential
+from godwit.control_plane.api.state import Godwit, State
+from godwit.control_plane.services import agents
+from godwit.control_plane.store import queries
+from godwit.control_plane.store.database import Transaction
+from godwit.domain.errors import Forbidden
+from godwit.domain.jobs import Attempt
+from godwit.domain.wire import agents as wire
+from godwit.domain.wire.specs import Digest
+
+router = APIRouter(prefix="/v1/agent")
+
+
+@router.post("/join")
+def join(state: Godwit, credential: Credential, request: wire.JoinRequest) -> wire.JoinReply:
+    """A booted machine becomes a node; the bearer token is its join token."""
+    return agents.join(state.context, credential, request)
+
+
+@router.post("/heartbeat")
+def heartbeat(state: Godwit, credential: Credential, request: wire.HeartbeatRequest) -> wire.HeartbeatReply:
+    """The agent is heard."""
+    return agents.heartbeat(state.context, credential, request)
+
+
+@router.post("/commands")
+async def commands(state: Godwit, credential: Credential, request: wire.CommandsRequest) -> wire.CommandsReply:
+    """Commands owed to the node; waits for one up to `wait_s`."""
+    known = set(request.known)
+    topic = hints.commands_of(credential.partition(".")[0])
+    deadline = state.context.now() + request.wait_s
+    while True:
+        seen = state.context.hints.count(topic)
+        _, owed = await run_in_threadpool(agents.commands, state.context, credential, known)
+        left_s = deadline - state.context.now()
+        if owed or left_s <= 0:
+            return wire.CommandsReply(commands=owed)
+        await state.context.hints.wait_async(topic, seen, min(left_s, 5.0))
+
+
+@router.post("/logs")
+def logs(state: Godwit, credential: Credential, chunk: wire.LogChunk) -> wire.LogReply:
+    """Output of an attempt that this node heads."""
+    attempt = _own_attempt(state, credential, chunk.attempt_id)
+    stored = state.logs.append(attempt.job_id, attempt.epoch, chunk.offset, chunk.text.encode())
+    state.context.hints.announce(hints.log_of(attempt.job_id))
+    return wire.LogReply(next_offset=stored)
+
+
+@router.get("/archives/{digest}", response_class=FileResponse)
+def archive(state: Godwit, credential: Credential, digest: Annotated[Digest, Path()]) -> FileResponse:
+    """The workdir of a job that this node has a part in."""
+    with state.context.db.read() as conn:
+        node, _ = agents.authenticate(Transaction(conn), credential)
+        jobs = [
+            queries.job(conn, attempt.job_id)
+            for attempt in queries.live_attempts(conn)
+            if any(slot.node_id == node.id for slot in attempt.slots)
+        ]
+    if not any(job.spec.workdir_digest == digest for job in jobs):
+        raise Forbidden("no job on this node uses that archive")
+    return FileResponse(state.shelf.path(digest), media_type="application/gzip")
+
+
+def _own_attempt(state: State, credential: str, attempt_id: str) -> Attempt:
+    with state.context.db.read() as conn:
+        node, _ = agents.authenticate(Transaction(conn), credential)
+        attempt = queries.attempt(conn, attempt_id)
+    if not any(slot.node_id == node.id for slot in attempt.slots):
+        raise Forbidden("this node has no part in that attempt")
+    return attempt

@@ -1,0 +1,35 @@
+"""The application: routes, errors, and the version for everybody."""
+
+from fastapi import FastAPI
+from godwit.control_plane.api import agents, archives, errors, fleet, jobs, streams
+from godwit.control_plane.api.access import Doorkeeper
+from godwit.control_plane.api.state import Godwit, State
+from godwit.control_plane.version import VERSION
+from godwit.domain.wire.pages import ProblemDetails
+from godwit.domain.wire.views import ServerView
+
+_PROBLEM = {"model": ProblemDetails, "content": {"application/problem+json": {}}}
+_PROBLEMS = {
+    401: {"description": "no valid token", **_PROBLEM},
+    404: {"description": "no such thing", **_PROBLEM},
+    409: {"description": "the state does not allow this", **_PROBLEM},
+    422: {"description": "the request is not valid", **_PROBLEM},
+}
+
+
+def create_app(state: State) -> FastAPI:
+    """The API over `state`. Loops and servers are the caller's."""
+    app = FastAPI(title="godwit", version=VERSION, responses=_PROBLEMS, docs_url=None, redoc_url=None)  # type: ignore[arg-type]
+    app.state.godwit = state
+    app.state.doorkeeper = Doorkeeper(state.context.db)
+    errors.install(app)
+
+    @app.get("/v1/version")
+    async def version(state: Godwit) -> ServerView:
+        """Which control plane this is; needs no token."""
+        return ServerView(identity=state.context.identity, version=VERSION, now=state.context.now())
+
+    # Streams come first: /jobs/{job}/logs/stream must not be taken for something shorter.
+    for part in (streams, jobs, fleet, archives, agents):
+        app.include_router(part.router)
+    return app

@@ -1,0 +1,117 @@
+"""Routes about what the fleet is and what the market sells."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from godwit.control_plane.api.access import Actor
+from godwit.control_plane.api.jobs import Cursor, Limit
+from godwit.control_plane.api.state import Godwit
+from godwit.control_plane.services import drills, views
+from godwit.control_plane.store import queries
+from godwit.domain import resources
+from godwit.domain.errors import InvalidRequest
+from godwit.domain.wire.pages import Page
+from godwit.domain.wire.views import DrillRequest, DrillView, EventView, NodeView, OfferView, ProviderView
+
+router = APIRouter(prefix="/v1")
+
+
+@router.get("/nodes")
+def list_nodes(
+    state: Godwit,
+    _actor: Actor,
+    include_final: Annotated[bool, Query(alias="all")] = False,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Page[NodeView]:
+    """Nodes, oldest first; with `all` also those that have ended."""
+    with state.context.db.read() as conn:
+        nodes = queries.nodes_page(conn, limit, cursor, final=include_final)
+        holders = views.holders(queries.live_attempts(conn))
+    items = [views.node(node, holders) for node in nodes]
+    return Page(items=items, next_cursor=nodes[-1].id if len(nodes) == limit else None)
+
+
+@router.get("/nodes/{node}")
+def get_node(state: Godwit, _actor: Actor, node: Annotated[str, Path(max_length=64)]) -> NodeView:
+    """One node."""
+    with state.context.db.read() as conn:
+        return views.node(queries.node(conn, node), views.holders(queries.live_attempts(conn)))
+
+
+@router.get("/offers")
+def list_offers(
+    state: Godwit,
+    _actor: Actor,
+    gpus: Annotated[str | None, Query(max_length=64)] = None,
+    infra: Annotated[str | None, Query(max_length=128)] = None,
+    spot: bool | None = None,
+) -> Page[OfferView]:
+    """What can be bought now, cheapest per GPU first."""
+    ask = None if gpus is None else resources.parse_gpus(gpus)
+    place = None if infra is None else resources.parse_infra(infra)
+    with state.context.db.read() as conn:
+        offers = queries.offers(conn)
+        holds = {hold.offer_key: hold for hold in queries.holds(conn, state.context.now())}
+    fitting = [
+        offer
+        for offer in offers
+        if (spot is None or offer.spot == spot)
+        and (place is None or place.covers(offer.provider, offer.region, offer.zone))
+        and (
+            ask is None
+            or (
+                offer.gpu_count >= ask.count
+                and (not ask.count or ask.accepts(offer.gpu_model or "", offer.gpu_memory_gib))
+            )
+        )
+    ]
+    fitting.sort(key=lambda offer: (offer.price_usd_per_gpu_hour, offer.key))
+    return Page(items=[views.offer(offer, holds.get(offer.key)) for offer in fitting])
+
+
+@router.get("/providers")
+def list_providers(state: Godwit, _actor: Actor) -> Page[ProviderView]:
+    """Configured providers, and how the last contact with each went."""
+    with state.context.db.read() as conn:
+        counted = {
+            name: (len(queries.offers(conn, name)), len(queries.nodes(conn, provider=name)))
+            for name in state.context.providers
+        }
+    contacts = state.contacts()
+    items = []
+    for name, (offers, nodes) in sorted(counted.items()):
+        at, trouble = contacts.get(name, (None, "not contacted yet"))
+        items.append(
+            ProviderView(
+                name=name, reachable=not trouble, offers=offers, nodes=nodes, last_contact_at=at, detail=trouble
+            )
+        )
+    return Page(items=items)
+
+
+@router.get("/events")
+def list_events(
+    state: Godwit,
+    _actor: Actor,
+    job: Annotated[str | None, Query(max_length=64)] = None,
+    node: Annotated[str | None, Query(max_length=64)] = None,
+    after: Annotated[int, Query(ge=0, le=2**53)] = 0,
+    cursor: Annotated[str | None, Query(max_length=20, pattern=r"^\d+$")] = None,
+    limit: Limit = 100,
+) -> Page[EventView]:
+    """What happened, oldest first, from number `after` on."""
+    with state.context.db.read() as conn:
+        job_id = None if job is None else queries.job(conn, job).id
+        start = max(after, int(cursor or 0))
+        if start > 2**53:
+            raise InvalidRequest("there is no such event number")
+        events = queries.events(conn, start, limit, job_id=job_id, node_id=node)
+    next_cursor = str(events[-1].seq) if len(events) == limit else None
+    return Page(items=[views.event(event) for event in events], next_cursor=next_cursor)
+
+
+@router.post("/drills", status_code=202)
+def drill(state: Godwit, actor: Actor, request: DrillRequest) -> DrillView:
+    """Inject a fault on purpose, where the provider allows it."""
+    return drills.order(state.context, request, actor)

@@ -1,0 +1,106 @@
+"""Routes about jobs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query
+from fastapi.responses import PlainTextResponse, Response
+from godwit.control_plane.api.access import Actor
+from godwit.control_plane.api.state import Godwit
+from godwit.control_plane.services import jobs, ledger, logs, views
+from godwit.control_plane.store import queries
+from godwit.domain.jobs import JobState
+from godwit.domain.wire.pages import Page
+from godwit.domain.wire.specs import JobSpecIn
+from godwit.domain.wire.views import ExplainView, JobDetail, JobView, LedgerView, PlanView
+from pydantic_core import to_json
+
+router = APIRouter(prefix="/v1")
+
+JobRef = Annotated[str, Path(max_length=64, description="A job's id, or a name: then the newest job of that name.")]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Cursor = Annotated[str | None, Query(max_length=64, description="`next_cursor` of the page before.")]
+
+MAX_LOG_BYTES = 16 * 1024 * 1024
+"""What the plain log route returns at most; the stream has no bound."""
+
+
+@router.post("/plans")
+def preview(state: Godwit, _actor: Actor, spec: JobSpecIn) -> PlanView:
+    """What submitting this would do now. Nothing is written."""
+    return jobs.preview(state.context, state.shelf, spec)
+
+
+@router.post("/jobs", status_code=202)
+def submit(
+    state: Godwit,
+    actor: Actor,
+    spec: JobSpecIn,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=128)] = None,
+) -> JobView:
+    """Submit a job. The same Idempotency-Key again answers the same job."""
+    return jobs.submit(state.context, state.shelf, spec, idempotency_key, actor)
+
+
+@router.get("/jobs", response_model=Page[JobView])
+def list_jobs(
+    state: Godwit,
+    _actor: Actor,
+    state_filter: Annotated[list[JobState] | None, Query(alias="state", max_length=16)] = None,
+    name: Annotated[str | None, Query(max_length=64)] = None,
+    cursor: Cursor = None,
+    limit: Limit = 100,
+) -> Response:
+    """Jobs, newest first."""
+    with state.context.db.read() as conn:
+        rows = queries.job_rows(conn, limit, cursor, state_filter or [], name)
+    page = {
+        "items": [views.job_summary(row) for row in rows],
+        "next_cursor": rows[-1].id if len(rows) == limit else None,
+    }
+    return Response(to_json(page), media_type="application/json")
+
+
+@router.get("/jobs/{job}")
+def get_job(state: Godwit, _actor: Actor, job: JobRef) -> JobDetail:
+    """A job with its specification, attempts and checkpoints."""
+    with state.context.db.read() as conn:
+        found = queries.job(conn, job)
+        return views.job_detail(found, queries.attempts_of(conn, found.id), queries.checkpoints(conn, found.id))
+
+
+@router.post("/jobs/{job}/cancel", status_code=202)
+def cancel(state: Godwit, actor: Actor, job: JobRef) -> JobView:
+    """Ask for a job's end; a final job is left as it is."""
+    return jobs.cancel(state.context, job, actor)
+
+
+@router.get("/jobs/{job}/explain")
+def explain(state: Godwit, _actor: Actor, job: JobRef) -> ExplainView:
+    """Why a job is where it is."""
+    return jobs.explain(state.context, job)
+
+
+@router.get("/jobs/{job}/ledger")
+def get_ledger(state: Godwit, _actor: Actor, job: JobRef) -> LedgerView:
+    """Where the GPU-seconds and the dollars of a job's nodes went."""
+    return ledger.of_job(state.context, job)
+
+
+@router.get("/jobs/{job}/logs", response_class=PlainTextResponse)
+def get_logs(
+    state: Godwit, _actor: Actor, job: JobRef, tail: Annotated[int | None, Query(ge=0, le=100_000)] = None
+) -> PlainTextResponse:
+    """A job's output so far, over all its attempts; the last `tail` lines of it."""
+    with state.context.db.read() as conn:
+        job_id = queries.job(conn, job).id
+    cursor, pieces, size = logs.Cursor(), [], 0
+    while size < MAX_LOG_BYTES:
+        cursor, text = state.logs.read(job_id, cursor, 1024 * 1024)
+        if not text:
+            break
+        pieces.append(text)
+        size += len(text)
+    whole = "".join(pieces)
+    if tail is not None:
+        whole = "".join(whole.splitlines(keepends=True)[-tail:] if tail else [])
+    return PlainTextResponse(whole)

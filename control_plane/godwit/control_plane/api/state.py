@@ -1,0 +1,31 @@
+"""What routes get handed: the context and the two folders, typed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from godwit.control_plane.context import Context
+from godwit.control_plane.services.archives import Shelf
+from godwit.control_plane.services.logs import LogStore
+
+
+@dataclass(frozen=True)
+class State:
+    """The context of services, uploaded archives, and output of jobs.
+
+    `contacts` says for each provider when it last answered, and its present trouble, empty when there is none.
+    """
+
+    context: Context
+    shelf: Shelf
+    logs: LogStore
+    contacts: Callable[[], Mapping[str, tuple[float | None, str]]]
+
+
+async def _state(request: Request) -> State:
+    state: State = request.app.state.godwit
+    return state
+
+
+Godwit = Annotated[State, Depends(_state)]

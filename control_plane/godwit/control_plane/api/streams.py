@@ -1,0 +1,96 @@
+"""Server-sent events: what happened, and what jobs print, as it comes.
+
+A stream wakes on hints and by itself, reads the database or the log, and says where it is in each event's id, so that
+a reader that comes back with `after` (or Last-Event-ID) misses nothing and sees nothing twice.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
+from godwit.control_plane import hints
+from godwit.control_plane.api.access import Actor
+from godwit.control_plane.api.state import Godwit, State
+from godwit.control_plane.services import logs, views
+from godwit.control_plane.store import queries
+from godwit.domain import lifecycle
+from godwit.domain.events import Event
+from godwit.domain.jobs import Job
+
+router = APIRouter(prefix="/v1")
+
+KEEP_ALIVE_S = 10.0
+"""Silence after which a comment is sent, so that proxies and readers know that the stream lives."""
+
+_BATCH = 200
+_EVENT_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}, "description": "server-sent events"}
+}
+
+
+def _message(kind: str, message_id: str, data: str) -> str:
+    return f"event: {kind}\nid: {message_id}\ndata: {data}\n\n"
+
+
+@router.get("/events/stream", responses=_EVENT_STREAM, response_class=StreamingResponse)
+async def stream_events(
+    request: Request, state: Godwit, _actor: Actor, job: str | None = None, after: int = Query(0, ge=0, le=2**53)
+) -> StreamingResponse:
+    """Events as they happen, from number `after` on."""
+    job_id = None if job is None else (await run_in_threadpool(_find, state, job)).id
+    last = request.headers.get("last-event-id", "")
+    return _streaming(_events(state, job_id, int(last) if last.isdecimal() else after))
+
+
+@router.get("/jobs/{job}/logs/stream", responses=_EVENT_STREAM, response_class=StreamingResponse)
+async def stream_logs(
+    request: Request, state: Godwit, _actor: Actor, job: str, after: str = Query("", max_length=64)
+) -> StreamingResponse:
+    """A job's output as it comes, from cursor `after` on, and one `end` once the job is final and its log is read."""
+    job_id = (await run_in_threadpool(_find, state, job)).id
+    return _streaming(_output(state, job_id, logs.parse_cursor(request.headers.get("last-event-id") or after)))
+
+
+def _streaming(content: AsyncIterator[str]) -> StreamingResponse:
+    return StreamingResponse(content, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def _events(state: State, job_id: str | None, after: int) -> AsyncIterator[str]:
+    while True:
+        seen = state.context.hints.count(hints.EVENTS)
+        batch = await run_in_threadpool(_read_events, state, job_id, after)
+        for event in batch:
+            after = event.seq
+            yield _message("event", str(event.seq), views.event(event).model_dump_json())
+        if not batch and not await state.context.hints.wait_async(hints.EVENTS, seen, KEEP_ALIVE_S):
+            yield ": still here\n\n"
+
+
+async def _output(state: State, job_id: str, cursor: logs.Cursor) -> AsyncIterator[str]:
+    topic = hints.log_of(job_id)
+    while True:
+        seen = state.context.hints.count(topic)
+        # The job is read before its log: if it is final by then, the log that follows is all there is.
+        job = await run_in_threadpool(_find, state, job_id)
+        cursor_after, text = await run_in_threadpool(state.logs.read, job_id, cursor)
+        if text:
+            cursor = cursor_after
+            yield _message("log", str(cursor), json.dumps({"epoch": cursor.epoch, "text": text}))
+        elif lifecycle.is_final(job.state):
+            yield _message("end", str(cursor), json.dumps({"state": job.state, "exit_code": job.exit_code}))
+            return
+        elif not await state.context.hints.wait_async(topic, seen, KEEP_ALIVE_S):
+            yield ": still here\n\n"
+
+
+def _find(state: State, job: str) -> Job:
+    with state.context.db.read() as conn:
+        return queries.job(conn, job)
+
+
+def _read_events(state: State, job_id: str | None, after: int) -> list[Event]:
+    with state.context.db.read() as conn:
+        return queries.events(conn, after, _BATCH, job_id=job_id)

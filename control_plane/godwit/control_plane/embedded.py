@@ -1,0 +1,115 @@
+"""The embedded control plane: API, planner, executor and watches in one process, on one home.
+
+This is the wiring, the one place that picks implementations.
+"""
+
+import asyncio
+import os
+import random
+import socket
+import sys
+from pathlib import Path
+
+import structlog
+import uvicorn
+from godwit.control_plane import secrets
+from godwit.control_plane import settings as settings_module
+from godwit.control_plane.api.app import create_app
+from godwit.control_plane.api.state import State
+from godwit.control_plane.context import Context
+from godwit.control_plane.hints import Hints
+from godwit.control_plane.home import Holder, Home
+from godwit.control_plane.loops import Loops
+from godwit.control_plane.services.archives import Shelf
+from godwit.control_plane.services.logs import LogStore
+from godwit.control_plane.settings import Settings
+from godwit.control_plane.store import queries, schema, writes
+from godwit.control_plane.store.database import Database, open_engine
+from godwit.domain.clock import SystemClock
+from godwit.domain.ids import IdSource
+from godwit.providers import registry
+
+log = structlog.get_logger()
+
+
+def serve(folder: Path) -> None:
+    """Run a control plane on `folder` until it is told to stop. Raises `Conflict` when another one holds it."""
+    home = Home(folder)
+    with home.hold():
+        settings = settings_module.read(folder)
+        if settings.simulated:
+            registry.start_simulated(folder)
+        listener = home.listen(settings.port)
+        context = _context(home, settings, listener)
+        loops = Loops(context)
+        app = create_app(State(context, Shelf(folder / "archives"), LogStore(folder / "logs"), loops.contacts))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
+        )
+        loops.start()
+        try:
+            asyncio.run(_serve(server, listener, home, context))
+        finally:
+            loops.stop()
+            home.withdraw()
+            context.db.close()
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket, home: Home, context: Context) -> None:
+    """Serve, and say where once it does."""
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        home.announce(Holder(os.getpid(), context.url, context.identity))
+        log.info("serving", url=context.url, identity=context.identity, providers=sorted(context.providers))
+    await serving
+
+
+def _context(home: Home, settings: Settings, listener: socket.socket) -> Context:
+    clock, hints = SystemClock(), Hints()
+    db = Database(open_engine(settings.database_url), hints.announce)
+    db.migrate()
+    ids = IdSource(clock.now, random.SystemRandom())
+    return Context(
+        db=db,
+        hints=hints,
+        clock=clock,
+        ids=ids,
+        keyring=home.keyring(),
+        providers=registry.build(settings.providers, home.folder),
+        identity=_introduce(db, home.token(), ids, clock.now()),
+        url=f"http://127.0.0.1:{listener.getsockname()[1]}",
+        store_url=settings.store_url,
+        serving_since=clock.now(),
+        policy=settings.policy,
+    )
+
+
+def _introduce(db: Database, token: str, ids: IdSource, now: float) -> str:
+    """Make sure that the database has an identity and knows the home's token; returns the identity."""
+    digest = secrets.digest(token)
+    with db.write() as tx:
+        identity = queries.meta(tx.conn, "identity")
+        if identity is None:
+            identity = ids.new("godwit")
+            writes.set_meta(tx, "identity", identity)
+        known = tx.conn.execute(schema.tokens.select().where(schema.tokens.c.hash == digest)).first()
+        if known is None:
+            writes.add_token(tx, ids.new("token"), digest, "admin", now)
+    return identity
+
+
+def configure_log() -> None:
+    """Log lines to standard error, one event each."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(20),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

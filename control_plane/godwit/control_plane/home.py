@@ -1,0 +1,110 @@
+"""The folder that holds one control plane's state: who holds it, where it listens, its key and its first token."""
+
+import fcntl
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from godwit.control_plane import secrets
+from godwit.control_plane.settings import DEFAULT_PORT
+from godwit.domain.errors import Conflict
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The control plane that holds a home."""
+
+    pid: int
+    url: str
+    identity: str
+
+
+class Home:
+    """A home, held by at most one control plane at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def hold(self) -> IO[str]:
+        """Hold this home while the returned file is open. Raises `Conflict`, naming the process that holds it."""
+        lock = (self.folder / "control_plane.lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            lock.seek(0)
+            pid = lock.read().strip() or "unknown"
+            lock.close()
+            holder = self.holder()
+            where = f" and serves {holder.url}" if holder is not None else ""
+            raise Conflict(
+                f"the control plane with process id {pid} holds {self.folder}{where}; "
+                "use it, stop it with `godwit down`, or set GODWIT_HOME to another folder"
+            ) from exc
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        return lock
+
+    def is_held(self) -> bool:
+        """Whether a control plane holds this home now."""
+        try:
+            self.hold().close()
+        except Conflict:
+            return True
+        return False
+
+    def holder(self) -> Holder | None:
+        """What the last control plane said of itself; it may be dead."""
+        try:
+            return Holder(**json.loads((self.folder / "control_plane.json").read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def announce(self, holder: Holder) -> None:
+        """Say where the control plane serves."""
+        content = json.dumps({"pid": holder.pid, "url": holder.url, "identity": holder.identity})
+        secrets.write_private(self.folder / "control_plane.json", content.encode())
+
+    def withdraw(self) -> None:
+        """Take the announcement back."""
+        (self.folder / "control_plane.json").unlink(missing_ok=True)
+
+    def token(self) -> str:
+        """The admin token of this home, made at the first call, in a file that only its owner reads."""
+        path = self.folder / "token"
+        if not path.exists():
+            secrets.write_private(path, (secrets.new_token() + "\n").encode())
+        return path.read_text().strip()
+
+    def keyring(self) -> secrets.Keyring:
+        """The keys of this home."""
+        return secrets.Keyring(secrets.load_or_create(self.folder / "secret.key"))
+
+    def listen(self, port: int) -> socket.socket:
+        """A listening socket on loopback: `port`, or with 0 the one of last time, 7461, or any free one.
+
+        Agents know the address, so it is kept across restarts. Raises `Conflict` when it is in use.
+        """
+        kept = self.folder / "port"
+        wanted = port or (int(kept.read_text()) if kept.exists() else 0)
+        for candidate in [wanted] if wanted else [DEFAULT_PORT, 0]:
+            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", candidate))
+            except OSError as exc:
+                listener.close()
+                if candidate == wanted:
+                    raise Conflict(
+                        f"port {wanted} is in use by another program; end that, or set `port` in "
+                        f"{self.folder / 'config.yaml'} (running nodes know the old one and will be replaced)"
+                    ) from exc
+                continue
+            kept.write_text(f"{listener.getsockname()[1]}\n")
+            return listener
+        raise Conflict("no free port was found on 127.0.0.1")

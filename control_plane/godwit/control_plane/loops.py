@@ -1,0 +1,140 @@
+"""The threads of a control plane: the planner, the executor, and one watch per provider.
+
+Each loop's body is a `step` that is safe to repeat; a loop only decides when. What a step raises is logged and the
+loop goes on, since the next step reads the truth again: this is the outermost frame, the only broad except.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from godwit.control_plane import hints
+from godwit.control_plane.context import Context
+from godwit.control_plane.executors.launching import Executor
+from godwit.control_plane.reconcilers.instances import InstanceWatch, OfferWatch
+from godwit.control_plane.reconcilers.planning import Planning
+from godwit.control_plane.store import queries
+from godwit.domain.ids import IntentId
+from godwit.domain.nodes import NodeState
+from godwit.providers.protocol import Provider
+
+log = structlog.get_logger()
+
+PLAN_AT_LEAST_EVERY_S = 5.0
+"""A plan is made this often even if no hint came: hints may be lost, time is not."""
+
+PLAN_SHARE = 0.4
+"""The planner uses at most this share of a core while hints pour in; a burst of submissions is planned in batches."""
+
+EXECUTORS = 8
+"""Provider calls under way at once; they wait on the network, not on this machine."""
+
+LIST_BUSY_S, LIST_CALM_S, LIST_EMPTY_S = 0.5, 2.0, 15.0
+"""Pauses between lists of a provider: while nodes change state there, while they only run, while there are none."""
+
+OFFERS_EVERY_S = 15.0
+"""Pause between refreshes of offers; prices and capacity move within minutes."""
+
+_CALM = frozenset({NodeState.READY, NodeState.CORDONED})
+
+
+class Loops:
+    """Starts and stops the threads."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._watches = {name: InstanceWatch(context, p) for name, p in context.providers.items()}
+
+    def contacts(self) -> Mapping[str, tuple[float | None, str]]:
+        """When each provider last answered, and its present trouble."""
+        return {
+            name: (w.last_contact_at, w.trouble or ("" if w.last_contact_at else "not contacted yet"))
+            for name, w in self._watches.items()
+        }
+
+    def start(self) -> None:
+        """Start every loop."""
+        bodies: list[tuple[str, Callable[[], None]]] = [("planner", self._plan), ("executor", self._execute)]
+        bodies += [(f"watch-{name}", self._watching(p)) for name, p in self._context.providers.items()]
+        for name, body in bodies:
+            thread = threading.Thread(target=body, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Stop every loop; a call to a provider that hangs is left behind, as after a crash."""
+        self._stopping.set()
+        for topic in (hints.PLAN, hints.INTENTS, hints.PROVIDERS):
+            self._context.hints.announce(topic)
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def _plan(self) -> None:
+        context, planning = self._context, Planning(self._context)
+        while not self._stopping.is_set():
+            seen, began, pause_s = context.hints.count(hints.PLAN), context.now(), PLAN_AT_LEAST_EVERY_S
+            try:
+                wake_at = planning.step().wake_at
+                pause_s = PLAN_AT_LEAST_EVERY_S if wake_at is None else min(pause_s, wake_at - context.now())
+            except Exception:
+                log.exception("planning failed")
+            took_s = max(0.0, context.now() - began)
+            self._stopping.wait(max(0.01, took_s * (1 / PLAN_SHARE - 1)))
+            context.hints.wait(hints.PLAN, seen, max(0.01, pause_s))
+
+    def _execute(self) -> None:
+        executor, under_way = Executor(self._context), set[IntentId]()
+        executor.resume()
+
+        def carry_out(intent_id: IntentId) -> None:
+            try:
+                executor.carry_out(intent_id)
+            except Exception:
+                log.exception("an intent failed", intent=intent_id)
+            finally:
+                under_way.discard(intent_id)
+                self._context.hints.announce(hints.INTENTS)
+
+        with ThreadPoolExecutor(EXECUTORS, thread_name_prefix="executor") as pool:
+            while not self._stopping.is_set():
+                seen = self._context.hints.count(hints.INTENTS)
+                for intent_id in executor.due():
+                    if intent_id not in under_way:
+                        under_way.add(intent_id)
+                        pool.submit(carry_out, intent_id)
+                due_at = executor.next_due_at()
+                left_s = 5.0 if due_at is None or under_way else due_at - self._context.now()
+                self._context.hints.wait(hints.INTENTS, seen, min(5.0, max(0.05, left_s)))
+
+    def _watching(self, provider: Provider) -> Callable[[], None]:
+        watch, offers = self._watches[provider.name], OfferWatch(self._context, provider)
+
+        def body() -> None:
+            offers_at = 0.0
+            while not self._stopping.is_set():
+                seen = self._context.hints.count(hints.PROVIDERS)
+                try:
+                    if self._context.now() >= offers_at:
+                        offers.step()
+                        offers_at = self._context.now() + OFFERS_EVERY_S
+                    watch.step()
+                    pause_s = self._pause_s(provider)
+                except Exception:
+                    log.exception("watching a provider failed", provider=provider.name)
+                    pause_s = LIST_CALM_S
+                if self._stopping.wait(LIST_BUSY_S):
+                    return
+                if pause_s > LIST_BUSY_S:
+                    self._context.hints.wait(hints.PROVIDERS, seen, pause_s - LIST_BUSY_S)
+
+        return body
+
+    def _pause_s(self, provider: Provider) -> float:
+        with self._context.db.read() as conn:
+            nodes = queries.nodes(conn, provider=provider.name)
+        if not nodes:
+            return LIST_EMPTY_S
+        return LIST_CALM_S if all(node.state in _CALM and not node.gone for node in nodes) else LIST_BUSY_S

@@ -1,0 +1,182 @@
+"""What agents say: they join, are heard, and fetch what is owed to them. An agent touches its own rows only."""
+
+import hmac
+from dataclasses import replace
+from typing import Any
+
+from godwit.control_plane import secrets
+from godwit.control_plane.context import Context
+from godwit.control_plane.services import attempts, observations
+from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store.database import Transaction
+from godwit.domain.errors import Forbidden, Gone, NotFound, Unauthenticated
+from godwit.domain.ids import GpuUuid, NodeId
+from godwit.domain.intents import FOR_AGENTS, Intent, IntentKind, IntentState
+from godwit.domain.jobs import Attempt, AttemptState, Outcome
+from godwit.domain.nodes import Gpu, Node, NodeState
+from godwit.domain.wire import agents as wire
+from godwit.scheduler.snapshot import Hold
+from sqlalchemy import Row
+
+LEAVING = frozenset({NodeState.TERMINATING, NodeState.TERMINATED, NodeState.FAILED})
+"""States of a node whose agent is told to go."""
+
+_TO_READY = (NodeState.PROVISIONING, NodeState.JOINING, NodeState.READY)
+
+
+def join(context: Context, token: str, request: wire.JoinRequest) -> wire.JoinReply:
+    """A booted machine becomes a node. The token works once; the same agent may repeat itself.
+
+    Raises `Unauthenticated` for a token that is not ours, `Forbidden` for a used one, `Gone` for an unwanted node.
+    """
+    now = context.now()
+    with context.db.write() as tx:
+        node = _node_of_join_token(context, tx, token)
+        credential = context.keyring.credential(node.id, request.agent_id)
+        known = queries.agent(tx.conn, node.id)
+        if known is not None and known.agent_id != request.agent_id:
+            raise Forbidden("this join token was used; a machine joins once")
+        if node.state in LEAVING:
+            raise Gone(f"node {node.id} is {node.state}")
+        if known is None:
+            writes.add_agent(tx, node.id, request.agent_id, secrets.digest(credential), now)
+            _admit(context, tx, node, request, now)
+        writes.heard(tx, node.id, now, now + context.policy.lease_s)
+    return wire.JoinReply(
+        node_id=node.id, credential=credential, heartbeat_s=context.heartbeat_s, lease_s=context.policy.lease_s
+    )
+
+
+def heartbeat(context: Context, credential: str, request: wire.HeartbeatRequest) -> wire.HeartbeatReply:
+    """The agent is heard: its lease is renewed, its observations are counted once, and it learns what is fenced.
+
+    Raises `Unauthenticated`, or `Gone` when the node is not wanted any more: then the agent stops everything.
+    """
+    now = context.now()
+    with context.db.write() as tx:
+        node, agent = authenticate(tx, credential)
+        if node.state in LEAVING:
+            raise Gone(f"node {node.id} is {node.state}")
+        late = request.sent_at < agent.last_sent_at
+        writes.heard(tx, node.id, node.last_seen_at or now if late else now, now + context.policy.lease_s)
+        if node.state is NodeState.LOST:
+            entities.advance(tx, node, NodeState.READY, reason="its agent is heard again", actor=_actor(node), now=now)
+        acknowledged = agent.observed_seq
+        for observation in request.observations:
+            if observation.seq > acknowledged:
+                observations.observe(tx, context.ids, node.id, observation, now)
+                acknowledged = observation.seq
+        writes.agent_heard(tx, node.id, acknowledged, max(request.sent_at, agent.last_sent_at))
+        if not late:
+            _end_forgotten(context, tx, node, {live.attempt_id for live in request.attempts}, now)
+        fenced = [live.attempt_id for live in request.attempts if _is_fenced(tx, node, live)]
+    return wire.HeartbeatReply(
+        lease_s=context.policy.lease_s,
+        heartbeat_s=context.heartbeat_s,
+        acknowledged_seq=acknowledged,
+        fenced=fenced,
+    )
+
+
+def commands(context: Context, credential: str, known: set[str]) -> tuple[str, list[wire.Command]]:
+    """The node's id, and the commands owed to it that it does not know of. Raises like `heartbeat`."""
+    with context.db.read() as conn:
+        node, _ = authenticate(Transaction(conn), credential)
+        if node.state in LEAVING:
+            raise Gone(f"node {node.id} is {node.state}")
+        owed = [i for i in queries.pending_intents(conn, FOR_AGENTS, node.id) if i.id not in known]
+        return node.id, [_command(context, Transaction(conn), node, intent) for intent in owed]
+
+
+def authenticate(tx: Transaction, credential: str) -> tuple[Node, Row[Any]]:
+    """The node that a credential opens. Raises `Unauthenticated`."""
+    node_id = credential.partition(".")[0]
+    agent = queries.agent(tx.conn, node_id)
+    if agent is None or not hmac.compare_digest(agent.credential_hash, secrets.digest(credential)):
+        raise Unauthenticated("this node credential is not valid; the machine must be launched anew")
+    return queries.node(tx.conn, node_id), agent
+
+
+def _node_of_join_token(context: Context, tx: Transaction, token: str) -> Node:
+    node_id = token.partition(".")[0]
+    launches = queries.intents_of(tx.conn, node_id, IntentKind.LAUNCH_NODE)
+    expected = [context.keyring.join_token(node_id, launch.id) for launch in launches]
+    if not any(hmac.compare_digest(token, candidate) for candidate in expected):
+        raise Unauthenticated("this join token is not valid")
+    return queries.node(tx.conn, node_id)
+
+
+def _admit(context: Context, tx: Transaction, node: Node, request: wire.JoinRequest, now: float) -> None:
+    gpus = tuple(Gpu(GpuUuid(g.uuid), g.index, g.model, g.memory_gib) for g in request.gpus)
+    node = replace(
+        node, address=request.address, gpus=gpus, cpus=request.cpus, memory_gib=request.memory_gib, idle_since=now
+    )
+    reason = f"its agent {request.agent_version} joined from {request.address} with {len(gpus)} GPUs"
+    for state in _TO_READY[_TO_READY.index(node.state) + 1 if node.state in _TO_READY else 0 :]:
+        node = entities.advance(tx, node, state, reason=reason, actor=_actor(node), now=now)
+    if len(gpus) < node.offer.gpu_count:
+        # Paid for more than is there. The planner's deadline rules end cordoned nodes never, so end it here.
+        short = f"joined with {len(gpus)} GPUs, but {node.offer.gpu_count} were paid for"
+        writes.hold(tx, Hold(node.offer.key, now + context.policy.hold_s, short))
+        entities.save(tx, replace(node, gone=True, detail=short))
+
+
+def _is_fenced(tx: Transaction, node: Node, live: wire.LiveAttempt) -> bool:
+    try:
+        attempt = queries.attempt(tx.conn, live.attempt_id)
+    except NotFound:
+        return True
+    slot = next((s for s in attempt.slots if s.node_id == node.id), None)
+    return slot is None or slot.released or attempt.state is AttemptState.ENDED
+
+
+def _end_forgotten(context: Context, tx: Transaction, node: Node, live: set[str], now: float) -> None:
+    """Attempts that were started here and that the agent does not know: its machine or its disk was reset."""
+    for attempt in queries.live_attempts(tx.conn):
+        slot = next((s for s in attempt.slots if s.node_id == node.id and not s.released), None)
+        if slot is None or attempt.id in live or not _was_taken_on(tx, attempt, node.id):
+            continue
+        reason = f"node {node.id} does not know the attempt any more"
+        released = attempts.release_slot(tx, attempt, node.id, reason, now)
+        attempts.settle(tx, context.ids, released, Outcome.INTERRUPTED, reason, _actor(node), now)
+
+
+def _was_taken_on(tx: Transaction, attempt: Attempt, node_id: NodeId) -> bool:
+    intents = queries.intents_of_attempt(tx.conn, attempt.id, node_id)
+    return any(i.kind is IntentKind.START_ATTEMPT and i.state is IntentState.DONE for i in intents)
+
+
+def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> wire.Command:
+    attempt = queries.attempt(tx.conn, intent.attempt_id or "")
+    if intent.kind is IntentKind.STOP_ATTEMPT:
+        return wire.StopAttempt(
+            intent_id=intent.id,
+            job_id=attempt.job_id,
+            attempt_id=attempt.id,
+            epoch=attempt.epoch,
+            grace_s=float(intent.payload.get("grace_s", 0.0)),
+            reason=intent.reason,
+        )
+    job = queries.job(tx.conn, attempt.job_id)
+    slot = next(s for s in attempt.slots if s.node_id == node.id)
+    return wire.StartAttempt(
+        intent_id=intent.id,
+        job_id=job.id,
+        job_name=job.spec.name,
+        attempt_id=attempt.id,
+        epoch=attempt.epoch,
+        rank=slot.rank,
+        peers=[wire.Peer(rank=s.rank, node_id=s.node_id, address=s.address) for s in attempt.slots],
+        gpus=list(slot.gpus),
+        port=attempt.port,
+        ray_token=context.keyring.ray_token(attempt.id),
+        run=job.spec.run,
+        setup=job.spec.setup,
+        workdir_digest=job.spec.workdir_digest,
+        env=dict(job.spec.env),
+        store=f"{(job.spec.checkpoint.store or context.store_url).rstrip('/')}/{job.id}",
+    )
+
+
+def _actor(node: Node) -> str:
+    return f"agent {node.id}"

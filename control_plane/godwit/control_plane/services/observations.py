@@ -1,0 +1,157 @@
+"""What an agent observed becomes what the database knows. Each observation is counted once, in the agent's order."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from godwit.control_plane import hints
+from godwit.control_plane.services import attempts
+from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store.database import Transaction
+from godwit.domain.errors import NotFound
+from godwit.domain.events import Event
+from godwit.domain.ids import IdSource, NodeId
+from godwit.domain.intents import IntentKind, IntentState
+from godwit.domain.jobs import Attempt, AttemptState, JobState, Outcome, Progress, Slot
+from godwit.domain.wire import agents as wire
+
+log = structlog.get_logger()
+
+
+def observe(tx: Transaction, ids: IdSource, node_id: NodeId, observation: wire.Observation, now: float) -> None:
+    """Count one observation. One about an attempt that this node has no part in is dropped, and logged."""
+    if isinstance(observation, wire.CommandDone):
+        _command_done(tx, ids, node_id, observation, now)
+        return
+    try:
+        attempt = queries.attempt(tx.conn, observation.attempt_id)
+    except NotFound:
+        log.warning("observation of an unknown attempt", node=node_id, attempt=observation.attempt_id)
+        return
+    slot = next((s for s in attempt.slots if s.node_id == node_id), None)
+    if slot is None or attempt.epoch != observation.epoch:
+        log.warning("observation of somebody else's attempt", node=node_id, attempt=attempt.id)
+        return
+    _HANDLERS[type(observation)](tx, ids, attempt, slot, observation, now)
+
+
+def _command_done(tx: Transaction, ids: IdSource, node_id: NodeId, done: wire.CommandDone, now: float) -> None:
+    try:
+        intent = queries.intent(tx.conn, done.intent_id)
+    except NotFound:
+        log.warning("answer to an unknown command", node=node_id, intent=done.intent_id)
+        return
+    if intent.node_id != node_id or intent.state is not IntentState.PENDING:
+        return
+    to = IntentState.DONE if done.accepted else IntentState.FAILED
+    reason = done.detail or ("taken on" if done.accepted else "refused")
+    entities.advance(tx, intent, to, reason=reason, actor=f"agent {node_id}", now=now)
+    if not done.accepted and intent.kind is IntentKind.START_ATTEMPT and intent.attempt_id is not None:
+        attempt = attempts.release_slot(tx, queries.attempt(tx.conn, intent.attempt_id), node_id, reason, now)
+        why = f"node {node_id} refused the attempt: {reason}"
+        attempts.settle(tx, ids, attempt, Outcome.INTERRUPTED, why, f"agent {node_id}", now)
+
+
+def _running(
+    tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, _seen: wire.AttemptRunning, now: float
+) -> None:
+    if attempt.state is not AttemptState.STARTING:
+        return
+    actor, reason = f"agent {slot.node_id}", "its program runs"
+    entities.advance(tx, attempt, AttemptState.RUNNING, reason=reason, actor=actor, now=now)
+    job = queries.job(tx.conn, attempt.job_id)
+    if job.state is JobState.STARTING:
+        entities.advance(tx, job, JobState.RUNNING, reason=reason, actor=actor, now=now)
+
+
+def _stopped(
+    tx: Transaction, ids: IdSource, attempt: Attempt, slot: Slot, seen: wire.AttemptStopped, now: float
+) -> None:
+    actor = f"agent {slot.node_id}"
+    if seen.last_lines and slot.rank == 0:
+        writes.attempt_last_lines(tx, attempt.id, seen.last_lines)
+    attempt = attempts.release_slot(tx, attempt, slot.node_id, f"stopped: {seen.detail or seen.outcome}", now)
+    if attempt.outcome is not None:
+        return
+    if seen.outcome == "succeeded":
+        attempt = replace(attempt, exit_code=0, detail="")
+        attempts.settle(tx, ids, attempt, Outcome.SUCCEEDED, "the program ended with exit code 0", actor, now)
+    elif seen.outcome == "failed":
+        attempt = replace(attempt, failed_at=attempt.failed_at or now, exit_code=seen.exit_code, detail=seen.detail)
+        if len(attempt.slots) == 1:
+            # Its only node is alive enough to report, so nothing but the program can be at fault.
+            attempts.settle(tx, ids, attempt, Outcome.FAILED, "the program failed by itself", actor, now)
+        else:
+            entities.save(tx, attempt)
+            tx.hint(hints.PLAN)
+    else:
+        why = f"node {slot.node_id} stopped it: {seen.detail or seen.outcome}"
+        attempts.settle(tx, ids, attempt, Outcome.INTERRUPTED, why, actor, now)
+
+
+def _progress(
+    tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, seen: wire.JobProgress, now: float
+) -> None:
+    job = queries.job(tx.conn, attempt.job_id)
+    if job.epoch != attempt.epoch:
+        return
+    if job.progress is None or job.progress.at < attempt.created_at:
+        data = {"step": seen.step, "epoch": attempt.epoch}
+        reason = f"first step of attempt {attempt.epoch}: {seen.step}"
+        _tell(tx, "job.first-step", attempt, slot, reason, now, data)
+    writes.job_progress(tx, job.id, Progress(seen.step, seen.at, seen.total_steps, seen.metrics))
+    tx.hint(hints.log_of(job.id))
+
+
+def _committed(
+    tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, seen: wire.CheckpointCommitted, now: float
+) -> None:
+    job = queries.job(tx.conn, attempt.job_id)
+    data = {"step": seen.step, "epoch": attempt.epoch, "size_bytes": seen.size_bytes, "url": seen.manifest_url}
+    if job.epoch != attempt.epoch:
+        reason = f"step {seen.step} of stale attempt {attempt.epoch} is not counted: attempt {job.epoch} exists"
+        _tell(tx, "job.stale-checkpoint", attempt, slot, reason, now, data)
+    elif writes.checkpoint(
+        tx, job.id, attempt.epoch, seen.step, seen.at, seen.size_bytes, seen.files, seen.manifest_url
+    ):
+        _tell(tx, "job.checkpoint", attempt, slot, f"checkpoint of step {seen.step} committed", now, data)
+
+
+def _restored(
+    tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, seen: wire.CheckpointRestored, now: float
+) -> None:
+    if slot.rank != 0:
+        return
+    job = queries.job(tx.conn, attempt.job_id)
+    last_step = None if job.progress is None else job.progress.step
+    lost = None if last_step is None else last_step - (seen.step or 0)
+    data = {
+        "step": seen.step, "from_epoch": seen.from_epoch, "last_step": last_step, "steps_lost": lost,
+        "damaged": seen.damaged, "url": seen.manifest_url, "epoch": attempt.epoch,
+    }  # fmt: skip
+    reason = "starts from nothing" if seen.step is None else f"starts from the checkpoint of step {seen.step}"
+    if seen.damaged:
+        reason += f"; {len(seen.damaged)} newer ones are damaged"
+    _tell(tx, "job.restored", attempt, slot, reason, now, data)
+
+
+def _tell(
+    tx: Transaction, kind: str, attempt: Attempt, slot: Slot, reason: str, now: float, data: Mapping[str, Any]
+) -> None:
+    entities.append(
+        tx,
+        Event(
+            now, kind, "job", attempt.job_id, reason, f"agent {slot.node_id}",
+            job_id=attempt.job_id, node_id=slot.node_id, data=data,
+        ),
+    )  # fmt: skip
+
+
+_HANDLERS: Mapping[type, Callable[[Transaction, IdSource, Attempt, Slot, Any, float], None]] = {
+    wire.AttemptRunning: _running,
+    wire.AttemptStopped: _stopped,
+    wire.JobProgress: _progress,
+    wire.CheckpointCommitted: _committed,
+    wire.CheckpointRestored: _restored,
+}

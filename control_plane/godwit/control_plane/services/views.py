@@ -1,0 +1,162 @@
+"""Domain values as the API shows them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from godwit.control_plane.store import entities
+from godwit.domain.events import Event
+from godwit.domain.jobs import Attempt, Job, JobSpec, Progress
+from godwit.domain.nodes import Node
+from godwit.domain.offers import Offer
+from godwit.domain.wire import views
+from godwit.domain.wire.specs import PRIORITIES, CheckpointSpec, JobSpecIn, ResourcesSpec, RetriesSpec
+from godwit.scheduler.plan import Action, BuyNode, StartAttempt
+from godwit.scheduler.reasons import Refusal
+from godwit.scheduler.snapshot import Hold
+from sqlalchemy import Row
+
+
+def job_summary(row: Row[Any]) -> dict[str, Any]:
+    """A row of `queries.job_rows` as the fields of a `JobView`; plain, because long lists are asked for often."""
+    progress = entities.progress_from(row.progress)
+    return {
+        "id": row.id, "name": row.name, "project": row.project, "kind": row.kind, "state": row.state,
+        "gpus": row.gpus, "nodes": row.nodes, "priority": row.priority, "created_at": row.created_at,
+        "state_since": row.state_since, "epoch": row.epoch, "interruptions": row.interruptions,
+        "progress": None if progress is None else _progress(progress).model_dump(), "exit_code": row.exit_code,
+        "detail": row.detail,
+    }  # fmt: skip
+
+
+def job(of: Job) -> views.JobView:
+    """A job in short."""
+    return views.JobView(**_job_fields(of))
+
+
+def job_detail(of: Job, attempts: Iterable[Attempt], checkpoints: Iterable[Row[Any]]) -> views.JobDetail:
+    """A job with everything that belongs to it."""
+    return views.JobDetail(
+        **_job_fields(of),
+        spec=spec(of.spec),
+        attempts=[attempt(a) for a in attempts],
+        checkpoints=[
+            views.CheckpointView(
+                step=c.step, epoch=c.epoch, at=c.at, size_bytes=c.size_bytes, files=c.files, manifest_url=c.manifest_url
+            )
+            for c in checkpoints
+        ],
+    )
+
+
+def _job_fields(of: Job) -> dict[str, Any]:
+    return {
+        "id": of.id, "name": of.spec.name, "project": of.project, "kind": of.spec.kind, "state": of.state,
+        "gpus": str(of.spec.resources.gpus), "nodes": entities.nodes_text(of.spec.resources),
+        "priority": of.spec.priority, "created_at": of.created_at, "state_since": of.state_since, "epoch": of.epoch,
+        "interruptions": of.interruptions, "progress": None if of.progress is None else _progress(of.progress),
+        "exit_code": of.exit_code, "detail": of.detail,
+    }  # fmt: skip
+
+
+def _progress(of: Progress) -> views.ProgressView:
+    return views.ProgressView(step=of.step, total_steps=of.total_steps, metrics=dict(of.metrics), at=of.at)
+
+
+def spec(of: JobSpec) -> JobSpecIn:
+    """A specification as its owner would write it."""
+    ask = of.resources.gpus
+    return JobSpecIn(
+        kind=of.kind.value,
+        name=of.name,
+        run=of.run,
+        setup=of.setup,
+        workdir_digest=of.workdir_digest,
+        env=dict(of.env),
+        resources=ResourcesSpec(
+            gpus=[f"{model}:{ask.count}" for model in ask.models] or ask.count,
+            nodes=entities.nodes_text(of.resources)
+            if of.resources.nodes_min != of.resources.nodes_max
+            else of.resources.nodes_min,
+            cpus=of.resources.cpus,
+            memory=f"{ask.memory_gib_min:g}GB+" if ask.memory_gib_min else None,
+            memory_gib=of.resources.memory_gib,
+            infra=[str(i) for i in of.resources.infra],
+            spot=of.resources.spot.value,
+            fabric=of.resources.fabric.value,
+        ),
+        checkpoint=CheckpointSpec(store=of.checkpoint.store),
+        retries=RetriesSpec(max=of.retries.max),
+        priority=next(name for name, value in PRIORITIES.items() if value == of.priority),
+    )
+
+
+def attempt(of: Attempt) -> views.AttemptView:
+    """One placement of a job."""
+    slots = [views.SlotView(node_id=s.node_id, rank=s.rank, gpus=list(s.gpus), released=s.released) for s in of.slots]
+    return views.AttemptView(
+        id=of.id, epoch=of.epoch, state=of.state, outcome=of.outcome, detail=of.detail, created_at=of.created_at,
+        state_since=of.state_since, slots=slots,
+    )  # fmt: skip
+
+
+def node(of: Node, holders: Mapping[tuple[str, int], Attempt]) -> views.NodeView:
+    """A node; `holders` says which attempt holds which GPU of which node."""
+    gpus = []
+    for gpu in of.gpus:
+        holder = holders.get((of.id, gpu.index))
+        gpus.append(
+            views.GpuView(
+                index=gpu.index, uuid=gpu.uuid, model=gpu.model, memory_gib=gpu.memory_gib, health=gpu.health,
+                attempt_id=None if holder is None else holder.id, job_id=None if holder is None else holder.job_id,
+            )
+        )  # fmt: skip
+    return views.NodeView(
+        id=of.id, state=of.state, provider=of.offer.provider, region=of.offer.region,
+        instance_type=of.offer.instance_type, instance_id=of.instance_id, address=of.address, spot=of.offer.spot,
+        price_usd_per_hour=of.offer.price_usd_per_hour, created_at=of.created_at, state_since=of.state_since,
+        last_seen_at=of.last_seen_at, gpus=gpus, detail=of.detail,
+    )  # fmt: skip
+
+
+def holders(attempts: Iterable[Attempt]) -> dict[tuple[str, int], Attempt]:
+    """Which attempt holds which GPU: (node id, GPU index) to attempt."""
+    return {(s.node_id, gpu): a for a in attempts for s in a.slots if not s.released for gpu in s.gpus}
+
+
+def offer(of: Offer, hold: Hold | None) -> views.OfferView:
+    """An offer, and whether it is passed over now."""
+    return views.OfferView(
+        key=of.key, provider=of.provider, region=of.region, zone=of.zone, instance_type=of.instance_type,
+        gpu_model=of.gpu_model, gpu_count=of.gpu_count, gpu_memory_gib=of.gpu_memory_gib, cpus=of.cpus,
+        memory_gib=of.memory_gib, price_usd_per_hour=of.price_usd_per_hour,
+        price_usd_per_gpu_hour=of.price_usd_per_gpu_hour, spot=of.spot, capacity=of.capacity, seen_at=of.seen_at,
+        source=of.source, held_until=None if hold is None else hold.until,
+        held_because=None if hold is None else hold.reason,
+    )  # fmt: skip
+
+
+def event(of: Event) -> views.EventView:
+    """An event."""
+    return views.EventView(
+        seq=of.seq, at=of.at, kind=of.kind, subject=of.subject, subject_id=of.subject_id, reason=of.reason,
+        actor=of.actor, old=of.old, new=of.new, job_id=of.job_id, node_id=of.node_id, data=dict(of.data),
+    )  # fmt: skip
+
+
+def refusal(of: Refusal) -> views.RefusalView:
+    """A refusal."""
+    return views.RefusalView(
+        code=of.code, subject=of.subject, message=of.message, would_help=of.would_help, retry_at=of.retry_at
+    )
+
+
+def action(of: Action) -> views.ActionView:
+    """An action of a plan, for a person."""
+    if isinstance(of, BuyNode):
+        return views.ActionView(
+            action="buy-node", reason=of.reason, offer=of.offer.key, price_usd_per_hour=of.offer.price_usd_per_hour
+        )
+    if isinstance(of, StartAttempt):
+        where = ", ".join(slot.node_id for slot in of.slots)
+        return views.ActionView(action="start", reason=of.reason, node_id=where)
+    return views.ActionView(action="keep-node", reason=of.reason, node_id=getattr(of, "node_id", None))

@@ -1,0 +1,103 @@
+"""Settings of a control plane: one frozen object, read once from the home's config.yaml and the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from godwit.domain.errors import InvalidRequest, Problem
+from godwit.scheduler.snapshot import Policy
+
+DEFAULT_PORT = 7461
+
+FIRST_CONFIG = """\
+# How this control plane is set up. Read at start.
+#
+# port: where it listens on 127.0.0.1; 0 takes 7461 or, if that is in use, any free port, and keeps it.
+port: 0
+
+# Where its truth lies; left out: a SQLite file in this folder. PostgreSQL: postgresql://user:password@host/name
+# database: postgresql://...
+
+# Where checkpoints go by default; left out: a folder in this one. Any fsspec URL.
+# checkpoints: s3://bucket/prefix
+
+# Where GPUs come from. The simulated clouds cost nothing and rent nothing: they start agents on this machine.
+providers:
+  - {kind: local, name: local}
+  - {kind: simulated, name: sim-aurora}
+  - {kind: simulated, name: sim-borealis}
+  - {kind: simulated, name: sim-cascade}
+
+# Times in seconds that decide when a node is lost, or idle.
+# policy: {missed_after_s: 4, lease_s: 15, idle_after_s: 300}
+"""
+
+_KEYS = ("port", "database", "checkpoints", "providers", "policy")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one control plane needs to know. `port` 0 means the default one or any free one."""
+
+    home: Path
+    port: int = 0
+    database_url: str = ""
+    store_url: str = ""
+    providers: tuple[Mapping[str, Any], ...] = ()
+    policy: Policy = field(default_factory=Policy)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any provider is a simulated cloud."""
+        return any(entry.get("kind") == "simulated" for entry in self.providers)
+
+
+def read(home: Path) -> Settings:
+    """Read `home`/config.yaml, written with its defaults at the first call. Raises `InvalidRequest`."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = home / "config.yaml"
+    if not path.exists():
+        path.write_text(FIRST_CONFIG)
+    try:
+        config = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as exc:
+        raise InvalidRequest(f"{path} is not valid YAML: {exc}") from exc
+    if not isinstance(config, dict):
+        raise InvalidRequest(f"{path} must hold keys and values")
+    _refuse_unknown(config, _KEYS, path)
+    providers = config.get("providers") or []
+    if not isinstance(providers, list) or not all(isinstance(entry, dict) for entry in providers):
+        raise InvalidRequest(f"{path}: providers must be a list of {{kind: ..., name: ...}}")
+    return Settings(
+        home=home,
+        port=_number(config.get("port", 0), path, "port", int),
+        database_url=os.environ.get("GODWIT_DATABASE_URL")
+        or str(config.get("database") or f"sqlite:///{home.absolute()}/godwit.db"),
+        store_url=str(config.get("checkpoints") or f"file://{home.absolute()}/checkpoints"),
+        providers=tuple(providers),
+        policy=_policy(config.get("policy") or {}, path),
+    )
+
+
+def _policy(values: Mapping[str, Any], path: Path) -> Policy:
+    names = tuple(f.name for f in fields(Policy))
+    _refuse_unknown(values, names, path)
+    return Policy(**{key: _number(value, path, f"policy.{key}", float) for key, value in values.items()})
+
+
+def _number(value: object, path: Path, key: str, kind: type[Any]) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise InvalidRequest(f"{path}: {key} must be a number that is not negative, not {value!r}")
+    return kind(value)
+
+
+def _refuse_unknown(values: Mapping[str, Any], accepted: tuple[str, ...], path: Path) -> None:
+    for key in values:
+        if key not in accepted:
+            near = get_close_matches(str(key), accepted, n=1)
+            message = f"{path}: unknown key {key!r}" + (f"; did you mean {near[0]}?" if near else "")
+            raise InvalidRequest(message, [Problem((str(key),), message, accepted, near[0] if near else None)])

@@ -1,0 +1,5 @@
+"""Which version of godwit runs here."""
+
+from importlib.metadata import version
+
+VERSION = version("godwit")
