@@ -7,15 +7,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
+from godwit.agents.checkpoints import commit
+from godwit.agents.checkpoints.commit import Author
+from godwit.agents.checkpoints.committer import Committer
+from godwit.agents.checkpoints.store import Store, StoreUnavailable
+from godwit.agents.checkpoints.watch import FolderWatch
 from godwit.agents.effects import Outcome, Restored, Running, RuntimeEvent, Stopped
 from godwit.agents.link import Link, Unreachable
 from godwit.agents.progress import ProgressReader
 from godwit.agents.runtime import ray_cluster, workdir
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder, ExitRecord
+from godwit.agents.runtime.guard import write_whole
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.runtime.ray_job import ClusterNotReady, RayJob, SubmissionRefused
 from godwit.agents.runtime.workdir import WorkdirRefused
+from godwit.domain.errors import InvariantBroken
 from godwit.domain.wire.agents import StartAttempt
 
 log = structlog.get_logger()
@@ -29,8 +36,11 @@ WATCH_S = 0.05
 ASK_RAY_S = 5.0
 """How often Ray is asked whether the job ended although its wrapper left no exit code (it was killed)."""
 
-WORKDIR_TRIES = 8
-"""With pauses of 0.2 s doubling to 5 s: half a minute, twice a lease."""
+FETCH_TRIES = 8
+"""For workdir and checkpoint, with pauses of 0.2 s doubling to 5 s: some 16 s, a lease's length."""
+
+LAST_COMMIT_S = 60.0
+"""How long the end of an attempt waits for its last checkpoint: as long as the control plane waits for the end."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,14 @@ class AttemptRun:
         self._folder = folder
         self._custody = custody
         self._around = surroundings
+        self._watch_folder = FolderWatch(folder.checkpoints, folder.root / "committed.json")
+        self._committer = Committer(
+            self._open_store,
+            Author(command.job_id, command.attempt_id, command.epoch),
+            self._watch_folder if command.rank == 0 else None,
+            folder.run / "reports",
+            surroundings.emit,
+        )
         self._progress = ProgressReader(folder.run, command.attempt_id)
         self._told_running = False
         self._thread = threading.Thread(target=self.run, name=command.attempt_id, daemon=True)
@@ -82,18 +100,27 @@ class AttemptRun:
         try:
             self._folder.make()
             self._bring_up()
+            self._committer.start()
             if self._command.rank == 0:
                 self._lead()
         except WorkdirRefused as exc:
             failure = self._stopped("failed", exc.message)
-        except (Unreachable, ClusterNotReady, SubmissionRefused) as exc:
+        except (Unreachable, StoreUnavailable, ClusterNotReady, SubmissionRefused) as exc:
             failure = self._stopped("interrupted", exc.message)
         if failure is not None:
             self._folder.notice(failure.detail)
             self.stop(0.0)
         record = self._wait_for_guard()
         self._report_progress()
+        self._commit_last(record)
         return failure or self._verdict(record)
+
+    def _commit_last(self, record: ExitRecord) -> None:
+        """Only a program that ended well has finished what it wrote; without a lease nothing may be written at all."""
+        if record.cause != "lease":
+            done = self._committer.finish(LAST_COMMIT_S, ended_well=self._folder.program_exit_code() == 0)
+            if not done:
+                self._folder.notice("the last checkpoint could not be committed in time")
 
     def _bring_up(self) -> None:
         """Set-up needs the workdir; otherwise it arrives while Ray starts, which takes seconds."""
@@ -114,17 +141,54 @@ class AttemptRun:
         self._custody.start(steps, env)
 
     def _fetch_files(self) -> None:
+        """Workdir and checkpoint, once: an agent that takes over leaves them as they are."""
+        done = self._folder.root / "files.done"
+        if done.exists():
+            return
+        self._retried(self._fetch_workdir)
+        self._retried(self._restore)
+        done.touch()
+
+    def _retried(self, act: Callable[[], None]) -> None:
         pause_s = 0.2
-        for tries_left in reversed(range(WORKDIR_TRIES)):
+        for tries_left in reversed(range(FETCH_TRIES)):
             try:
-                workdir.prepare(self._around.link, self._command.workdir_digest, self._folder.workdir)
-                break
-            except Unreachable:
+                return act()
+            except (Unreachable, StoreUnavailable):
                 if tries_left == 0 or self._custody.stop_was_ordered:
                     raise
                 time.sleep(pause_s)
                 pause_s = min(pause_s * 2, 5.0)
-        self._around.emit(Restored(self._command.attempt_id, None))
+        raise InvariantBroken("a retry loop ended without a result")
+
+    def _fetch_workdir(self) -> None:
+        workdir.prepare(self._around.link, self._command.workdir_digest, self._folder.workdir)
+
+    def _restore(self) -> None:
+        """Put the newest good checkpoint where the program looks; rank 0 tells about it."""
+        search = commit.latest_good(self._open_store(), self._command.epoch, self._folder.checkpoints)
+        found = search.found
+        if found is not None:
+            self._watch_folder.know(found.path.name)
+            write_whole(self._folder.run / "restored", str(found.path))
+        if self._command.rank != 0:
+            return
+        for url in search.damaged:
+            self._folder.notice(f"checkpoint {url} is damaged; taking the one before")
+        if found is not None:
+            self._folder.notice(f"restored checkpoint step {found.manifest.step} of epoch {found.manifest.epoch}")
+        self._around.emit(
+            Restored(
+                self._command.attempt_id,
+                None if found is None else found.manifest.step,
+                None if found is None else found.manifest.epoch,
+                None if found is None else found.manifest_url,
+                search.damaged,
+            )
+        )
+
+    def _open_store(self) -> Store:
+        return Store(self._command.store, {**self._around.machine_env, **self._command.env})
 
     def _lead(self) -> None:
         """Rank 0: submit the program once the gang is complete, and watch it to its end."""
@@ -176,6 +240,7 @@ class AttemptRun:
         while (record := self._custody.ended()) is None:
             if not self._folder.guard_was_started:
                 return ExitRecord("stopped", "start", None)
+            self._report_progress()  # the helper may report on any node
             time.sleep(WATCH_S)
         return record
 
