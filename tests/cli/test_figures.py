@@ -17,6 +17,10 @@ def test_ago_has_one_unit(seconds: float, text: str) -> None:
     assert figures.ago(1000.0, 1000.0 + seconds) == text
 
 
+def test_an_age_leaves_the_word_to_the_title_of_its_column() -> None:
+    assert [figures.age(at, 1000.0) for at in (None, 1000.0, 800.0)] == ["-", "now", "3m"]
+
+
 def test_what_never_happened_is_never() -> None:
     assert figures.ago(None, 1000.0) == "never"
 

@@ -35,7 +35,7 @@ def test_output_goes_to_stdout_and_the_story_to_stderr() -> None:
     final = watch.to_the_end(_scripted("succeeded").client, ID, story, lambda: 80)
     assert final.state == "succeeded"
     assert out.getvalue().startswith("step 1\nstep 2")
-    assert "job: queued -> starting: the planner placed it" in err.getvalue()
+    assert "job queued -> starting: the planner placed it" in err.getvalue()
 
 
 def test_nothing_but_plain_lines_is_written_when_nobody_watches() -> None:

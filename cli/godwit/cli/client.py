@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 Reply = TypeVar("Reply", bound=Message)
 Item = TypeVar("Item", bound=Message)
-Params = Mapping[str, str | int | float | bool | None]
+Scalar = str | int | float | bool | None
+Params = Mapping[str, Scalar | Sequence[Scalar]]
 
 TIMEOUT_S = 30.0
 """A control plane that is up answers in milliseconds; half a minute covers a machine that swaps."""
@@ -163,7 +164,7 @@ def path_of(collection: str, name: str, *rest: str) -> str:
     return "/".join((collection, quote(name, safe=""), *rest))
 
 
-def _set(params: Params | None) -> dict[str, str | int | float | bool]:
+def _set(params: Params | None) -> dict[str, Scalar | Sequence[Scalar]]:
     return {key: value for key, value in (params or {}).items() if value is not None}
 
 

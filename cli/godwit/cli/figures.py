@@ -25,6 +25,11 @@ def ago(at: float | None, now: float) -> str:
     return f"{duration(float(int(seconds))).split(' ')[0].replace('.0s', 's')} ago"
 
 
+def age(at: float | None, now: float) -> str:
+    """As `ago`, under a title that says what it is: 3m. A dash for None."""
+    return "-" if at is None else ago(at, now).removesuffix(" ago")
+
+
 def until(at: float, now: float) -> str:
     """How long until `at`: in 12s, or now."""
     return "now" if at <= now else f"in {duration(at - now)}"

@@ -72,7 +72,11 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], empty: str, 
         )
     for row in rows:
         grid.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
-    Console(width=width or terminal_width(), highlight=False).print(grid)
+    console = Console(width=width or terminal_width(), highlight=False)
+    with console.capture() as captured:
+        console.print(grid)
+    # Rich fills lines up with blanks, which are a nuisance to whoever copies or compares them.
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def terminal_width() -> int:

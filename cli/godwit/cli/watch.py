@@ -137,8 +137,14 @@ def describe(event: EventView) -> str | None:
     if event.kind in ("job.progress", "intent.state"):
         return None
     subject = event.subject if event.subject == "job" else f"{event.subject} {event.subject_id}"
-    change = f"{event.old} -> {event.new}" if event.old and event.new else event.kind.partition(".")[2]
-    return f"{subject}: {change}: {event.reason}"
+    return f"{subject} {change_of(event)}: {event.reason}"
+
+
+def change_of(event: EventView) -> str:
+    """What changed: the states that it went between, the state that it began in, or what else happened."""
+    if event.old and event.new:
+        return f"{event.old} -> {event.new}"
+    return event.new or event.kind.partition(".")[2]
 
 
 def progress_of(job: JobView, now: float) -> str:

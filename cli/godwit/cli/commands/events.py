@@ -5,7 +5,7 @@ from collections import deque
 from typing import Annotated
 
 import typer
-from godwit.cli import console, figures, following, output
+from godwit.cli import console, figures, following, output, watch
 from godwit.domain.wire.views import EventView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -56,5 +56,5 @@ def _show(event: EventView, form: output.Format) -> None:
     if form is not output.Format.TABLE:
         print(json.dumps(event.model_dump(mode="json")), flush=True)
         return
-    change = f"{event.old} -> {event.new}" if event.old and event.new else event.kind.partition(".")[2]
-    print(f"{figures.clock(event.at)} {event.subject} {event.subject_id} {change}: {event.reason}", flush=True)
+    told = f"{event.subject} {event.subject_id} {watch.change_of(event)}: {event.reason}"
+    print(f"{figures.clock(event.at)} {told}", flush=True)

@@ -29,11 +29,13 @@ def explain(
 def told(view: ExplainView, now: float) -> list[str]:
     """The explanation, line by line."""
     job = view.job
-    lines = [f"{job.name} ({job.id}) is {job.state} since {figures.duration(now - job.state_since)}", view.headline]
+    since = figures.duration(now - job.state_since)
+    standing = f"{job.state} {since} ago" if job.state in watch.FINAL_STATES else f"{job.state} for {since}"
+    lines = [f"{job.name} ({job.id}): {standing}", view.headline]
     if view.refusals:
         lines += ["", "refused by"]
         lines += [line for refusal in view.refusals for line in _refusal(refusal, now)]
-    if job.exit_code is not None:
+    if job.exit_code is not None and f"exit code {job.exit_code}" not in view.headline:
         lines += ["", f"exit code {job.exit_code}"]
     if view.last_lines:
         lines += ["", "last lines of output", *(f"  {line}" for line in view.last_lines)]

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from godwit.cli import console, following, output
 from godwit.cli.client import path_of
+from godwit.cli.exits import ExitCode, Failure
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -20,9 +21,11 @@ def logs(
     if not follow:
         sys.stdout.write(console.control_plane().get_text(path_of("/v1/jobs", job, "logs"), {"tail": tail}))
         return
+    if tail is not None:
+        raise Failure("--tail and --follow do not go together; following starts at the beginning", ExitCode.USAGE)
     try:
         for event in following.follow(
-            console.control_plane, path_of("/v1/jobs", job, "logs", "stream"), {"tail": tail}, last_kind="end"
+            console.control_plane, path_of("/v1/jobs", job, "logs", "stream"), {}, last_kind="end"
         ):
             _show(event)
     except KeyboardInterrupt:

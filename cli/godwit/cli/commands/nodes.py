@@ -12,9 +12,9 @@ COLUMNS = (
     output.Column("ID"),
     output.Column("STATE"),
     output.Column("WHERE", whole=False),
-    output.Column("GPUS", whole=False),
+    output.Column("GPUS"),
     output.Column("BUSY", right=True),
-    output.Column("PRICE", right=True),
+    output.Column("PRICE/H", right=True),
     output.Column("HEARD", right=True),
 )
 
@@ -40,6 +40,6 @@ def row(node: NodeView, now: float) -> tuple[str, ...]:
     busy = sum(1 for gpu in node.gpus if gpu.attempt_id is not None)
     where = f"{node.provider}/{node.region}"
     market = "*" if node.spot else ""
-    price = figures.usd_per_hour(node.price_usd_per_hour) + market
-    heard = figures.ago(node.last_seen_at, now)
+    price = figures.usd(node.price_usd_per_hour) + market
+    heard = figures.age(node.last_seen_at, now)
     return (node.id, node.state, where, gpus, f"{busy}/{len(node.gpus)}", price, heard)

@@ -12,10 +12,10 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 COLUMNS = (
     output.Column("PROVIDER/REGION", whole=False),
     output.Column("TYPE", whole=False),
-    output.Column("GPUS", whole=False),
-    output.Column("MARKET"),
-    output.Column("PRICE", right=True),
-    output.Column("PER GPU", right=True),
+    output.Column("GPUS"),
+    output.Column("SPOT"),
+    output.Column("PRICE/H", right=True),
+    output.Column("GPU/H", right=True),
     output.Column("LEFT", right=True),
     output.Column("SEEN", right=True),
 )
@@ -57,11 +57,11 @@ def row(offer: OfferView, now: float) -> tuple[str, ...]:
         f"{offer.provider}/{offer.region}",
         offer.instance_type,
         gpus,
-        "spot" if offer.spot else "on-demand",
-        figures.usd_per_hour(offer.price_usd_per_hour),
-        figures.usd_per_hour(offer.price_usd_per_gpu_hour),
+        "yes" if offer.spot else "no",
+        figures.usd(offer.price_usd_per_hour),
+        figures.usd(offer.price_usd_per_gpu_hour),
         f"{left}!" if is_held else left,
-        figures.ago(offer.seen_at, now),
+        figures.age(offer.seen_at, now),
     )
 
 

@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 from godwit.cli import console, figures, output
+from godwit.cli.client import ControlPlane, Params
+from godwit.domain.jobs import JobState
 from godwit.domain.wire.views import JobView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-FINAL_STATES = ("succeeded", "failed", "cancelled")
+FINAL_STATES = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+ALIVE = [state.value for state in JobState if state not in FINAL_STATES]
 RECENT = 10
 COLUMNS = (
     output.Column("ID"),
@@ -29,10 +32,8 @@ def ps(
     form: output.FormatOption = output.Format.TABLE,
 ) -> None:
     """List jobs, newest first: those that are alive and the last few that ended."""
-    found = console.control_plane().pages("/v1/jobs", JobView, {"limit": min(limit, 100)})
-    jobs = list(itertools.islice(found, limit))
-    if not everything:
-        jobs = _alive_and_recent(jobs)
+    client = console.control_plane()
+    jobs = _newest(client, limit, {}) if everything else _alive_and_recent(client, limit)
     if form is not output.Format.TABLE:
         output.show(jobs, form)
         return
@@ -40,9 +41,16 @@ def ps(
     output.table(COLUMNS, [_row(job, now) for job in jobs], "no jobs; start one with `godwit run`")
 
 
-def _alive_and_recent(jobs: list[JobView]) -> list[JobView]:
-    ended = [job.id for job in jobs if job.state in FINAL_STATES][:RECENT]
-    return [job for job in jobs if job.state not in FINAL_STATES or job.id in ended]
+def _alive_and_recent(client: ControlPlane, limit: int) -> list[JobView]:
+    # Asked for apart: the living may be hidden behind thousands that ended since.
+    alive = _newest(client, limit, {"state": ALIVE})
+    known = {job.id for job in alive}
+    ended = [job for job in _newest(client, RECENT, {}) if job.id not in known]
+    return sorted([*alive, *ended], key=lambda job: job.created_at, reverse=True)
+
+
+def _newest(client: ControlPlane, limit: int, params: Params) -> list[JobView]:
+    return list(itertools.islice(client.pages("/v1/jobs", JobView, {"limit": min(limit, 100), **params}), limit))
 
 
 def _row(job: JobView, now: float) -> tuple[str, ...]:

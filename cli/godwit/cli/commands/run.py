@@ -82,7 +82,10 @@ def follow(job: JobView) -> int:
         return int(ExitCode.OK)
     took = figures.duration(time.time() - final.created_at)
     code = f" with exit code {final.exit_code}" if final.exit_code else ""
-    story.say(f"{job.name} {final.state}{code} after {took}" + (f": {final.detail}" if final.detail else ""))
+    story.say(
+        f"{job.name} {final.state}{code} after {took}"
+        + (f": {final.detail}" if final.detail and final.detail not in code else "")
+    )
     if final.state == "failed":
         story.say(f"`godwit explain {job.id}` says why")
     return watch.exit_code_of(final)

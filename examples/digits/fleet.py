@@ -1,0 +1,79 @@
+"""The control plane that the demo shows: its command line, and its REST API for what is checked afterwards."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+GODWIT = [sys.executable, "-m", "godwit.cli.main"]
+Found = TypeVar("Found")
+
+
+class NotShown(Exception):
+    """Something that the demo promises did not happen."""
+
+
+class Fleet:
+    """A control plane with a home of its own, apart from whatever else runs on this machine."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        kept = {key: value for key, value in os.environ.items() if key not in ("GODWIT_URL", "GODWIT_TOKEN")}
+        self._environment = {**kept, "GODWIT_HOME": str(home)}
+        self._http: httpx.Client | None = None
+
+    def run(self, *words: str) -> None:
+        """Run a command and wait for it; raises `NotShown` when it fails."""
+        say(f"$ godwit {' '.join(words)}")
+        ended = subprocess.run([*GODWIT, *words], env=self._environment, check=False)
+        if ended.returncode != 0:
+            raise NotShown(f"`godwit {' '.join(words)}` exited with {ended.returncode}")
+
+    def start(self, *words: str) -> "subprocess.Popen[bytes]":
+        """Start a command that shows what happens, and go on."""
+        say(f"$ godwit {' '.join(words)}")
+        return subprocess.Popen([*GODWIT, *words], env=self._environment)
+
+    def get(self, path: str, **params: str | int) -> Any:
+        """Ask the REST API."""
+        return self._answer(path, params).json()
+
+    def text(self, path: str) -> str:
+        """Ask the REST API for plain text."""
+        return self._answer(path, {}).text
+
+    def events(self, **of: str) -> list[dict[str, Any]]:
+        """Every event of a job or a node, oldest first; a demo makes fewer than a page holds."""
+        return list(self.get("/events", limit=1000, **of)["items"])
+
+    def _answer(self, path: str, params: dict[str, str | int]) -> httpx.Response:
+        if self._http is None:
+            url = json.loads((self.home / "control_plane.json").read_text())["url"]
+            headers = {"Authorization": f"Bearer {(self.home / 'token').read_text().strip()}"}
+            self._http = httpx.Client(base_url=f"{url}/v1", headers=headers, trust_env=False, timeout=10)
+        answer = self._http.get(path, params=params)
+        answer.raise_for_status()
+        return answer
+
+
+def say(text: str) -> None:
+    """A line of the demo's own."""
+    print(f"\n\x1b[1m{text}\x1b[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+
+
+def wait_for(what: str, within_s: float, look: Callable[[], Found | None], pause_s: float = 0.25) -> Found:
+    """Look until there is something; raises `NotShown` after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = look()
+        if found is not None:
+            return found
+        if time.monotonic() > deadline:
+            raise NotShown(f"{what} did not come within {within_s:.0f} s")
+        time.sleep(pause_s)
