@@ -1,0 +1,96 @@
+"""Ray Train and godwit: its checkpoint reports become committed checkpoints, its metrics become progress.
+
+    RunConfig(name="digits", storage_path=ray_train.storage_path(), callbacks=ray_train.callbacks())
+
+and in the training function `ray_train.restored()` is the checkpoint to go on from when Ray Train itself has none.
+Report `step` and `total_steps` among the metrics. Needs Ray Train V2 (Ray 2.51 on, or RAY_TRAIN_V2_ENABLED=1).
+"""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlparse
+
+from godwit.sdk import checkpoint, job
+from ray.train import UserCallback
+
+_RESERVED = ("step", "total_steps")
+
+
+def storage_path() -> str | None:
+    """Where Ray Train should keep this attempt's checkpoints, for `RunConfig(storage_path=...)`.
+
+    None outside of godwit: Ray's default. Each attempt has a folder of its own, so that one which lost its lease can
+    not write into what its successor reads.
+    """
+    url = _storage_url()
+    if url is None:
+        return None
+    if url.startswith("file://"):
+        return urlparse(url).path
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if url.startswith("s3://") and endpoint:
+        # Arrow takes the endpoint in the URI (arrow.apache.org, FileSystem::FromUri).
+        parts = urlparse(endpoint)
+        return f"{url}?scheme={parts.scheme}&endpoint_override={quote(parts.netloc)}"
+    return url
+
+
+def restored() -> Path | None:
+    """The checkpoint that godwit placed on this worker's node, or None to start from nothing."""
+    return checkpoint.restored()
+
+
+def callbacks() -> list[UserCallback]:
+    """For `RunConfig(callbacks=...)`; empty outside of godwit."""
+    return [callback()] if os.environ.get("GODWIT_RUN_DIR") else []
+
+
+def callback() -> UserCallback:
+    """The callback that tells godwit of reports; it runs in Ray Train's controller, on whichever node that is."""
+    return _Reporter(_storage_url())
+
+
+class _Reporter(UserCallback):  # type: ignore[misc]  # Ray is not typed here
+    def __init__(self, storage_url: str | None) -> None:
+        self._storage_url = storage_url
+        self._count = 0
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        """Pass on rank 0's metrics, and where the checkpoint lies if there is one."""
+        del run_context
+        self._count += 1
+        first = metrics[0] if metrics else {}
+        step = int(first.get("step", self._count))
+        total = first.get("total_steps")
+        numbers = {k: float(v) for k, v in first.items() if isinstance(v, int | float) and k not in _RESERVED}
+        job.report(step, None if total is None else int(total), **numbers)
+        if checkpoint is not None and self._storage_url is not None:
+            _leave_pointer(step, url_of(str(checkpoint.path), self._storage_url))
+
+
+def url_of(path: str, storage_url: str) -> str:
+    """The URL of a checkpoint in the store. Ray gives a path as its file system has it, without scheme and host."""
+    marker = "/" + "/".join(storage_url.split("/")[-2:]) + "/"  # .../ray/e<epoch>/: the part that we chose
+    _, found, rest = path.partition(marker)
+    if not found:
+        raise ValueError(f"{path} does not lie in {storage_url}: pass storage_path() to RunConfig")
+    return f"{storage_url}/{rest}"
+
+
+def _storage_url() -> str | None:
+    url, epoch = os.environ.get("GODWIT_STORAGE_URL"), os.environ.get("GODWIT_EPOCH")
+    if not url or not epoch:
+        return None
+    url = Path(url).as_uri() if url.startswith("/") else url
+    return f"{url.rstrip('/')}/ray/e{epoch}"
+
+
+def _leave_pointer(step: int, url: str) -> None:
+    folder = Path(os.environ["GODWIT_RUN_DIR"]) / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f"{time.time_ns()}.tmp"
+    draft.write_text(json.dumps({"step": step, "url": url}))
+    draft.replace(draft.with_suffix(".json"))
