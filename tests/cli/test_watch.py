@@ -58,7 +58,7 @@ def test_the_progress_line_fits_the_terminal_and_steps_aside() -> None:
 def test_an_outage_heard_by_two_readers_is_told_once() -> None:
     story, _out, err = _story()
     for source in ("log", "event"):
-        story.tell(watch.Heard(source, following.Away("no answer; do something")))
+        story.tell(watch.Heard(source, following.Away("no answer (refused); do something")))
     for source in ("log", "event"):
         story.tell(watch.Heard(source, following.Back(3.0)))
     assert [line.split("] ")[1][:20] for line in err.getvalue().splitlines()] == [

@@ -7,12 +7,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from pydantic import BaseModel
 
 WIDTH_MIN = 40
+GAP = 2
+YIELDING_MIN = 8
+"""A name cut further than this says nothing; then the lines get longer than the terminal."""
+
 STATE_STYLES = {
     "running": "green", "ready": "green", "succeeded": "green", "failed": "red", "lost": "red",
     "recovering": "yellow", "queued": "yellow", "starting": "cyan", "cancelled": "dim", "terminated": "dim",
@@ -59,24 +63,36 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], empty: str, 
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    # Titles of columns that give way may be cut as well; Rich shrinks the widest of them first.
-    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for column in columns:
-        natural = max(len(column.title), *(len(row[len(grid.columns)]) for row in rows))
-        grid.add_column(
-            column.title,
-            no_wrap=True,
-            overflow="ellipsis",
-            justify="right" if column.right else "left",
-            min_width=natural if column.whole else min(natural, 8),
-        )
+    room = width or terminal_width()
+    widths = fitting(columns, rows, room)
+    grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+    for column, column_width in zip(columns, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if column.right else "left"
+        grid.add_column(column.title, no_wrap=True, overflow="ellipsis", justify=justify, width=column_width)
     for row in rows:
         grid.add_row(*(Text(cell, style=STATE_STYLES.get(cell, "")) for cell in row))
-    console = Console(width=width or terminal_width(), highlight=False)
+    needed = sum(widths) + GAP * len(widths)
+    console = Console(width=max(room, needed), highlight=False)
     with console.capture() as captured:
         console.print(grid)
     # Rich fills lines up with blanks, which are a nuisance to whoever copies or compares them.
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """The width of each column, so that the table fits `room`: the widest of those that give way gives way first.
+
+    Rich would cut ids and figures as well.
+    """
+    widths = [max(len(column.title), *(len(row[at]) for row in rows)) for at, column in enumerate(columns)]
+    yielding = [at for at, column in enumerate(columns) if not column.whole]
+    excess = sum(widths) + GAP * (len(widths) - 1) - room
+    for _ in range(max(0, excess)):
+        widest = max(yielding, key=lambda at: widths[at], default=None)
+        if widest is None or widths[widest] <= YIELDING_MIN:
+            break
+        widths[widest] -= 1
+    return widths
 
 
 def terminal_width() -> int:

@@ -4,6 +4,7 @@ Nothing is created before everything that can be wrong has been looked at.
 """
 
 import sys
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import typer
-from godwit.cli import figures, output, workdir
+from godwit.cli import figures, output, refusals, workdir
 from godwit.cli.client import ControlPlane, Refused
 from godwit.cli.exits import ExitCode, Failure
 from godwit.cli.specs import Given
@@ -26,7 +27,8 @@ def packed(folder: Path | None) -> workdir.Archive | None:
     if folder is None:
         return None
     archive = workdir.pack(folder)
-    output.note(f"workdir {folder}: {archive.files} files, {figures.size(archive.size_bytes)} packed")
+    files = "1 file" if archive.files == 1 else f"{archive.files} files"
+    output.note(f"workdir {folder}: {files}, {figures.size(archive.size_bytes)} packed")
     return archive
 
 
@@ -49,10 +51,8 @@ def show_plan(spec: JobSpecIn, plan: PlanView) -> None:
         output.note(f"  {action} {times}{target}{cost}: {reason}")
     if not plan.feasible:
         output.note("it would wait, because")
-        for refusal in plan.refusals:
-            output.note(
-                f"  {refusal.subject}: {refusal.message}" + (f"; {refusal.would_help}" if refusal.would_help else "")
-            )
+        for line in refusals.told(plan.refusals, time.time()):
+            output.note(f"  {line}")
     if plan.price_usd_per_hour:
         output.note(f"in all {figures.usd_per_hour(plan.price_usd_per_hour)}")
 

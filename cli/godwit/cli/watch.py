@@ -93,7 +93,7 @@ class Story:
     def _outage(self, source: str, away: following.Away) -> None:
         if not self.away:
             minutes = following.PATIENCE_S / 60
-            self.say(f"{away.message.split(';')[0]}; the job goes on; trying again for {minutes:.0f} minutes")
+            self.say(f"{away.message.split(' (')[0]}; the job goes on; trying again for {minutes:.0f} minutes")
         self.away.add(source)
 
     def _recovery(self, source: str) -> None:

@@ -14,4 +14,4 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def cancel(job: Annotated[str, typer.Argument(help="A job's id, or a name: then the newest of that name.")]) -> None:
     """Stop a job. It is told first and given time to save; cancelling again changes nothing."""
     view = console.control_plane().post(path_of("/v1/jobs", job, "cancel"), None, JobView)
-    print(f"{view.name} ({view.id}) is {view.state}")
+    print(f"{view.name} ({view.id}): {view.state}")

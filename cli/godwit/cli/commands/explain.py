@@ -4,9 +4,9 @@ import time
 from typing import Annotated
 
 import typer
-from godwit.cli import console, figures, output, watch
+from godwit.cli import console, figures, output, refusals, watch
 from godwit.cli.client import path_of
-from godwit.domain.wire.views import ExplainView, RefusalView
+from godwit.domain.wire.views import ExplainView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 EVENTS_SHOWN_MAX = 20
@@ -34,7 +34,7 @@ def told(view: ExplainView, now: float) -> list[str]:
     lines = [f"{job.name} ({job.id}): {standing}", view.headline]
     if view.refusals:
         lines += ["", "refused by"]
-        lines += [line for refusal in view.refusals for line in _refusal(refusal, now)]
+        lines += [f"  {line}" for line in refusals.told(view.refusals, now)]
     if job.exit_code is not None and f"exit code {job.exit_code}" not in view.headline:
         lines += ["", f"exit code {job.exit_code}"]
     if view.last_lines:
@@ -47,9 +47,3 @@ def told(view: ExplainView, now: float) -> list[str]:
         told_events = ((event.at, watch.describe(event)) for event in view.events[hidden:])
         lines += [f"  {figures.clock(at)}  {line}" for at, line in told_events if line]
     return lines
-
-
-def _refusal(refusal: RefusalView, now: float) -> list[str]:
-    again = f" (looked at again {figures.until(refusal.retry_at, now)})" if refusal.retry_at is not None else ""
-    help_line = [f"    would help: {refusal.would_help}"] if refusal.would_help else []
-    return [f"  {refusal.subject}: {refusal.message}{again}", *help_line]
