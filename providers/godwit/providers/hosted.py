@@ -22,6 +22,9 @@ from godwit.providers.machines import Machine
 STOP_GRACE_S = 2.0
 """How long the processes of a machine that is shut down may take to end by themselves."""
 
+_LONGEST_TEMPORARY = 16
+"""A unix socket's path has 107 characters at most (unix(7)), and Ray needs about 60 of them below the folder."""
+
 BOOT_LOG_LIMIT_BYTES = 1_048_576
 BOOT_LOGS_KEPT = 50
 
@@ -68,7 +71,8 @@ class HostedMachines:
     @property
     def run_dir(self) -> Path:
         """The folder under which the machines' own folders lie: short, since unix sockets are made in them."""
-        return Path(tempfile.gettempdir()) / f"gw-{self._host_mark}"
+        temporary = tempfile.gettempdir()
+        return Path(temporary if len(temporary) <= _LONGEST_TEMPORARY else "/tmp") / f"gw-{self._host_mark}"  # noqa: S108
 
     def boot(self, machine: Machine) -> None:
         """Start it, unless it was started before. Raises `OSError` when this host cannot."""
@@ -129,7 +133,7 @@ class HostedMachines:
         ender.start()
 
     def _end_and_forget(self, record: _Record, grace_s: float) -> None:
-        processes.end(record.mark, grace_s)
+        processes.end(record.mark, record.first, grace_s)
         with self._lock:
             child = self._children.pop(record.instance_id, None)
             if child is not None:

@@ -113,15 +113,16 @@ def _row(process: psutil.Process) -> tuple[psutil.Process, int, int, str | None]
     return process, parent, session, mark
 
 
-def end(mark: str, grace_s: float = 0.0) -> None:
+def end(mark: str, first: FirstProcess | None = None, grace_s: float = 0.0) -> None:
     """End every process of the machine `mark`: SIGTERM and up to `grace_s` of patience first, then SIGKILL.
 
-    Blocks until none is left. Without a bound on purpose: to report a machine as gone while a process of it lives
-    would let its work run twice, and a process in uninterruptible sleep dies as soon as its I/O returns.
+    Blocks until none is left, `first` (which leads a session) included. Without a bound on purpose: to report a
+    machine as gone while a process of it lives would let its work run twice, and a process in uninterruptible sleep
+    dies as soon as its I/O returns.
     """
-    sessions: set[int] = set()
+    sessions = {first.pid} if first is not None and is_alive(first) else set()
     if grace_s > 0:
-        _signal(members(mark), signal.SIGTERM, sessions)
+        _signal(members(mark, sessions), signal.SIGTERM, sessions)
         deadline = time.monotonic() + grace_s
         while time.monotonic() < deadline and members(mark, sessions):
             time.sleep(5 * _SCAN_PAUSE_S)

@@ -56,6 +56,8 @@ def build(config: Sequence[Mapping[str, Any]], home: Path) -> dict[ProviderName,
             raise _wrong((*path, "kind"), f"no provider kind is called {kind!r}", kind, tuple(KINDS))
         if not isinstance(name, str) or not name or "/" in name:
             raise _wrong((*path, "name"), "a provider needs a name without slashes", "", ())
+        if kind == "local" and any(earlier.get("kind") == kind for earlier in config[:index]):
+            raise _wrong((*path, "kind"), "this machine can be configured only once", "", ())
         if name in built:
             raise _wrong((*path, "name"), f"two providers are called {name!r}", "", ())
         built[ProviderName(name)] = KINDS[kind](entry, home, path)

@@ -108,6 +108,8 @@ class LocalProvider:
             for known in self._instances.values():
                 if known.token == request.token:
                     return self._view(known)
+            if len(request.startup_script.encode()) > self.capabilities.startup_limit_bytes:
+                raise RequestRejected(f"{self._name}: the startup script exceeds its limit")
             if request.offer.instance_type != INSTANCE_TYPE:
                 raise RequestRejected(f"{self._name} offers {INSTANCE_TYPE} only, not {request.offer.instance_type}")
             if any(instance.live for instance in self._instances.values()):

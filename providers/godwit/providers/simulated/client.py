@@ -1,6 +1,5 @@
 """The adapter to a simulated cloud over HTTP, written as one to a real cloud would be."""
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -28,17 +27,27 @@ class SimulatedProvider:
     caller knows when that is safe.
     """
 
-    def __init__(self, name: str, url: str, api_key: str, timeout_s: float = 10.0, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        api_key: str,
+        timeout_s: float = 10.0,
+        clock: Clock | None = None,
+        page_size: int = 100,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self._name = ProviderName(name)
         self._url = url
         self._clock = clock or SystemClock()
+        self._page_size = page_size
         self._http = httpx.Client(
             base_url=url,
             headers={"Authorization": f"Bearer {api_key}"},
             timeout=timeout_s,
+            transport=transport,
             trust_env=False,  # loopback: a proxy of the environment has no business here
         )
-        self._closing = threading.Lock()
 
     def __repr__(self) -> str:
         return f"SimulatedProvider({self._name!r}, {self._url!r})"
@@ -55,8 +64,7 @@ class SimulatedProvider:
 
     def close(self) -> None:
         """Close its connections; it cannot be used afterwards."""
-        with self._closing:
-            self._http.close()
+        self._http.close()
 
     def offers(self) -> Sequence[Offer]:
         """Everything for sale, complete."""
@@ -75,7 +83,8 @@ class SimulatedProvider:
         found: list[Instance] = []
         cursor: str | None = None
         for _ in range(MAX_PAGES):
-            body = self._ask("GET", "/v1/instances", params={"cursor": cursor} if cursor else {})
+            params = {"limit": str(self._page_size)} | ({"cursor": cursor} if cursor else {})
+            body = self._ask("GET", "/v1/instances", params=params)
             found += self._parse_page(body)
             cursor = body.get("next_cursor")
             if cursor is None:

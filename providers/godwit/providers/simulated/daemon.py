@@ -24,6 +24,8 @@ START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 20.0
 """Machines get 2 s to end by themselves and are then killed; several end at the same time."""
 
+LOG_LIMIT_BYTES = 1_048_576
+
 _POLL_S = 0.05
 
 
@@ -49,6 +51,7 @@ def start(home: Path) -> str:
     if running is not None:
         return running
     log = files.private_folder(state_dir_of(home)) / "simulated.log"
+    processes.keep_tail(log, LOG_LIMIT_BYTES)
     child = _spawn(home, log)
     deadline = time.monotonic() + START_DEADLINE_S
     while time.monotonic() < deadline:
@@ -67,7 +70,7 @@ def _spawn(home: Path, log: Path) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [sys.executable, "-m", "godwit.providers.simulated", "--state", str(state_dir_of(home))],
             cwd=state_dir_of(home),
-            env=processes.base_environment(Path.home(), os.environ.get("PATH", processes.STANDARD_PATH)),
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,
@@ -75,6 +78,11 @@ def _spawn(home: Path, log: Path) -> "subprocess.Popen[bytes]":
         )
     finally:
         os.close(descriptor)
+
+
+def _environment() -> dict[str, str]:
+    base = processes.base_environment(Path.home(), os.environ.get("PATH", processes.STANDARD_PATH))
+    return base | {key: os.environ[key] for key in ("TMPDIR",) if key in os.environ}
 
 
 def stop(home: Path) -> None:

@@ -23,7 +23,8 @@ from godwit.domain.errors import Conflict
 from godwit.providers import files
 from godwit.providers.hosted import HostedMachines, network_of
 from godwit.providers.simulated import catalogue
-from godwit.providers.simulated.cloud import Cloud, CloudSettings
+from godwit.providers.simulated.cloud import Cloud
+from godwit.providers.simulated.sales import CloudSettings
 
 WATCH_S = 0.5
 """How often the processes of machines that are up are looked at; nothing is, while there are none."""

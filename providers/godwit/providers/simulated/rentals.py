@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Phase(StrEnum):
-    """Where a rental is. The values up to FAILED are also the words that the cloud's API uses.
+    """Where a rental is. All but POWERLESS are also the words that the cloud's API uses.
 
         provisioning ──▶ running ──▶ stopping ──▶ terminated
               │             ├──────▶ powerless ──▶ failed       lost, crashed; reported late
@@ -22,9 +22,6 @@ class Phase(StrEnum):
     TERMINATED = "terminated"
     FAILED = "failed"
     POWERLESS = "powerless"
-
-
-ENDED = (Phase.TERMINATED, Phase.FAILED)
 
 
 @dataclass
@@ -63,7 +60,17 @@ class Rental:
     @property
     def live(self) -> bool:
         """Whether it still takes up capacity."""
-        return self.phase not in ENDED
+        return self.phase not in (Phase.TERMINATED, Phase.FAILED)
+
+    @property
+    def powered(self) -> bool:
+        """Whether it boots or runs, undisturbed."""
+        return self.phase in (Phase.PROVISIONING, Phase.RUNNING)
+
+    @property
+    def place(self) -> tuple[str, str, str | None]:
+        """What it is and where: type, region, zone."""
+        return (self.instance_type, self.region, self.zone)
 
     def show(self, word: str, at: float) -> None:
         """From `at` on, listings call it `word`."""
@@ -74,8 +81,34 @@ class Rental:
         words = [word for since, word in self.shown if since <= at]
         return words[-1] if words else None
 
+    def run(self) -> None:
+        """It has booted. The startup script, which holds a join token, is not kept longer than needed."""
+        self.phase = Phase.RUNNING
+        self.user_data = ""
+        self.show(self.phase, self.due)
+
+    def stop(self, at: float, due: float) -> None:
+        """Its end was asked for: the meter stops, and it is terminated from `due` on, once its processes are gone."""
+        self._stop_meter(at)
+        self.phase, self.then, self.due = Phase.STOPPING, Phase.TERMINATED, due
+        self.show(self.phase, at)
+
+    def lose_power(self, at: float, then: Phase, due: float, detail: str) -> None:
+        """It went off without being asked: the meter stops, and listings say so from `due` on."""
+        self._stop_meter(at)
+        self.phase, self.then, self.due, self.detail = Phase.POWERLESS, then, due, detail
+
+    def end(self, at: float) -> None:
+        """Nothing of it is left."""
+        self.phase, self.ended_at, self.user_data = self.then, at, ""
+        self.show(self.phase, at)
+
+    def _stop_meter(self, at: float) -> None:
+        if self.billed_until is None:
+            self.billed_until = at
+
     def billed_s(self, now: float) -> int:
-        """Seconds on the meter: begun seconds count whole."""
+        """Seconds on the meter: a begun second counts whole."""
         until = self.billed_until if self.billed_until is not None else now
         return max(0, math.ceil(until - self.created_at - 1e-6))
 

@@ -13,6 +13,7 @@ GET  /clouds/NAME/faults/machines                        pid and folder of each 
 import asyncio
 import contextlib
 import hmac
+import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
@@ -27,6 +28,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
+
+_log = logging.getLogger(__name__)
 
 SILENCE_S = 60.0
 """How long a launch whose answer gets lost is held open: longer than any client waits."""
@@ -105,9 +108,10 @@ class Api:
             await driver
 
     def _driver_ended(self, driver: "asyncio.Task[None]") -> None:
-        """Without its driver this process would sell machines that never boot: end it, loudly."""
-        if not driver.cancelled() and driver.exception() is not None:
-            os.abort()
+        """Without its driver this process would sell machines that never boot: say why, and end it."""
+        if not driver.cancelled() and (failure := driver.exception()) is not None:
+            _log.critical("the clouds stand still; this process ends", exc_info=failure)
+            self._stop()
 
     async def health(self, _request: Request) -> Response:
         """Serving, and who."""
