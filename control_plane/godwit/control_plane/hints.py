@@ -5,7 +5,7 @@ A hint that is lost costs time, never truth: every waiter also wakes by itself.
 
 import asyncio
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 PLAN = "plan"
 INTENTS = "intents"
@@ -28,7 +28,8 @@ class Hints:
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._counts: dict[str, int] = defaultdict(int)
+        # A counter is made by announcing, never by asking: whoever asks may make names up.
+        self._counts: Counter[str] = Counter()
         self._waiters: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = defaultdict(set)
 
     def count(self, topic: str) -> int:

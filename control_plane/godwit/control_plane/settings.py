@@ -1,5 +1,6 @@
 """Settings of a control plane: one frozen object, read once from the home's config.yaml and the environment."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,6 +13,7 @@ from godwit.domain.errors import InvalidRequest, Problem
 from godwit.scheduler.snapshot import Policy
 
 DEFAULT_PORT = 7461
+MAX_PORT = 65_535
 
 FIRST_CONFIG = """\
 # How this control plane is set up. Read at start.
@@ -74,7 +76,7 @@ def read(home: Path) -> Settings:
         raise InvalidRequest(f"{path}: providers must be a list of {{kind: ..., name: ...}}")
     return Settings(
         home=home,
-        port=_number(config.get("port", 0), path, "port", int),
+        port=_port(config.get("port", 0), path),
         database_url=os.environ.get("GODWIT_DATABASE_URL")
         or str(config.get("database") or f"sqlite:///{home.absolute()}/godwit.db"),
         store_url=str(config.get("checkpoints") or f"file://{home.absolute()}/checkpoints"),
@@ -83,16 +85,25 @@ def read(home: Path) -> Settings:
     )
 
 
-def _policy(values: Mapping[str, Any], path: Path) -> Policy:
+def _policy(values: object, path: Path) -> Policy:
     names = tuple(f.name for f in fields(Policy))
+    if not isinstance(values, Mapping):
+        raise InvalidRequest(f"{path}: policy must hold keys and seconds, such as {{idle_after_s: 300}}")
     _refuse_unknown(values, names, path)
     return Policy(**{key: _number(value, path, f"policy.{key}", float) for key, value in values.items()})
 
 
 def _number(value: object, path: Path, key: str, kind: type[Any]) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise InvalidRequest(f"{path}: {key} must be a number that is not negative, not {value!r}")
     return kind(value)
+
+
+def _port(value: object, path: Path) -> int:
+    port: int = _number(value, path, "port", int)
+    if port != value or port > MAX_PORT:
+        raise InvalidRequest(f"{path}: port must be a whole number from 0 to {MAX_PORT}, not {value!r}")
+    return port
 
 
 def _refuse_unknown(values: Mapping[str, Any], accepted: tuple[str, ...], path: Path) -> None:

@@ -93,6 +93,8 @@ def get_logs(
     """A job's output so far, over all its attempts; the last `tail` lines of it."""
     with state.context.db.read() as conn:
         job_id = queries.job(conn, job).id
+    if tail is not None:
+        return PlainTextResponse(state.logs.tail(job_id, tail, MAX_LOG_BYTES))
     cursor, pieces, size = logs.Cursor(), [], 0
     while size < MAX_LOG_BYTES:
         cursor, text = state.logs.read(job_id, cursor, 1024 * 1024)
@@ -100,7 +102,4 @@ def get_logs(
             break
         pieces.append(text)
         size += len(text)
-    whole = "".join(pieces)
-    if tail is not None:
-        whole = "".join(whole.splitlines(keepends=True)[-tail:] if tail else [])
-    return PlainTextResponse(whole)
+    return PlainTextResponse("".join(pieces))

@@ -14,9 +14,9 @@ from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import InvariantBroken, StaleWrite
 from godwit.domain.events import Event
-from godwit.domain.ids import AttemptId, IdSource, IntentId, NodeId
+from godwit.domain.ids import AttemptId, IdSource, IntentId, JobId, NodeId
 from godwit.domain.intents import Intent, IntentKind, IntentState
-from godwit.domain.jobs import Attempt, AttemptState, JobState
+from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
 from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler.plan import (
     Action,
@@ -38,45 +38,76 @@ ACTOR = "planner"
 
 def apply(tx: Transaction, plan: Plan, snapshot: Snapshot, ids: IdSource, now: float) -> None:
     """Write down every action of the plan, in order. Raises `StaleWrite` when the snapshot is outdated."""
+    writing = _Writing(tx, snapshot, ids, now)
     for action in plan.actions:
-        _HANDLERS[type(action)](tx, action, snapshot, ids, now)
+        _HANDLERS[type(action)](writing, action)
 
 
-def _buy(tx: Transaction, action: BuyNode, _snapshot: Snapshot, ids: IdSource, now: float) -> None:
-    node = Node(NodeId(ids.new("node")), action.offer, NodeState.REQUESTED, now, now, reserved_for=action.job_id)
+class _Writing:
+    """One plan being written. Rows that one action changed are seen by the next as changed."""
+
+    def __init__(self, tx: Transaction, snapshot: Snapshot, ids: IdSource, now: float) -> None:
+        self.tx, self.ids, self.now, self.policy = tx, ids, now, snapshot.policy
+        self.nodes: dict[NodeId, Node] = dict(snapshot.node_by_id)
+        self.jobs: dict[JobId, Job] = dict(snapshot.job_by_id)
+        self.attempts: dict[AttemptId, Attempt] = {attempt.id: attempt for attempt in snapshot.attempts}
+
+    def save_node(self, node: Node) -> None:
+        """Write a node that stays in its state."""
+        self.nodes[node.id] = entities.save(self.tx, node)
+
+    def move_node(self, node: Node, to: NodeState, reason: str) -> None:
+        """Move a node along its table."""
+        self.nodes[node.id] = entities.advance(self.tx, node, to, reason=reason, actor=ACTOR, now=self.now)
+
+    def move_job(self, job: Job, to: JobState, reason: str) -> None:
+        """Move a job along its table."""
+        self.jobs[job.id] = entities.advance(self.tx, job, to, reason=reason, actor=ACTOR, now=self.now)
+
+    def owe(self, kind: IntentKind, node_id: NodeId, reason: str, attempt: Attempt | None = None) -> None:
+        """Write down an intent."""
+        intent = Intent(
+            IntentId(self.ids.new("intent")), kind, IntentState.PENDING, node_id, self.now, self.now, reason,
+            attempt_id=None if attempt is None else attempt.id, job_id=None if attempt is None else attempt.job_id,
+        )  # fmt: skip
+        entities.insert(self.tx, intent)
+        self.tx.hint(hints.INTENTS, hints.commands_of(node_id))
+
+
+def _buy(writing: _Writing, action: BuyNode) -> None:
+    now = writing.now
+    node_id = NodeId(writing.ids.new("node"))
+    node = Node(node_id, action.offer, NodeState.REQUESTED, now, now, reserved_for=action.job_id)
     born = Event(
         at=now, kind="node.state", subject="node", subject_id=node.id, reason=action.reason, actor=ACTOR,
         new=NodeState.REQUESTED, job_id=action.job_id, node_id=node.id,
         data={"offer": action.offer.key, "price_usd_per_hour": action.offer.price_usd_per_hour},
     )  # fmt: skip
-    entities.insert(tx, node, born)
-    _owe(tx, ids, IntentKind.LAUNCH_NODE, node.id, action.reason, now)
+    entities.insert(writing.tx, node, born)
+    writing.owe(IntentKind.LAUNCH_NODE, node.id, action.reason)
 
 
-def _reserve(tx: Transaction, action: ReserveNode, snapshot: Snapshot, _ids: IdSource, now: float) -> None:
-    node = snapshot.node_by_id[action.node_id]
-    idle_since = node.idle_since if action.job_id is not None else now
-    entities.save(tx, replace(node, reserved_for=action.job_id, idle_since=idle_since))
+def _reserve(writing: _Writing, action: ReserveNode) -> None:
+    node = writing.nodes[action.node_id]
+    idle_since = node.idle_since if action.job_id is not None else writing.now
+    writing.save_node(replace(node, reserved_for=action.job_id, idle_since=idle_since))
 
 
-def _start(tx: Transaction, action: StartAttempt, snapshot: Snapshot, ids: IdSource, now: float) -> None:
-    job = snapshot.job_by_id[action.job_id]
-    attempt = Attempt(
-        AttemptId(ids.new("attempt")), job.id, action.epoch, AttemptState.STARTING, action.slots, action.port, now, now
-    )
-    _refuse_double_use(tx, attempt)
+def _start(writing: _Writing, action: StartAttempt) -> None:
+    job, now = writing.jobs[action.job_id], writing.now
+    attempt_id = AttemptId(writing.ids.new("attempt"))
+    attempt = Attempt(attempt_id, job.id, action.epoch, AttemptState.STARTING, action.slots, action.port, now, now)
+    _refuse_double_use(writing.tx, attempt)
     born = Event(
         at=now, kind="attempt.state", subject="attempt", subject_id=attempt.id, reason=action.reason, actor=ACTOR,
         new=AttemptState.STARTING, job_id=job.id,
         data={"epoch": action.epoch, "nodes": [slot.node_id for slot in action.slots]},
     )  # fmt: skip
-    entities.insert(tx, attempt, born)
-    job = replace(job, epoch=action.epoch)
-    entities.advance(tx, job, JobState.STARTING, reason=action.reason, actor=ACTOR, now=now)
+    entities.insert(writing.tx, attempt, born)
+    writing.move_job(replace(job, epoch=action.epoch), JobState.STARTING, action.reason)
     for slot in action.slots:
-        node = snapshot.node_by_id[slot.node_id]
-        entities.save(tx, replace(node, reserved_for=None, idle_since=None))
-        _owe(tx, ids, IntentKind.START_ATTEMPT, node.id, action.reason, now, attempt=attempt)
+        writing.save_node(replace(writing.nodes[slot.node_id], reserved_for=None, idle_since=None))
+        writing.owe(IntentKind.START_ATTEMPT, slot.node_id, action.reason, attempt)
 
 
 def _refuse_double_use(tx: Transaction, new: Attempt) -> None:
@@ -94,79 +125,49 @@ def _refuse_double_use(tx: Transaction, new: Attempt) -> None:
             raise InvariantBroken(f"GPUs {twice} of node {slot.node_id} are held already")
 
 
-def _end(tx: Transaction, action: EndAttempt, snapshot: Snapshot, ids: IdSource, now: float) -> None:
-    attempt = next(a for a in snapshot.attempts if a.id == action.attempt_id)
-    attempts.settle(tx, ids, attempt, action.outcome, action.reason, ACTOR, now)
+def _end(writing: _Writing, action: EndAttempt) -> None:
+    attempt = writing.attempts[action.attempt_id]
+    attempts.settle(writing.tx, writing.ids, attempt, action.outcome, action.reason, ACTOR, writing.now)
 
 
-def _release(tx: Transaction, action: ReleaseSlot, _snapshot: Snapshot, _ids: IdSource, now: float) -> None:
+def _release(writing: _Writing, action: ReleaseSlot) -> None:
     # Read anew: a plan may release several slots of one attempt, and each release changes its row.
-    attempt = queries.attempt(tx.conn, action.attempt_id)
-    attempts.release_slot(tx, attempt, action.node_id, action.reason, now)
+    attempt = queries.attempt(writing.tx.conn, action.attempt_id)
+    attempts.release_slot(writing.tx, attempt, action.node_id, action.reason, writing.now)
 
 
-def _finish_attempt(tx: Transaction, action: FinishAttempt, snapshot: Snapshot, _ids: IdSource, now: float) -> None:
-    attempt = next(a for a in snapshot.attempts if a.id == action.attempt_id)
-    entities.advance(tx, attempt, AttemptState.ENDED, reason=action.reason, actor=ACTOR, now=now)
+def _finish_attempt(writing: _Writing, action: FinishAttempt) -> None:
+    attempt = writing.attempts[action.attempt_id]
+    entities.advance(writing.tx, attempt, AttemptState.ENDED, reason=action.reason, actor=ACTOR, now=writing.now)
 
 
-def _lost(tx: Transaction, action: MarkNodeLost, snapshot: Snapshot, _ids: IdSource, now: float) -> None:
-    node = snapshot.node_by_id[action.node_id]
-    current = queries.node(tx.conn, node.id)
-    if current.last_seen_at != node.last_seen_at:
+def _lost(writing: _Writing, action: MarkNodeLost) -> None:
+    node = writing.nodes[action.node_id]
+    if queries.node(writing.tx.conn, node.id).last_seen_at != node.last_seen_at:
         raise StaleWrite(f"node {node.id} was heard in the meantime")
-    entities.advance(tx, node, NodeState.LOST, reason=action.reason, actor=ACTOR, now=now)
-    writes.loss(tx, node.offer.provider, now)
-    tx.hint(hints.PROVIDERS)
+    writing.move_node(node, NodeState.LOST, action.reason)
+    writes.loss(writing.tx, node.offer.provider, writing.now)
+    writing.tx.hint(hints.PROVIDERS)
 
 
-def _terminate(tx: Transaction, action: TerminateNode, snapshot: Snapshot, ids: IdSource, now: float) -> None:
-    node = snapshot.node_by_id[action.node_id]
+def _terminate(writing: _Writing, action: TerminateNode) -> None:
+    node, now = writing.nodes[action.node_id], writing.now
     if action.blame:
-        until = now + snapshot.policy.hold_s
-        writes.hold(tx, Hold(node.offer.key, until, f"node {node.id} never became usable: {action.reason}"))
-    for intent in queries.pending_intents(tx.conn, [IntentKind.LAUNCH_NODE], node.id):
-        entities.advance(tx, intent, IntentState.CANCELLED, reason=action.reason, actor=ACTOR, now=now)
-    node = replace(node, detail=action.reason, reserved_for=None)
-    entities.advance(tx, node, NodeState.TERMINATING, reason=action.reason, actor=ACTOR, now=now)
-    _owe(tx, ids, IntentKind.TERMINATE_NODE, node.id, action.reason, now)
+        why = f"node {node.id} never became usable: {action.reason}"
+        writes.hold(writing.tx, Hold(node.offer.key, now + writing.policy.hold_s, why))
+    for intent in queries.pending_intents(writing.tx.conn, [IntentKind.LAUNCH_NODE], node.id):
+        entities.advance(writing.tx, intent, IntentState.CANCELLED, reason=action.reason, actor=ACTOR, now=now)
+    writing.move_node(replace(node, detail=action.reason, reserved_for=None), NodeState.TERMINATING, action.reason)
+    writing.owe(IntentKind.TERMINATE_NODE, node.id, action.reason)
 
 
-def _finish_job(tx: Transaction, action: FinishJob, snapshot: Snapshot, _ids: IdSource, now: float) -> None:
-    job = snapshot.job_by_id[action.job_id]
-    to = JobState.CANCELLED if action.cancelled else JobState.FAILED
-    entities.advance(tx, replace(job, detail=action.reason), to, reason=action.reason, actor=ACTOR, now=now)
-    tx.hint(hints.log_of(job.id))
+def _finish_job(writing: _Writing, action: FinishJob) -> None:
+    job = replace(writing.jobs[action.job_id], detail=action.reason)
+    writing.move_job(job, JobState.CANCELLED if action.cancelled else JobState.FAILED, action.reason)
+    writing.tx.hint(hints.log_of(job.id))
 
 
-def _owe(
-    tx: Transaction,
-    ids: IdSource,
-    kind: IntentKind,
-    node_id: NodeId,
-    reason: str,
-    now: float,
-    *,
-    attempt: Attempt | None = None,
-) -> None:
-    entities.insert(
-        tx,
-        Intent(
-            IntentId(ids.new("intent")),
-            kind,
-            IntentState.PENDING,
-            node_id,
-            now,
-            now,
-            reason,
-            attempt_id=None if attempt is None else attempt.id,
-            job_id=None if attempt is None else attempt.job_id,
-        ),
-    )
-    tx.hint(hints.INTENTS, hints.commands_of(node_id))
-
-
-_HANDLERS: Mapping[type[Action], Callable[[Transaction, Any, Snapshot, IdSource, float], None]] = {
+_HANDLERS: Mapping[type[Action], Callable[[_Writing, Any], None]] = {
     BuyNode: _buy,
     ReserveNode: _reserve,
     StartAttempt: _start,

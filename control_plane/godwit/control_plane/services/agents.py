@@ -59,7 +59,7 @@ def heartbeat(context: Context, credential: str, request: wire.HeartbeatRequest)
             raise Gone(f"node {node.id} is {node.state}")
         late = request.sent_at < agent.last_sent_at
         writes.heard(tx, node.id, node.last_seen_at or now if late else now, now + context.policy.lease_s)
-        if node.state is NodeState.LOST:
+        if node.state is NodeState.LOST and not late:
             entities.advance(tx, node, NodeState.READY, reason="its agent is heard again", actor=_actor(node), now=now)
         acknowledged = agent.observed_seq
         for observation in request.observations:

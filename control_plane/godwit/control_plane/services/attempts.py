@@ -93,6 +93,8 @@ def _move_job(
     to = _NEXT_JOB_STATE[outcome]
     if to is JobState.RECOVERING and job.cancel_requested:
         to = JobState.STOPPING
-    job = replace(job, exit_code=attempt.exit_code, detail=attempt.detail if outcome is Outcome.FAILED else reason)
+    # An interrupted program's exit code says nothing of the job, which goes on.
+    exit_code = attempt.exit_code if outcome in {Outcome.SUCCEEDED, Outcome.FAILED} else None
+    job = replace(job, exit_code=exit_code, detail=attempt.detail if outcome is Outcome.FAILED else reason)
     entities.advance(tx, job, to, reason=reason, actor=actor, now=now)
     tx.hint(hints.log_of(job.id))

@@ -8,7 +8,6 @@ from typing import Any
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import archives, validation, views
 from godwit.control_plane.store import entities, queries, schema
-from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.errors import Conflict
 from godwit.domain.events import Event
@@ -20,7 +19,7 @@ from godwit.scheduler import planner, repair
 from godwit.scheduler.plan import BuyNode, StartAttempt
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 PROJECT = ProjectId("default")
 
@@ -55,12 +54,16 @@ def submit(
     """
     now = context.now()
     spec = spec_in.to_domain()
-    with context.db.read() as conn:
-        offers = queries.offers(conn)
-    validation.check(context, shelf, spec, offers)
     request_hash = hashlib.sha256(spec_in.model_dump_json().encode()).hexdigest()
+    with context.db.read() as conn:
+        known = None if idempotency_key is None else _repeated(conn, idempotency_key, request_hash)
+        offers = queries.offers(conn)
+    if known is not None:
+        # Before it is checked again: what is sold may have changed since, the answer must not.
+        return views.job(known)
+    validation.check(context, shelf, spec, offers)
     with context.db.write() as tx:
-        known = None if idempotency_key is None else _repeated(tx, idempotency_key, request_hash)
+        known = None if idempotency_key is None else _repeated(tx.conn, idempotency_key, request_hash)
         if known is not None:
             return views.job(known)
         job = _new_job(JobId(context.ids.new("job")), spec, now)
@@ -83,7 +86,8 @@ def cancel(context: Context, name_or_id: str, actor: str) -> JobView:
         reason = "its owner cancelled it"
         if job.state is JobState.QUEUED:
             job = entities.advance(tx, job, JobState.CANCELLED, reason=reason, actor=actor, now=now)
-        elif not any(a.job_id == job.id for a in queries.live_attempts(tx.conn)):
+        elif job.state is JobState.RECOVERING or not any(a.job_id == job.id for a in queries.live_attempts(tx.conn)):
+            # What may still run of it is being stopped already; nothing else will move the job.
             job = entities.advance(tx, job, JobState.STOPPING, reason=reason, actor=actor, now=now)
         else:
             job = entities.save(tx, job)
@@ -134,10 +138,10 @@ def _new_job(job_id: JobId, spec: JobSpec, now: float) -> Job:
     return Job(job_id, PROJECT, spec, JobState.QUEUED, created_at=now, state_since=now)
 
 
-def _repeated(tx: Transaction, key: str, request_hash: str) -> Job | None:
-    row: Any = tx.conn.execute(select(schema.idempotency).where(schema.idempotency.c.key == key)).first()
+def _repeated(conn: Connection, key: str, request_hash: str) -> Job | None:
+    row: Any = conn.execute(select(schema.idempotency).where(schema.idempotency.c.key == key)).first()
     if row is None:
         return None
     if row.request_hash != request_hash:
         raise Conflict(f"the idempotency key {json.dumps(key)} was used for another specification; use a fresh one")
-    return queries.job(tx.conn, row.job_id)
+    return queries.job(conn, row.job_id)

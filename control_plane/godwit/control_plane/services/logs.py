@@ -1,10 +1,15 @@
 """Output of jobs: one file per attempt, written at the offsets that agents name, so repeated chunks are harmless."""
 
+import re
+import threading
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
 MAX_BYTES_PER_ATTEMPT = 256 * 1024 * 1024
 """Output kept per attempt; what comes after is acknowledged and dropped, with a line that says so."""
+
+_CURSOR = re.compile(r"([0-9]{1,9}):([0-9]{1,15})")
 
 _FULL = b"\n[godwit] the log is full; further output is dropped\n"
 
@@ -22,8 +27,8 @@ class Cursor:
 
 def parse_cursor(text: str) -> Cursor:
     """Read `epoch:offset`; anything else starts at the beginning."""
-    epoch, _, offset = text.partition(":")
-    return Cursor(int(epoch), int(offset)) if epoch.isdecimal() and offset.isdecimal() else Cursor()
+    match = _CURSOR.fullmatch(text)
+    return Cursor(int(match[1]), int(match[2])) if match else Cursor()
 
 
 class LogStore:
@@ -31,6 +36,7 @@ class LogStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._appending = threading.Lock()
 
     def append(self, job_id: str, epoch: int, offset: int, data: bytes) -> int:
         """Write `data` at `offset` of an attempt's log; returns up to where the log is complete.
@@ -39,12 +45,13 @@ class LogStore:
         """
         path = self._path(job_id, epoch)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with path.open("ab") as file:
+        # One at a time: an agent that gave up waiting sends the chunk again while the first still is under way.
+        with self._appending, path.open("ab") as file:
             end = file.tell()
-            if offset > end:
-                return end
             if end >= MAX_BYTES_PER_ATTEMPT:
                 return offset + len(data)
+            if offset > end:
+                return end
             new = data[end - offset :]
             file.write(new if end + len(new) < MAX_BYTES_PER_ATTEMPT else new[: MAX_BYTES_PER_ATTEMPT - end] + _FULL)
             return max(end, offset + len(data))
@@ -65,6 +72,21 @@ class LogStore:
             if data:
                 return Cursor(epoch, offset + len(data)), data.decode(errors="replace")
         return cursor, ""
+
+    def tail(self, job_id: str, lines: int, limit_bytes: int) -> str:
+        """The last `lines` lines of all output, of at most `limit_bytes`."""
+        pieces: deque[bytes] = deque()
+        left = limit_bytes
+        for epoch in reversed(self.epochs(job_id)):
+            with self._path(job_id, epoch).open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(0, size - left))
+                pieces.appendleft(file.read(left))
+            left -= len(pieces[0])
+            if left <= 0 or sum(piece.count(b"\n") for piece in pieces) > lines:
+                break
+        whole = b"".join(pieces).splitlines(keepends=True)
+        return b"".join(whole[-lines:] if lines else []).decode(errors="replace")
 
     def _path(self, job_id: str, epoch: int) -> Path:
         return self._folder / job_id / f"{epoch}.log"

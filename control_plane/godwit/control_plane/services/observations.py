@@ -69,7 +69,7 @@ def _stopped(
     tx: Transaction, ids: IdSource, attempt: Attempt, slot: Slot, seen: wire.AttemptStopped, now: float
 ) -> None:
     actor = f"agent {slot.node_id}"
-    if seen.last_lines and slot.rank == 0:
+    if seen.last_lines and (slot.rank == 0 or seen.outcome == "failed") and attempt.failed_at is None:
         writes.attempt_last_lines(tx, attempt.id, seen.last_lines)
     attempt = attempts.release_slot(tx, attempt, slot.node_id, f"stopped: {seen.detail or seen.outcome}", now)
     if attempt.outcome is not None:
@@ -78,7 +78,8 @@ def _stopped(
         attempt = replace(attempt, exit_code=0, detail="")
         attempts.settle(tx, ids, attempt, Outcome.SUCCEEDED, "the program ended with exit code 0", actor, now)
     elif seen.outcome == "failed":
-        attempt = replace(attempt, failed_at=attempt.failed_at or now, exit_code=seen.exit_code, detail=seen.detail)
+        if attempt.failed_at is None:
+            attempt = replace(attempt, failed_at=now, exit_code=seen.exit_code, detail=seen.detail)
         if len(attempt.slots) == 1:
             # Its only node is alive enough to report, so nothing but the program can be at fault.
             attempts.settle(tx, ids, attempt, Outcome.FAILED, "the program failed by itself", actor, now)
@@ -100,7 +101,8 @@ def _progress(
         data = {"step": seen.step, "epoch": attempt.epoch}
         reason = f"first step of attempt {attempt.epoch}: {seen.step}"
         _tell(tx, "job.first-step", attempt, slot, reason, now, data)
-    writes.job_progress(tx, job.id, Progress(seen.step, seen.at, seen.total_steps, seen.metrics))
+    # Our own clock: a node's may be off, and instants that are compared must be of one clock.
+    writes.job_progress(tx, job.id, Progress(seen.step, now, seen.total_steps, seen.metrics))
     tx.hint(hints.log_of(job.id))
 
 

@@ -78,7 +78,7 @@ def spec(of: JobSpec) -> JobSpecIn:
             if of.resources.nodes_min != of.resources.nodes_max
             else of.resources.nodes_min,
             cpus=of.resources.cpus,
-            memory=f"{ask.memory_gib_min:g}GB+" if ask.memory_gib_min else None,
+            memory=f"{_plain(ask.memory_gib_min)}GB+" if ask.memory_gib_min else None,
             memory_gib=of.resources.memory_gib,
             infra=[str(i) for i in of.resources.infra],
             spot=of.resources.spot.value,
@@ -88,6 +88,11 @@ def spec(of: JobSpec) -> JobSpecIn:
         retries=RetriesSpec(max=of.retries.max),
         priority=next(name for name, value in PRIORITIES.items() if value == of.priority),
     )
+
+
+def _plain(number: float) -> str:
+    """A number without an exponent, and without zeros that say nothing: 80, 0.5."""
+    return f"{number:.9f}".rstrip("0").rstrip(".")
 
 
 def attempt(of: Attempt) -> views.AttemptView:

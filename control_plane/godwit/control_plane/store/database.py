@@ -10,6 +10,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.pool import StaticPool
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -75,7 +76,9 @@ def open_engine(url: str) -> Engine:
     """An engine for `url`: `sqlite:////path/godwit.db`, `postgresql+psycopg://...`; plain `postgresql://` works too."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False})
+        # A database in memory lives in one connection, so that everybody must share it.
+        pool = {} if parsed.database else {"poolclass": StaticPool}
+        engine = create_engine(parsed, connect_args={"timeout": 30, "check_same_thread": False}, **pool)
         event.listen(engine, "connect", _configure_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine

@@ -1,0 +1,254 @@
+"""Machines, agents and programs of the simulated world: the agent's real core on a model of processes and disks.
+
+What survives what: a program's processes live until their guard, a stop, or a power cut ends them; the agent's journal
+and credential are on the machine's disk and survive the agent, not the power cut.
+"""
+
+import random
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from godwit.agents.effects import Committed, Progress, Restored, Running, Stopped, StopRuntime
+from godwit.agents.state import AgentState, Effect, StartRuntime
+from godwit.domain.wire import agents as wire
+from godwit.providers.machines import Machine
+
+CLUSTER_STARTS_S = 2.0
+PEER_LOSS_SHOWS_S = 2.0
+STEPS_PER_CHECKPOINT = 5
+
+
+@dataclass
+class Program:
+    """What a job's program does: one step a second, and its own way to end."""
+
+    steps: int
+    fails_at: int | None = None
+
+
+@dataclass
+class Run:
+    """The processes of one attempt on one machine, under their guard."""
+
+    command: wire.StartAttempt
+    started_at: float
+    lease_deadline: float
+    step: int = 0
+    told_running: bool = False
+    peer_missing_since: float | None = None
+    ended: Stopped | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether any process is left."""
+        return self.ended is None
+
+
+@dataclass
+class Checkpoints:
+    """The checkpoint store: what was committed for each job, as (epoch, step)."""
+
+    committed: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+
+    def newest(self, job_id: str, below_epoch: int) -> tuple[int, int] | None:
+        """What an attempt of this epoch restores."""
+        return max((c for c in self.committed.get(job_id, []) if c[0] < below_epoch), default=None)
+
+
+class SimMachine:
+    """One machine with its agent. `call` sends a message to the control plane and may raise `ConnectionError`."""
+
+    def __init__(self, machine: Machine, world: "Surroundings", rng: random.Random) -> None:
+        match = re.search(r"GODWIT_JOIN_TOKEN=(\S+)", machine.startup_script)
+        assert match is not None
+        self.id = machine.instance_id
+        self.address = machine.address
+        self.powered = True
+        self.runs: dict[str, Run] = {}
+        self.node_id: str | None = None
+        self._gpus = [
+            wire.GpuFact(index=g.index, uuid=g.uuid, model=g.model, memory_gib=g.memory_gib) for g in machine.gpus or ()
+        ]
+        self._join_token = match[1].strip("'")
+        self._world = world
+        self._disk: dict[str, str] = {"agent_id": f"agent-{rng.getrandbits(48):012x}"}
+        self._agent: AgentState | None = None
+        self._agent_back_at = 0.0
+        self.dismissed = False
+
+    def tick(self, now: float) -> None:
+        """One second of everything on this machine."""
+        if not self.powered:
+            return
+        for run in self.runs.values():
+            self._run_for_a_second(run, now)
+        if self.dismissed or now < self._agent_back_at:
+            return
+        agent = self._booted_agent(now)
+        self._report_ends(agent, now)
+        self._do(agent, agent.tick(now), now)
+        with suppress(ConnectionError):  # the next second tries again: that is the real link's backoff
+            self._talk(agent, now)
+        self._save(agent)
+
+    def cut_power(self) -> None:
+        """Everything on the machine dies at once."""
+        self.powered = False
+        self.runs.clear()
+
+    def kill_agent(self, back_at: float) -> None:
+        """The agent's process dies and is started again at `back_at`; guards and programs live on."""
+        self._agent, self._agent_back_at = None, back_at
+
+    def dismiss(self, now: float) -> None:
+        """The control plane has no more use for this machine."""
+        self.dismissed = True
+        for run in self.runs.values():
+            self._end(run, Stopped(run.command.attempt_id, "cancelled", detail="dismissed"))
+        del now
+
+    def _booted_agent(self, now: float) -> AgentState:
+        if self._agent is None:
+            stored = self._disk.get("journal")
+            self._agent = AgentState.from_json(stored) if stored else AgentState(self._disk["agent_id"])
+            if stored:
+                self._do(self._agent, self._agent.resume(now), now)
+        return self._agent
+
+    def _save(self, agent: AgentState) -> None:
+        self._disk["journal"] = agent.to_json()
+
+    def _talk(self, agent: AgentState, now: float) -> None:
+        if "credential" not in self._disk:
+            reply = self._world.join(self._join_token, self._introduction(agent))
+            self._disk["credential"], self.node_id = reply.credential, reply.node_id
+            agent.renewed(now, reply.lease_s)
+        self._save(agent)
+        beat = wire.HeartbeatRequest(
+            agent_id=agent.agent_id, sent_at=now, attempts=agent.live(), observations=agent.observations()
+        )
+        answer = self._world.heartbeat(self, self._disk["credential"], beat)
+        agent.renewed(now, answer.lease_s)
+        for run in self.runs.values():
+            run.lease_deadline = max(run.lease_deadline, now + answer.lease_s)
+        agent.acknowledge(answer.acknowledged_seq)
+        self._do(agent, agent.fenced(answer.fenced, now), now)
+        for command in self._world.commands(self, self._disk["credential"], set(agent.unacknowledged_intents())):
+            effects = agent.command(command, now)
+            self._save(agent)
+            self._do(agent, effects, now)
+
+    def _introduction(self, agent: AgentState) -> wire.JoinRequest:
+        return wire.JoinRequest(
+            agent_id=agent.agent_id, hostname=self.id, address=self.address, agent_version="sim", cpus=16,
+            memory_gib=64.0, gpus=self._gpus,
+        )  # fmt: skip
+
+    def _do(self, agent: AgentState, effects: list[Effect], now: float) -> None:
+        for effect in effects:
+            if isinstance(effect, StartRuntime):
+                self._start(agent, effect.command, now)
+            elif isinstance(effect, StopRuntime):
+                run = self.runs.get(effect.attempt_id)
+                end = Stopped(effect.attempt_id, "cancelled", detail=effect.reason)
+                if run is None:
+                    agent.runtime(end, now)
+                else:
+                    self._end(run, end)
+
+    def _start(self, agent: AgentState, command: wire.StartAttempt, now: float) -> None:
+        if command.attempt_id in self.runs:
+            return
+        run = Run(command, now, lease_deadline=agent.lease_until or now)
+        found = self._world.checkpoints.newest(command.job_id, command.epoch)
+        run.step = 0 if found is None else found[1]
+        self.runs[command.attempt_id] = run
+        step, epoch = (None, None) if found is None else (found[1], found[0])
+        agent.runtime(Restored(command.attempt_id, step, epoch), now)
+
+    def _run_for_a_second(self, run: Run, now: float) -> None:
+        if not run.alive:
+            return
+        if now >= run.lease_deadline:
+            self._end(run, Stopped(run.command.attempt_id, "interrupted", detail="the guard saw the lease run out"))
+        elif run.command.rank == 0 and now - run.started_at >= CLUSTER_STARTS_S:
+            self._head_second(run, now)
+
+    def _head_second(self, run: Run, now: float) -> None:
+        command = run.command
+        if not self._world.gang_is_whole(command):
+            if not run.told_running:
+                return
+            run.peer_missing_since = run.peer_missing_since or now
+            if now - run.peer_missing_since >= PEER_LOSS_SHOWS_S:
+                self._end(run, Stopped(command.attempt_id, "failed", 1, "a peer is gone"))
+            return
+        run.told_running = True
+        program = self._world.program_of(command.job_name)
+        run.step += 1
+        if program.fails_at is not None and run.step >= program.fails_at:
+            self._end(run, Stopped(command.attempt_id, "failed", 3, "the program has a bug"))
+        elif run.step >= program.steps:
+            self._end(run, Stopped(command.attempt_id, "succeeded", 0))
+        elif run.step % STEPS_PER_CHECKPOINT == 0:
+            self._world.checkpoints.committed.setdefault(command.job_id, []).append((command.epoch, run.step))
+
+    def _report_ends(self, agent: AgentState, now: float) -> None:
+        for attempt_id, run in list(self.runs.items()):
+            if run.told_running:
+                agent.runtime(Running(attempt_id), now)
+                agent.runtime(Progress(attempt_id, now, run.step), now)
+                if run.step % STEPS_PER_CHECKPOINT == 0:
+                    agent.runtime(Committed(attempt_id, run.step, now, 1, 1, "sim://"), now)
+            if run.ended is not None:
+                agent.runtime(run.ended, now)
+                del self.runs[attempt_id]
+
+    @staticmethod
+    def _end(run: Run, end: Stopped) -> None:
+        run.ended = run.ended or end
+
+
+@dataclass
+class Surroundings:
+    """What a machine can reach."""
+
+    checkpoints: Checkpoints
+    join: Callable[[str, wire.JoinRequest], wire.JoinReply]
+    heartbeat: Callable[[SimMachine, str, wire.HeartbeatRequest], wire.HeartbeatReply]
+    commands: Callable[[SimMachine, str, set[str]], list[wire.Command]]
+    gang_is_whole: Callable[[wire.StartAttempt], bool]
+    program_of: Callable[[str], Program]
+
+
+class SimMachines:
+    """The `Machines` seam of a simulated cloud, on `SimMachine`s."""
+
+    def __init__(self, make: Callable[[Machine], SimMachine]) -> None:
+        self._make = make
+        self.by_id: dict[str, SimMachine] = {}
+
+    def boot(self, machine: Machine) -> None:
+        """Start it, unless it was started before."""
+        if machine.instance_id not in self.by_id:
+            self.by_id[machine.instance_id] = self._make(machine)
+
+    def stop(self, instance_id: str) -> None:
+        """End it in order; here that is the same as cutting its power."""
+        self.cut(instance_id)
+
+    def cut(self, instance_id: str) -> None:
+        """Cut its power."""
+        if instance_id in self.by_id:
+            self.by_id[instance_id].cut_power()
+
+    def has_crashed(self, instance_id: str) -> bool:
+        """Nothing ends by itself here."""
+        del instance_id
+        return False
+
+    def is_gone(self, instance_id: str) -> bool:
+        """Whether it has no power, or never had."""
+        return instance_id not in self.by_id or not self.by_id[instance_id].powered

@@ -1,0 +1,432 @@
+"""The whole of godwit on one virtual clock: real planner, executor, watches, services, store and agent core.
+
+Only time, processes, networks and clouds are models, and all of them misbehave by one seeded random source: messages
+are lost, repeated and late, nodes lose power or are cut off, agents die, clouds refuse, time out after creating, list
+stale, and the control plane dies between any two of its steps. After every second the invariants of the design are
+checked against what really runs.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from godwit.control_plane.context import Context
+from godwit.control_plane.executors.launching import Executor
+from godwit.control_plane.hints import PLAN, Hints
+from godwit.control_plane.reconcilers.instances import InstanceWatch, OfferWatch
+from godwit.control_plane.reconcilers.planning import Planning
+from godwit.control_plane.secrets import Keyring
+from godwit.control_plane.services import agents, jobs
+from godwit.control_plane.services.archives import Shelf
+from godwit.control_plane.store import queries
+from godwit.control_plane.store.database import Database, Transaction
+from godwit.domain import lifecycle
+from godwit.domain.clock import ManualClock
+from godwit.domain.errors import Gone, StaleWrite, Unauthenticated
+from godwit.domain.ids import IdSource, InstanceId, ProviderName
+from godwit.domain.intents import FOR_AGENTS, FOR_PROVIDERS
+from godwit.domain.jobs import Job, JobState
+from godwit.domain.offers import Instance, Offer
+from godwit.domain.wire import agents as wire
+from godwit.domain.wire.specs import JobSpecIn, ResourcesSpec, RetriesSpec
+from godwit.providers.protocol import Capabilities, LaunchRequest
+from godwit.providers.simulated.catalogue import Shape
+from godwit.providers.simulated.cloud import Cloud
+from godwit.providers.simulated.faults import Faults
+from godwit.providers.simulated.inprocess import InProcessProvider
+from godwit.providers.simulated.sales import CloudSettings
+from godwit.scheduler.snapshot import Policy
+
+from tests.simulation.machines import Checkpoints, Program, SimMachine, SimMachines, Surroundings
+
+FAULTS_UNTIL_S = 90.0
+QUIET_BY_S = 900.0
+POLICY = Policy(idle_after_s=15.0, hold_s=5.0, loss_memory_s=30.0)
+
+
+class Crash(Exception):
+    """The control plane's process dies here."""
+
+
+class Violation(AssertionError):
+    """An invariant of the design does not hold."""
+
+
+class CrashingDatabase(Database):
+    """A database whose user may die before, within or after any write transaction."""
+
+    def __init__(self, inner: Database, announce: Callable[[str], None], maybe_crash: Callable[[str], None]) -> None:
+        super().__init__(inner.engine, announce)
+        self._maybe_crash = maybe_crash
+
+    @contextmanager
+    def write(self) -> Iterator[Transaction]:
+        """The transaction, with three places to die at."""
+        self._maybe_crash("before a transaction")
+        with super().write() as tx:
+            yield tx
+            self._maybe_crash("before a commit")
+        self._maybe_crash("after a commit")
+
+
+class CrashingProvider:
+    """A provider whose caller may die right before or right after any call."""
+
+    def __init__(self, inner: InProcessProvider, maybe_crash: Callable[[str], None]) -> None:
+        self.inner = inner
+        self._maybe_crash = maybe_crash
+
+    @property
+    def name(self) -> ProviderName:
+        """The cloud's name."""
+        return self.inner.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return self.inner.capabilities
+
+    def offers(self) -> Sequence[Offer]:
+        """What it sells."""
+        return self.inner.offers()
+
+    def launch(self, request: LaunchRequest) -> Instance:
+        """Buy one machine."""
+        self._maybe_crash("before a launch")
+        instance = self.inner.launch(request)
+        self._maybe_crash("after a launch")
+        return instance
+
+    def instances(self) -> Sequence[Instance]:
+        """What it lists."""
+        return self.inner.instances()
+
+    def terminate(self, instance_id: InstanceId) -> None:
+        """End one machine."""
+        self._maybe_crash("before a terminate")
+        self.inner.terminate(instance_id)
+        self._maybe_crash("after a terminate")
+
+
+class World:
+    """One run of one seed."""
+
+    def __init__(self, seed: int, database: Database, shelf: Shelf) -> None:
+        self.rng = random.Random(seed)
+        self.clock = ManualClock()
+        self.began = self.clock.now()
+        self.checkpoints = Checkpoints()
+        self.programs: dict[str, Program] = {}
+        self.story: list[str] = []
+        self._database, self._shelf = database, shelf
+        self._ids = IdSource(self.clock.now, random.Random(seed + 1))
+        self._machine_rng = random.Random(seed + 2)
+        self._surroundings = Surroundings(
+            self.checkpoints, self._join, self._heartbeat, self._commands, self._gang_is_whole, self._program_of
+        )
+        self.clouds, self.machines = self._make_clouds()
+        self._late: list[tuple[float, Callable[[], object]]] = []
+        self._cut_off_until: dict[str, float] = defaultdict(float)
+        self._down_until = 0.0
+        self._submissions = self._make_jobs()
+        self._boot_control_plane()
+
+    # The scene.
+
+    def _make_clouds(self) -> tuple[list[InProcessProvider], SimMachines]:
+        machines = SimMachines(lambda machine: SimMachine(machine, self._surroundings, self._machine_rng))
+        clouds = []
+        for index, (name, price) in enumerate([("cheap", 1.0), ("dear", 2.0)], start=1):
+            shapes = tuple(
+                Shape(f"h100.{n}x", "r1", "H100-SXM", n, 80.0, 32, 128.0, price * n, None, 6, fabric_domain="f1")
+                for n in (1, 2)
+            )
+            settings = CloudSettings(name, index, f"127.0.{index}", shapes, boot_s=(1.0, 4.0), page_limit=3)
+            cloud = Cloud(settings, self.clock, random.Random(self.rng.random()), machines)
+            clouds.append(InProcessProvider(cloud, self.clock, wait=self.clock.advance))
+        return clouds, machines
+
+    def _make_jobs(self) -> list[tuple[float, JobSpecIn]]:
+        submissions = []
+        for number in range(self.rng.randint(2, 4)):
+            name = f"job{number}"
+            steps = self.rng.randint(8, 40)
+            fails = number > 0 and self.rng.random() < 0.3
+            self.programs[name] = Program(steps, fails_at=self.rng.randint(2, steps) if fails else None)
+            resources = ResourcesSpec(
+                gpus=f"H100:{self.rng.randint(1, 2)}",
+                nodes=self.rng.randint(1, 3),
+                fabric=self.rng.choice(["one", "any"]),
+            )
+            spec = JobSpecIn(name=name, run="true", resources=resources, retries=RetriesSpec(max=1000))
+            submissions.append((self.began + self.rng.uniform(0, 30), spec))
+        return submissions
+
+    def _boot_control_plane(self) -> None:
+        hints = Hints()
+        db = CrashingDatabase(self._database, hints.announce, self._maybe_crash)
+        providers = {cloud.name: CrashingProvider(cloud, self._maybe_crash) for cloud in self.clouds}
+        self.context = Context(
+            db=db, hints=hints, clock=self.clock, ids=self._ids, keyring=Keyring(b"k"), providers=providers,
+            identity="godwit-sim", url="http://sim", store_url="sim://", serving_since=self.clock.now(), policy=POLICY,
+        )  # fmt: skip
+        self._planning, self._executor = Planning(self.context), Executor(self.context)
+        self._watches = [InstanceWatch(self.context, p) for p in providers.values()]
+        self._offers = [OfferWatch(self.context, p) for p in providers.values()]
+        self._offers_at, self._planned_count, self._wake_at = 0.0, -1, 0.0
+        self._resumed = False
+
+    # Time.
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the run began."""
+        return self.clock.now() - self.began
+
+    @property
+    def faulty(self) -> bool:
+        """Whether things still go wrong."""
+        return self.elapsed_s < FAULTS_UNTIL_S
+
+    def run(self) -> None:
+        """Run until everything is quiet; raises `Violation` when an invariant breaks or quiet never comes."""
+        while not self._is_quiet():
+            if self.elapsed_s > QUIET_BY_S:
+                raise Violation(f"not quiet after {QUIET_BY_S:.0f} s: {self._unfinished()}")
+            self.second()
+        self._check_end()
+
+    def second(self) -> None:
+        """One second: faults, machines, clouds, messages, users, the control plane; then the invariants."""
+        self.clock.advance(1.0)
+        if self.faulty:
+            self._break_something()
+        else:
+            self._mend_everything()
+        for machine in list(self.machines.by_id.values()):
+            machine.tick(self.clock.now())
+        for cloud in self.clouds:
+            cloud.cloud.tick()
+        self._as_control_plane(self._deliver_late)
+        self._as_control_plane(self._users)
+        self._as_control_plane(self._control_plane)
+        self._check_now()
+
+    def _as_control_plane(self, step: Callable[[], object]) -> None:
+        if self.clock.now() < self._down_until:
+            return
+        try:
+            step()
+        except Crash as crash:
+            self._tell(f"the control plane dies {crash}")
+            self._down_until = self.clock.now() + self.rng.uniform(0.5, 25)
+            self._boot_control_plane()
+
+    def _control_plane(self) -> None:
+        now = self.clock.now()
+        if not self._resumed:
+            self._restart(now)
+        if now >= self._offers_at:
+            for offers in self._offers:
+                offers.step()
+            self._offers_at = now + 15
+        count = self.context.hints.count(PLAN)
+        if count != self._planned_count or now >= self._wake_at:
+            self._planned_count = count
+            plan = self._planning.step()
+            self._wake_at = min(now + 5, plan.wake_at or now + 5)
+        for intent_id in self._executor.due():
+            self._executor.carry_out(intent_id)
+        if int(self.elapsed_s) % 2 == 0:
+            for watch in self._watches:
+                watch.step()
+
+    def _restart(self, now: float) -> None:
+        self.context = Context(**{**vars(self.context), "serving_since": now})
+        self._planning, self._executor = Planning(self.context), Executor(self.context)
+        self._executor.resume()
+        self._resumed = True
+
+    # What goes wrong.
+
+    def _maybe_crash(self, where: str) -> None:
+        if self.faulty and self.rng.random() < 0.002:
+            raise Crash(where)
+
+    def _break_something(self) -> None:
+        now, rng = self.clock.now(), self.rng
+        machines = [m for m in self.machines.by_id.values() if m.powered]
+        if machines and rng.random() < 0.015:
+            victim = rng.choice(machines)
+            self._tell(f"{victim.id} loses its power")
+            next(c for c in self.clouds if victim.id in c.cloud.live()).cloud.lose(victim.id)
+        if machines and rng.random() < 0.02:
+            victim = rng.choice(machines)
+            self._tell(f"the agent of {victim.id} dies")
+            victim.kill_agent(now + rng.uniform(1, 25))
+        if machines and rng.random() < 0.02:
+            victim = rng.choice(machines)
+            self._cut_off_until[victim.id] = now + rng.uniform(2, 40)
+            self._tell(f"{victim.id} is cut off")
+        if rng.random() < 0.03:
+            cloud = rng.choice(self.clouds)
+            faults = rng.choice(
+                [
+                    Faults(lose_answers=rng.randint(1, 2)),
+                    Faults(fail_launches=rng.randint(1, 3)),
+                    Faults(refuse_capacity={"*": rng.randint(1, 3)}),
+                    Faults(rate_limit=rng.randint(1, 5)),
+                    Faults(unavailable=True),
+                    Faults(list_lag_s=rng.uniform(1, 6)),
+                    Faults(delay_s=rng.uniform(0.1, 1.0)),
+                    Faults(),
+                ]
+            )
+            self._tell(f"{cloud.name}: {faults.model_dump(exclude_defaults=True)}")
+            cloud.cloud.set_faults(faults)
+
+    def _mend_everything(self) -> None:
+        for cloud in self.clouds:
+            if cloud.cloud.faults != Faults():
+                cloud.cloud.set_faults(Faults())
+        self._cut_off_until.clear()
+
+    # Messages.
+
+    def _request(self, serve: Callable[[], object]) -> object:
+        """One request to the control plane over a bad network. Raises `ConnectionError` when no answer comes."""
+        if self.clock.now() < self._down_until:
+            raise ConnectionError("nobody answers")
+        dice = self.rng.random() if self.faulty else 1.0
+        if dice < 0.02:
+            raise ConnectionError("the request was lost")
+        if dice < 0.04:
+            self._late.append((self.clock.now() + self.rng.uniform(1, 20), serve))
+            raise ConnectionError("the request is late")
+        answer = self._serve(serve)
+        if dice < 0.06:
+            raise ConnectionError("the answer was lost")
+        return self._serve(serve) if dice < 0.08 else answer
+
+    def _serve(self, serve: Callable[[], object]) -> object:
+        try:
+            return serve()
+        except Crash as crash:
+            self._tell(f"the control plane dies in a request, {crash}")
+            self._down_until = self.clock.now() + self.rng.uniform(0.5, 25)
+            self._boot_control_plane()
+            raise ConnectionError("the control plane died") from crash
+        except StaleWrite as stale:
+            raise ConnectionError("the server answered 409") from stale
+
+    def _deliver_late(self) -> None:
+        due = [serve for at, serve in self._late if at <= self.clock.now()]
+        self._late = [(at, serve) for at, serve in self._late if at > self.clock.now()]
+        for serve in due:
+            with suppress(Gone, Unauthenticated, StaleWrite):  # nobody waits for this answer any more
+                serve()
+
+    def _join(self, token: str, request: wire.JoinRequest) -> wire.JoinReply:
+        answer = self._request(lambda: agents.join(self.context, token, request))
+        assert isinstance(answer, wire.JoinReply)
+        return answer
+
+    def _heartbeat(self, machine: SimMachine, credential: str, beat: wire.HeartbeatRequest) -> wire.HeartbeatReply:
+        self._refuse_when_cut_off(machine)
+        try:
+            answer = self._request(lambda: agents.heartbeat(self.context, credential, beat))
+        except Gone as gone:
+            machine.dismiss(self.clock.now())
+            raise ConnectionError("dismissed") from gone
+        assert isinstance(answer, wire.HeartbeatReply)
+        return answer
+
+    def _commands(self, machine: SimMachine, credential: str, known: set[str]) -> list[wire.Command]:
+        self._refuse_when_cut_off(machine)
+        try:
+            answer = self._request(lambda: agents.commands(self.context, credential, known)[1])
+        except Gone as gone:
+            raise ConnectionError("dismissed") from gone
+        assert isinstance(answer, list)
+        return answer
+
+    def _refuse_when_cut_off(self, machine: SimMachine) -> None:
+        if self.clock.now() < self._cut_off_until[machine.id]:
+            raise ConnectionError("cut off")
+
+    # Users and programs.
+
+    def _users(self) -> None:
+        for at, spec in list(self._submissions):
+            if at <= self.clock.now():
+                jobs.submit(self.context, self._shelf, spec, f"key-{spec.name}", "user")
+                self._submissions.remove((at, spec))
+
+    def _program_of(self, job_name: str) -> Program:
+        return self.programs[job_name]
+
+    def _gang_is_whole(self, command: wire.StartAttempt) -> bool:
+        alive = {
+            run.command.rank
+            for machine in self.machines.by_id.values()
+            for run in machine.runs.values()
+            if run.alive and run.command.attempt_id == command.attempt_id
+        }
+        return len(alive) == len(command.peers)
+
+    # What must hold.
+
+    def _runs(self) -> Iterator[tuple[SimMachine, wire.StartAttempt]]:
+        for machine in self.machines.by_id.values():
+            for run in machine.runs.values():
+                if run.alive:
+                    yield machine, run.command
+
+    def _check_now(self) -> None:
+        epochs: dict[str, set[int]] = defaultdict(set)
+        gpus: dict[tuple[str, int], str] = {}
+        for machine, command in self._runs():
+            epochs[command.job_id].add(command.epoch)
+            for gpu in command.gpus:
+                other = gpus.setdefault((machine.id, gpu), command.attempt_id)
+                if other != command.attempt_id:
+                    raise Violation(f"GPU {gpu} of {machine.id} runs {other} and {command.attempt_id}")
+        twice = {job_id: seen for job_id, seen in epochs.items() if len(seen) > 1}
+        if twice:
+            raise Violation(f"double run: {twice}")
+
+    def _is_quiet(self) -> bool:
+        if self.faulty or self._submissions or any(cloud.cloud.live() for cloud in self.clouds):
+            return False
+        with self._database.read() as conn:
+            return not queries.nodes(conn) and not queries.pending_intents(conn, FOR_PROVIDERS | FOR_AGENTS)
+
+    def _unfinished(self) -> str:
+        with self._database.read() as conn:
+            jobs_left = [(j.spec.name, str(j.state)) for j in self._all_jobs() if not lifecycle.is_final(j.state)]
+            nodes = [(n.id, str(n.state), n.detail) for n in queries.nodes(conn)]
+            intents = [(i.kind, i.node_id, i.detail) for i in queries.pending_intents(conn, FOR_PROVIDERS | FOR_AGENTS)]
+        return f"jobs {jobs_left}, nodes {nodes}, intents {intents}, live {[c.cloud.live() for c in self.clouds]}"
+
+    def _check_end(self) -> None:
+        """No job lost, each with the end that its program has; no instance, node, attempt or intent left over."""
+        for job in self._all_jobs():
+            program = self.programs[job.spec.name]
+            wanted = JobState.SUCCEEDED if program.fails_at is None else JobState.FAILED
+            if job.state is not wanted:
+                raise Violation(f"{job.spec.name} is {job.state} ({job.detail}); its program should make it {wanted}")
+            if program.fails_at is not None and job.exit_code != 3:
+                raise Violation(f"{job.spec.name} failed with exit code {job.exit_code}, not the program's own 3")
+        with self._database.read() as conn:
+            if queries.live_attempts(conn):
+                raise Violation("an attempt never ended")
+        if list(self._runs()):
+            raise Violation("something still runs")
+
+    def _all_jobs(self) -> list[Job]:
+        with self._database.read() as conn:
+            return [queries.job(conn, name) for name in sorted(self.programs)]
+
+    def _tell(self, what: str) -> None:
+        self.story.append(f"{self.elapsed_s:6.1f} {what}")
