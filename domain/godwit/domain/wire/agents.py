@@ -15,14 +15,19 @@ from typing import Annotated, Literal
 from godwit.domain.wire.pages import Message
 from pydantic import Field
 
+# What a database column holds is said here, so that a number out of range is refused and not half stored.
+Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Detail = Annotated[str, Field(max_length=4_096)]
+
 
 class GpuFact(Message):
     """One GPU, as the node's driver shows it; `memory_gib` is per GPU."""
 
-    index: int
-    uuid: str
-    model: str
-    memory_gib: float
+    index: Annotated[int, Field(ge=0, le=1_023)]
+    uuid: Annotated[str, Field(max_length=128)]
+    model: Annotated[str, Field(max_length=128)]
+    memory_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class JoinRequest(Message):
@@ -32,7 +37,7 @@ class JoinRequest(Message):
     hostname: Annotated[str, Field(max_length=255)]
     address: Annotated[str, Field(max_length=255)]
     agent_version: Annotated[str, Field(max_length=64)]
-    cpus: Annotated[int, Field(ge=0)]
+    cpus: Annotated[int, Field(ge=0, le=1_000_000)]
     memory_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     gpus: Annotated[list[GpuFact], Field(max_length=128)]
 
@@ -50,17 +55,17 @@ class CommandDone(Message):
     """The agent took the command of this intent on (`accepted`) or refuses it (`detail` says why: a stale epoch...)."""
 
     type: Literal["command-done"] = "command-done"
-    seq: int
+    seq: Count
     intent_id: str
     accepted: bool
-    detail: str = ""
+    detail: Detail = ""
 
 
 class AttemptRunning(Message):
     """The head's program runs (sent by rank 0 only)."""
 
     type: Literal["attempt-running"] = "attempt-running"
-    seq: int
+    seq: Count
     attempt_id: str
     epoch: int
 
@@ -74,12 +79,12 @@ class AttemptStopped(Message):
     """
 
     type: Literal["attempt-stopped"] = "attempt-stopped"
-    seq: int
+    seq: Count
     attempt_id: str
     epoch: int
     outcome: Literal["succeeded", "failed", "interrupted", "cancelled"]
-    exit_code: int | None = None
-    detail: Annotated[str, Field(max_length=4_096)] = ""
+    exit_code: Int32 | None = None
+    detail: Detail = ""
     last_lines: Annotated[list[Annotated[str, Field(max_length=2_048)]], Field(max_length=50)] = Field(
         default_factory=list
     )
@@ -89,26 +94,26 @@ class JobProgress(Message):
     """The program says how far it is. Only the newest matters, so the agent may skip some."""
 
     type: Literal["job-progress"] = "job-progress"
-    seq: int
+    seq: Count
     attempt_id: str
     epoch: int
     at: Annotated[float, Field(allow_inf_nan=False)]
     step: int
     total_steps: int | None = None
-    metrics: dict[str, float] = Field(default_factory=dict)
+    metrics: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(default_factory=dict)
 
 
 class CheckpointCommitted(Message):
     """A manifest was written at `manifest_url`."""
 
     type: Literal["checkpoint-committed"] = "checkpoint-committed"
-    seq: int
+    seq: Count
     attempt_id: str
     epoch: int
-    step: int
+    step: Count
     at: Annotated[float, Field(allow_inf_nan=False)]
-    size_bytes: int
-    files: int
+    size_bytes: Count
+    files: Annotated[int, Field(ge=0, le=2**31 - 1)]
     manifest_url: str
 
 
@@ -116,7 +121,7 @@ class CheckpointRestored(Message):
     """The attempt starts from this checkpoint (`step` None: from nothing). `damaged` lists newer ones that failed."""
 
     type: Literal["checkpoint-restored"] = "checkpoint-restored"
-    seq: int
+    seq: Count
     attempt_id: str
     epoch: int
     step: int | None
