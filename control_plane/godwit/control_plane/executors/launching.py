@@ -8,6 +8,7 @@ The rules that make it so, in order:
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import structlog
 from godwit.control_plane import hints
@@ -45,6 +46,13 @@ LIST_LAG_S = 60.0
 """For how long after its end a launch of unknown outcome may still appear in a provider's list. EC2's API reference
 ("eventual consistency") speaks of seconds to a few minutes; what appears even later is ended by the sweeper."""
 
+LAUNCH_LAG_S = 10.0
+"""For how long a launch that was perhaps carried out is looked for before it is asked for again: lists lag by seconds,
+and not every cloud has client tokens that make the second call harmless."""
+
+ASKED_AT = "asked_at"
+"""In a launch's payload: since when it is not known whether the call was made and took effect."""
+
 REFUSALS = (NoCapacity, QuotaExceeded, RequestRejected, CredentialsRejected)
 """Errors after which it is certain that nothing was created and that repeating is useless."""
 
@@ -52,6 +60,16 @@ REFUSALS = (NoCapacity, QuotaExceeded, RequestRejected, CredentialsRejected)
 def backoff_s(tries: int) -> float:
     """Pause before the next try: 0.5 s doubling to 30 s."""
     return float(min(30.0, 0.5 * 2 ** min(tries, 10)))
+
+
+def _may_turn_up(launch: Intent, now: float) -> bool:
+    asked_at = launch.payload.get(ASKED_AT)
+    return asked_at is not None and now - float(asked_at) < LAUNCH_LAG_S
+
+
+def _asked(launch: Intent, now: float) -> Mapping[str, Any]:
+    """The payload of a launch whose outcome is not known: since now, unless an earlier call still is in doubt."""
+    return launch.payload if _may_turn_up(launch, now) else {**launch.payload, ASKED_AT: now}
 
 
 class Executor:
@@ -90,7 +108,7 @@ class Executor:
                 return
             provider = self._context.providers.get(node.offer.provider)
             if provider is None:
-                self._finish(intent, IntentState.FAILED, f"provider {node.offer.provider} is not configured any more")
+                self._unconfigured(intent, node)
                 return
             self._effects[intent.kind](intent, node, provider)
         except StaleWrite as stale:
@@ -102,15 +120,22 @@ class Executor:
             intent = queries.intent(tx.conn, intent_id)
             if intent.state is not IntentState.PENDING:
                 return None, None
-            claimed_until = self._context.now() + CLAIM_S
-            counted = entities.save(tx, replace(intent, tries=intent.tries + 1, not_before=claimed_until))
-            return replace(counted, tries=intent.tries), queries.node(tx.conn, intent.node_id)
+            now = self._context.now()
+            payload = _asked(intent, now) if intent.kind is IntentKind.LAUNCH_NODE else intent.payload
+            counted = replace(intent, tries=intent.tries + 1, not_before=now + CLAIM_S, payload=payload)
+            counted = entities.save(tx, counted)
+            # As it was before: what is not known of earlier tries is what decides about this one.
+            before = replace(counted, tries=intent.tries, payload=intent.payload)
+            return before, queries.node(tx.conn, intent.node_id)
 
     def _launch(self, intent: Intent, node: Node, provider: Provider) -> None:
         try:
             instance = self._find(provider, intent.id) if intent.tries else None
             if instance is None and intent.tries >= MAX_TRIES:
                 self._refused(intent, node, f"not launched after {intent.tries} tries: {intent.detail}")
+                return
+            if instance is None and _may_turn_up(intent, self._context.now()):
+                self._put_off(intent, UnknownOutcome("the launch may yet turn up in the provider's list"))
                 return
             if instance is None:
                 join_token = self._context.keyring.join_token(node.id, intent.id)
@@ -194,16 +219,28 @@ class Executor:
             return
         try:
             provider.lose(node.instance_id)
+        except REFUSALS as refusal:
+            self._finish(intent, IntentState.FAILED, refusal.message)
         except ProviderError as error:
             self._put_off(intent, error)
         else:
             self._finish(intent, IntentState.DONE, f"cut the power of {node.instance_id}")
 
+    def _unconfigured(self, intent: Intent, node: Node) -> None:
+        why = f"provider {node.offer.provider} is not configured any more"
+        if intent.kind is IntentKind.LAUNCH_NODE:
+            self._refused(intent, node, why)
+        else:
+            self._finish(intent, IntentState.FAILED, why)
+
     def _put_off(self, intent: Intent, error: ProviderError) -> None:
         now = self._context.now()
         pause = error.retry_after_s if isinstance(error, RateLimited) else backoff_s(intent.tries)
+        unknown = isinstance(error, UnknownOutcome) and intent.kind is IntentKind.LAUNCH_NODE
+        payload = _asked(intent, now) if unknown else intent.payload
+        intent = replace(intent, tries=intent.tries + 1, not_before=now + pause, detail=error.message, payload=payload)
         with self._context.db.write() as tx:
-            entities.save(tx, replace(intent, tries=intent.tries + 1, not_before=now + pause, detail=error.message))
+            entities.save(tx, intent)
             tx.hint(hints.INTENTS)
 
     def _finish(self, intent: Intent, to: IntentState, why: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
+from godwit.control_plane import hints
 from godwit.control_plane.context import Context
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
@@ -62,8 +63,10 @@ class InstanceWatch:
         by_token = {i.token: i for i in listed if i.owner == self._context.identity and i.token is not None}
         owners = queries.launched_nodes(tx.conn, by_token)
         by_node = {node_id: by_token[token] for token, node_id in owners.items()}
+        by_id = {str(i.id): i for i in listed if i.owner == self._context.identity and i.token in owners}
         for node in queries.nodes(tx.conn, provider=self._provider.name):
-            instance = by_node.get(node.id)
+            # The one that the node is known by, should its token have bought a second.
+            instance = by_id.get(node.instance_id or "") or by_node.get(node.id)
             if instance is not None:
                 self._absent_since.pop(node.id, None)
                 self._seen(tx, node, instance, now)
@@ -106,7 +109,7 @@ class InstanceWatch:
             reason,
         )
         entities.insert(tx, again)
-        tx.hint("intents")
+        tx.hint(hints.INTENTS)
 
     def _missing(self, tx: Transaction, node: Node, now: float) -> None:
         """Absent from a complete list: gone, unless its agent is heard or the list may just lag."""
@@ -123,16 +126,18 @@ class InstanceWatch:
         entities.advance(tx, node, NodeState.TERMINATED, reason=reason, actor=self._actor, now=now)
 
     def _sweep(self, listed: Sequence[Instance]) -> None:
-        """End instances that carry our mark but belong to no living node. Foreign ones are left alone.
+        """End instances that carry our mark but are no living node's, or its second. Foreign ones are left alone.
 
         Whose they are is read after the list was: the row of an instance is older than the instance.
         """
         ours = [i for i in listed if i.owner == self._context.identity and i.state is not InstanceState.TERMINATED]
         with self._context.db.read() as conn:
             owners = queries.launched_nodes(conn, [i.token for i in ours if i.token is not None])
-            living = {n.id for n in queries.nodes(conn, provider=self._provider.name)}
+            living = {n.id: n.instance_id for n in queries.nodes(conn, provider=self._provider.name)}
         for instance in ours:
-            if owners.get(instance.token or "") in living or instance.state is InstanceState.STOPPING:
+            owner = NodeId(owners.get(instance.token or "", ""))
+            wanted = owner in living and living[owner] in {None, instance.id}
+            if wanted or instance.state is InstanceState.STOPPING:
                 continue
             try:
                 self._provider.terminate(instance.id)
@@ -175,4 +180,4 @@ class OfferWatch:
         self.trouble = ""
         with self._context.db.write() as tx:
             writes.replace_offers(tx, self._provider.name, offers)
-            tx.hint("plan")
+            tx.hint(hints.PLAN)
