@@ -1,5 +1,6 @@
 """Output of jobs: one file per attempt, written at the offsets that agents name, so repeated chunks are harmless."""
 
+import io
 import re
 import threading
 from collections import deque
@@ -85,7 +86,8 @@ class LogStore:
             left -= len(pieces[0])
             if left <= 0 or sum(piece.count(b"\n") for piece in pieces) > lines:
                 break
-        whole = b"".join(pieces).splitlines(keepends=True)
+        # Only a line feed ends a line: a progress bar that returns its carriage is one.
+        whole = io.BytesIO(b"".join(pieces)).readlines()
         return b"".join(whole[-lines:] if lines else []).decode(errors="replace")
 
     def _path(self, job_id: str, epoch: int) -> Path:

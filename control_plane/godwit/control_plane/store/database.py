@@ -84,7 +84,20 @@ def open_engine(url: str) -> Engine:
         return engine
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    return create_engine(parsed, pool_pre_ping=True)
+    engine = create_engine(parsed, pool_pre_ping=True)
+    event.listen(engine, "before_cursor_execute", _without_nul, retval=True)
+    return engine
+
+
+def _without_nul(
+    _conn: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, executemany: bool
+) -> tuple[str, Any]:
+    # PostgreSQL's text cannot hold NUL, and refuses the whole statement for one in a program's or an agent's words.
+    rows = parameters if executemany else [parameters]
+    if any(isinstance(value, str) and "\0" in value for row in rows for value in row.values()):
+        rows = [{k: v.replace("\0", "\ufffd") if isinstance(v, str) else v for k, v in row.items()} for row in rows]
+        parameters = rows if executemany else rows[0]
+    return statement, parameters
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
