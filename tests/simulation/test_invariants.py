@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.store.database import Database, open_engine
+from godwit.domain.jobs import Attempt, Outcome, Slot
+from godwit.scheduler import repair
+from godwit.scheduler.plan import EndAttempt
+from godwit.scheduler.snapshot import Snapshot
 
 from tests.simulation.world import Violation, World
 
@@ -26,6 +30,12 @@ def run_seed(seed: int, folder: Path) -> World:
     return world
 
 
+def run_seeds(count: int, folder: Path) -> None:
+    """Several worlds, one after the other."""
+    for seed in range(count):
+        run_seed(seed, folder / str(seed))
+
+
 @pytest.mark.parametrize("first", range(FIRST, FIRST + SEEDS, BATCH))
 def test_no_fault_breaks_an_invariant(first: int, tmp_path: Path) -> None:
     for seed in range(first, min(first + BATCH, FIRST + SEEDS)):
@@ -40,3 +50,28 @@ def test_the_same_seed_tells_the_same_story(tmp_path: Path) -> None:
     first, second = (run_seed(7, tmp_path / name) for name in ("a", "b"))
     assert first.story == second.story
     assert first.elapsed_s == second.elapsed_s
+
+
+def test_giving_work_away_before_the_lease_ends_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The simulation can fail: without the lease rule it sees a double run."""
+    careful = repair.is_safe
+
+    def careless(slot: Slot, snapshot: Snapshot, now: float) -> str | None:
+        node = snapshot.node_by_id.get(slot.node_id)
+        unheard = node is not None and node.state not in repair.HEARD_STATES
+        return "it was not heard for a while" if unheard else careful(slot, snapshot, now)
+
+    monkeypatch.setattr(repair, "is_safe", careless)
+    with pytest.raises(Violation, match="double run"):
+        run_seeds(20, tmp_path)
+
+
+def test_believing_a_failure_too_soon_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Likewise without waiting for evidence whose fault a failure was: a lost node's job is given up."""
+
+    def hasty(attempt: Attempt, _failed_at: float, _snapshot: Snapshot) -> EndAttempt:
+        return EndAttempt(attempt.id, Outcome.FAILED, "it said so")
+
+    monkeypatch.setattr(repair, "_whose_fault", hasty)
+    with pytest.raises(Violation, match="should make it succeeded"):
+        run_seeds(20, tmp_path)
