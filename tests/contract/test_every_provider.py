@@ -1,6 +1,7 @@
 """What every provider keeps, whatever stands behind it."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -139,9 +140,10 @@ def test_no_process_and_no_folder_survives_the_end_of_a_machine(real_rig: Rig, h
         _panel(real_rig.provider).lose(instance.id)
     else:
         real_rig.provider.terminate(instance.id)
-    real_rig.wait_for(lambda: real_rig.is_gone(instance.id))
-    assert [process for process in family if _lives(process)] == []
-    assert not folder.exists()
+        real_rig.wait_for(lambda: real_rig.is_gone(instance.id))
+        assert not any(_lives(process) for process in family), "gone is said only once nothing of it is left"
+    real_rig.wait_for(lambda: not any(_lives(process) for process in family))
+    real_rig.wait_for(lambda: not folder.exists())
 
 
 def test_a_machine_whose_processes_are_killed_from_outside_is_listed_as_failed(real_rig: Rig) -> None:
@@ -204,3 +206,16 @@ def _lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_calls_from_several_threads_do_not_disturb_each_other(real_rig: Rig) -> None:
+    request = real_rig.request("token-of-eight-threads")
+
+    def launch_and_list(_number: int) -> str:
+        launched = real_rig.provider.launch(request)
+        assert launched.id in [instance.id for instance in real_rig.provider.instances()]
+        return launched.id
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(launch_and_list, range(16)))
+    assert len(ids) == 1

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -13,12 +13,7 @@ from godwit.providers import hosted, processes
 from godwit.providers.hosted import HostedMachines, host_mark, network_of
 from godwit.providers.machines import Machine
 
-
-def until(condition: Callable[[], bool], deadline_s: float = 20.0) -> None:
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
+from tests.providers.waiting import until
 
 
 @pytest.fixture

@@ -37,6 +37,15 @@ def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
     assert (wrong.path, wrong.did_you_mean) == (("providers", 0, "timeout"), "timeout_s")
 
 
+def test_a_time_out_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    registry.start_simulated(tmp_path)
+    try:
+        wrong = problem([{"kind": "simulated", "name": "sim-aurora", "timeout_s": "soon"}], tmp_path)
+    finally:
+        registry.stop_simulated(tmp_path)
+    assert wrong.path == ("providers", 0, "timeout_s")
+
+
 def test_two_providers_of_one_name_and_this_machine_twice_are_refused(tmp_path: Path) -> None:
     local = {"kind": "local", "name": "local"}
     assert problem([local, {**local, "name": "again"}], tmp_path).path == ("providers", 1, "kind")

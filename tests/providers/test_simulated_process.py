@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -19,12 +19,7 @@ from godwit.providers.hosted import host_mark
 from godwit.providers.processes import MARK
 from godwit.providers.protocol import LaunchRequest, Provider
 
-
-def until(condition: Callable[[], bool], deadline_s: float = 20.0) -> None:
-    deadline = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
+from tests.providers.waiting import until
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ A record of each lies on disk, so that a new process of ours finds the machines 
 
 import hashlib
 import json
+import logging
 import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,11 +21,15 @@ from pathlib import Path
 from godwit.providers import files, processes
 from godwit.providers.machines import Machine
 
+_log = logging.getLogger(__name__)
+
 STOP_GRACE_S = 2.0
 """How long the processes of a machine that is shut down may take to end by themselves."""
 
 _LONGEST_TEMPORARY = 16
 """A unix socket's path has 107 characters at most (unix(7)), and Ray needs about 60 of them below the folder."""
+
+_RETRY_S = 2.0
 
 BOOT_LOG_LIMIT_BYTES = 1_048_576
 BOOT_LOGS_KEPT = 50
@@ -61,7 +67,6 @@ class HostedMachines:
         self._lock = threading.RLock()
         self._records: dict[str, _Record] = {}
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._enders: dict[str, threading.Thread] = {}
         for path in sorted(self._records_dir.glob("*.json")):
             record = _read_record(path)
             self._records[record.instance_id] = record
@@ -126,14 +131,21 @@ class HostedMachines:
 
     def _end(self, record: _Record, how: str) -> None:
         grace_s = STOP_GRACE_S if how == "stop" else 0.0
-        ender = threading.Thread(
-            target=self._end_and_forget, args=(record, grace_s), name=f"end-{record.instance_id}", daemon=True
-        )
-        self._enders[record.instance_id] = ender
-        ender.start()
+        name = f"end-{record.instance_id}"
+        threading.Thread(target=self._end_and_forget, args=(record, grace_s), name=name, daemon=True).start()
 
     def _end_and_forget(self, record: _Record, grace_s: float) -> None:
-        processes.end(record.mark, record.first, grace_s)
+        """Runs in a thread of its own. Repeats until done, for the reason that `processes.end` gives."""
+        while True:
+            try:
+                processes.end(record.mark, record.first, grace_s)
+                self._forget(record)
+                return
+            except Exception:  # noqa: BLE001 - the outermost frame of this thread
+                _log.exception("machine %s is not gone yet; trying again in %g s", record.instance_id, _RETRY_S)
+                time.sleep(_RETRY_S)
+
+    def _forget(self, record: _Record) -> None:
         with self._lock:
             child = self._children.pop(record.instance_id, None)
             if child is not None:
@@ -142,7 +154,6 @@ class HostedMachines:
             for suffix in (".sh", ".ended", ".json"):
                 self._path(record.instance_id, suffix).unlink(missing_ok=True)
             self._records.pop(record.instance_id, None)
-            self._enders.pop(record.instance_id, None)
             files.drop_if_empty(self.run_dir)
 
     def has_crashed(self, instance_id: str) -> bool:

@@ -27,10 +27,13 @@ _QUIET_SCANS = 2
 
 @dataclass(frozen=True)
 class FirstProcess:
-    """The first process of a machine. `started_at` (from the kernel) tells it from a later one with the same pid."""
+    """The first process of a machine. `started` tells it from a later one with the same pid.
+
+    It is in clock ticks since the computer's start where /proc says so: unlike a time of day, that never moves.
+    """
 
     pid: int
-    started_at: float
+    started: float
 
 
 def base_environment(home: Path, path: str = STANDARD_PATH) -> dict[str, str]:
@@ -59,20 +62,29 @@ def start(
         )
     finally:
         os.close(descriptor)
-    try:
-        started_at = psutil.Process(child.pid).create_time()
-    except psutil.NoSuchProcess:
-        started_at = 0.0
-    return FirstProcess(child.pid, started_at), child
+    return FirstProcess(child.pid, _started(child.pid)), child
 
 
 def is_alive(first: FirstProcess) -> bool:
     """Whether this very process still runs; a zombie does not."""
     try:
-        process = psutil.Process(first.pid)
-        return process.create_time() == first.started_at and process.status() != psutil.STATUS_ZOMBIE
+        zombie = psutil.Process(first.pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+    return not zombie and _started(first.pid) == first.started
+
+
+def _started(pid: int) -> float:
+    """When it started; 0 when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return float(stat.rpartition(")")[2].split()[19])  # proc(5): field 22, and field 3 follows the name
+    except OSError:
+        pass  # gone, or a system without /proc
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def members(mark: str, sessions: Iterable[int] = ()) -> list[psutil.Process]:
@@ -145,6 +157,8 @@ def _signal(processes: Iterable[psutil.Process], number: signal.Signals, session
             process.send_signal(number)
         except (psutil.NoSuchProcess, ProcessLookupError):
             continue  # it ended by itself: what we wanted
+        except psutil.AccessDenied:
+            continue  # another user's: the next scan finds it again, so the machine is not said to be gone
 
 
 def keep_tail(log: Path, limit_bytes: int) -> None:

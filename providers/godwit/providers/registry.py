@@ -16,6 +16,8 @@ from godwit.providers.simulated import catalogue, daemon
 from godwit.providers.simulated.client import SimulatedProvider
 from godwit.providers.simulated.host import api_key
 
+MAX_TIMEOUT_S = 600.0
+
 Where = tuple[str | int, ...]
 Factory = Callable[[Mapping[str, Any], Path, Where], Provider]
 
@@ -35,7 +37,7 @@ def _simulated(entry: Mapping[str, Any], home: Path, path: Where) -> Provider:
     if url is None:
         raise ProviderUnavailable(f"{name}: the simulated clouds do not run; start them with registry.start_simulated")
     key = api_key(daemon.state_dir_of(home))
-    return SimulatedProvider(name, f"{url}/clouds/{name}", key, float(entry.get("timeout_s", 10.0)))
+    return SimulatedProvider(name, f"{url}/clouds/{name}", key, _seconds(entry, "timeout_s", 10.0, path))
 
 
 KINDS: Mapping[str, Factory] = {"local": _local, "simulated": _simulated}
@@ -100,6 +102,13 @@ def _refuse_unknown(entry: Mapping[str, Any], options: tuple[str, ...], path: Wh
     for key in entry:
         if key not in accepted:
             raise _wrong((*path, key), f"no option is called {key!r} here", key, accepted)
+
+
+def _seconds(entry: Mapping[str, Any], key: str, default: float, path: Where) -> float:
+    value = entry.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_TIMEOUT_S:
+        raise _wrong((*path, key), f"{key} is {value!r}, not a number of seconds", "", (f"0.1 to {MAX_TIMEOUT_S:g}",))
+    return float(value)
 
 
 def _wrong(path: Where, message: str, given: str, accepted: tuple[str, ...]) -> InvalidRequest:

@@ -12,11 +12,8 @@ import uvicorn
 from godwit.domain.clock import SystemClock
 from godwit.domain.errors import Conflict
 from godwit.providers import files
-from godwit.providers.simulated.host import Host
+from godwit.providers.simulated.host import EXIT_ALREADY_HOSTED, Host
 from godwit.providers.simulated.server import Api
-
-EXIT_ALREADY_HOSTED = 3
-"""Another process hosts this folder; it is the one to use."""
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ import psutil
 from godwit.domain.clock import SystemClock
 from godwit.domain.errors import Conflict, ProviderUnavailable
 from godwit.providers import files, processes
-from godwit.providers.simulated.host import Host, api_key
+from godwit.providers.simulated.host import EXIT_ALREADY_HOSTED, Host, api_key
 
 START_DEADLINE_S = 30.0
 """Importing and binding take about 1 s on an idle machine; a loaded one gets thirty times that."""
@@ -27,6 +27,9 @@ STOP_DEADLINE_S = 20.0
 LOG_LIMIT_BYTES = 1_048_576
 
 _POLL_S = 0.05
+
+_started: list["subprocess.Popen[bytes]"] = []
+"""Processes begun here, kept so that one that ends does not stay a zombie for longer than to the next start."""
 
 
 def state_dir_of(home: Path) -> Path:
@@ -58,16 +61,17 @@ def start(home: Path) -> str:
         running = url_of(home)
         if running is not None:
             return running
-        if child.poll() not in (None, 3):  # 3: somebody else has just started it, and will answer
+        if child.poll() not in (None, EXIT_ALREADY_HOSTED):  # else somebody has just started it, and it will answer
             break
         time.sleep(_POLL_S)
     raise ProviderUnavailable(f"the simulated clouds did not start; {log} ends with: {_last_words(log)}")
 
 
 def _spawn(home: Path, log: Path) -> "subprocess.Popen[bytes]":
+    _started[:] = [child for child in _started if child.poll() is None]
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             [sys.executable, "-m", "godwit.providers.simulated", "--state", str(state_dir_of(home))],
             cwd=state_dir_of(home),
             env=_environment(),
@@ -78,6 +82,8 @@ def _spawn(home: Path, log: Path) -> "subprocess.Popen[bytes]":
         )
     finally:
         os.close(descriptor)
+    _started.append(child)
+    return child
 
 
 def _environment() -> dict[str, str]:

@@ -32,6 +32,9 @@ WATCH_S = 0.5
 _SETTLE_S = 0.05
 """How soon a machine that should be gone by now is looked at again."""
 
+EXIT_ALREADY_HOSTED = 3
+"""What the process ends with when another one hosts the folder; that one is to be used."""
+
 Answer = TypeVar("Answer")
 
 
@@ -52,6 +55,7 @@ class Host:
             settings = CloudSettings(spec.name, spec.index, network_of(state_dir, spec.index), spec.shapes)
             self.clouds[spec.name] = Cloud(settings, clock, rng, self.machines)
         self._load()
+        self._cut_strays()
         self._saved = self._changes()
         self.woken = asyncio.Event()
 
@@ -113,7 +117,12 @@ class Host:
         for cloud in self.clouds.values():
             for instance_id in cloud.live():
                 self.ask(lambda cloud=cloud, instance_id=instance_id: cloud.end(instance_id))  # type: ignore[misc]
-        for instance_id in self.machines.known():
+        self._cut_strays()
+
+    def _cut_strays(self) -> None:
+        """End machines that no cloud knows: what is left when somebody removed state.json."""
+        live = {instance_id for cloud in self.clouds.values() for instance_id in cloud.live()}
+        for instance_id in set(self.machines.known()) - live:
             self.machines.cut(instance_id)
 
     def busy(self) -> bool:
