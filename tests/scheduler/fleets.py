@@ -39,7 +39,8 @@ def job(name: str, gpus: int = 8, nodes: int = 1, state: JobState = JobState.QUE
     """A queued job for H100s; fields of `Resources` go there, others to the job."""
     own: dict[str, Any] = {key: fields.pop(key) for key in list(fields) if key in Resources.__dataclass_fields__}
     ask = GpuAsk(gpus, ("H100",) if gpus else ())
-    resources = Resources(**{"gpus": ask, "nodes_min": nodes, "nodes_max": nodes} | own)
+    wanted: dict[str, Any] = {"gpus": ask, "nodes_min": nodes, "nodes_max": nodes} | own
+    resources = Resources(**wanted)
     spec = JobSpec(name, "true", resources=resources, priority=fields.pop("priority", 0))
     base = Job(JobId(name), ProjectId("default"), spec, state, NOW - 50, NOW - 50)
     return replace(base, **fields)

@@ -24,10 +24,16 @@ fabrics = st.sampled_from(["f1", "f2", None])
 def snapshots(draw: st.DrawFn) -> Snapshot:
     """Fleets of up to six nodes in up to three fabric domains, some busy, with up to six jobs and four offers."""
     sold = [
-        offer(f"t{i}", provider=draw(st.sampled_from(["p", "q"])), gpu_count=draw(sizes), price=draw(st.integers(1, 50)),
-              fabric_domain=draw(fabrics), capacity=draw(st.sampled_from([None, 0, 1, 3])))
+        offer(
+            f"t{i}",
+            provider=draw(st.sampled_from(["p", "q"])),
+            gpu_count=draw(sizes),
+            price=draw(st.integers(1, 50)),
+            fabric_domain=draw(fabrics),
+            capacity=draw(st.sampled_from([None, 0, 1, 3])),
+        )
         for i in range(draw(st.integers(0, 4)))
-    ]  # fmt: skip
+    ]
     states = st.sampled_from([NodeState.READY] * 4 + [NodeState.CORDONED, NodeState.JOINING])
     fleet = [
         node(f"n{i}", offer(gpu_count=draw(sizes), fabric_domain=draw(fabrics)), draw(states))

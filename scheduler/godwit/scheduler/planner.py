@@ -29,6 +29,7 @@ MAX_REFUSALS = 50
 
 def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     """Decide what to do now. Equal arguments give equal plans, whatever the order of the snapshot's tuples."""
+    snapshot = snapshot.in_order()
     settled = [*repair.nodes(snapshot, now), *repair.attempts(snapshot, now), *repair.jobs(snapshot)]
     if settled:
         return Plan(tuple(settled), wake_at=now)
@@ -41,7 +42,7 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
 def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
     """What `job` would get, or gets told, if the queue were served now; nothing is settled first. Pure."""
     others = tuple(other for other in snapshot.jobs if other.id != job.id)
-    actions, refusals = _serve_queue(replace(snapshot, jobs=(*others, job)), now, seed, ())
+    actions, refusals = _serve_queue(replace(snapshot, jobs=(*others, job)).in_order(), now, seed, ())
     mine = tuple(a for a in actions if isinstance(a, BuyNode | StartAttempt | ReserveNode) and a.job_id == job.id)
     return Plan(mine, {job.id: refusals.get(job.id, ())})
 

@@ -1,7 +1,7 @@
 """All that the planner may know, as one immutable value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from godwit.domain.ids import JobId, NodeId, OfferKey
@@ -58,6 +58,16 @@ class Snapshot:
     losses: Mapping[str, float] = field(default_factory=dict)
     serving_since: float = 0.0
     policy: Policy = Policy()
+
+    def in_order(self) -> "Snapshot":
+        """The same with everything sorted by its id, so that no decision depends on the order it was read in."""
+        return replace(
+            self,
+            jobs=tuple(sorted(self.jobs, key=lambda job: job.id)),
+            attempts=tuple(sorted(self.attempts, key=lambda attempt: attempt.id)),
+            nodes=tuple(sorted(self.nodes, key=lambda node: node.id)),
+            offers=tuple(sorted(self.offers, key=lambda offer: offer.key)),
+        )
 
     @cached_property
     def job_by_id(self) -> Mapping[JobId, Job]:
