@@ -1,9 +1,10 @@
 """The tables hold: every edge works, every other move raises, and every state that is not final can end."""
 
 from enum import StrEnum
+from pathlib import Path
 
 import pytest
-from godwit.domain import lifecycle
+from godwit.domain import lifecycle, lifecycle_drawing
 from godwit.domain.errors import InvalidTransition
 from godwit.domain.ids import AttemptId, IntentId, JobId, NodeId, ProjectId, ProviderName
 from godwit.domain.intents import Intent, IntentKind, IntentState
@@ -77,3 +78,8 @@ def test_a_deadline_passes() -> None:
     assert not lifecycle.is_overdue(NodeState.JOINING, 0.0, after_s)
     assert lifecycle.is_overdue(NodeState.JOINING, 0.0, after_s + 1)
     assert not lifecycle.is_overdue(NodeState.READY, 0.0, 1e9)
+
+
+def test_the_documentation_draws_these_tables() -> None:
+    page = Path(__file__).parents[2] / "docs" / "lifecycles.md"
+    assert page.read_text() == lifecycle_drawing.markdown(), "run python -m godwit.domain.lifecycle_drawing"
