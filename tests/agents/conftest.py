@@ -1,5 +1,6 @@
 """A control plane small enough to read, over real HTTP, and agents as real processes."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -147,7 +148,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        with contextlib.suppress(BrokenPipeError):  # the agent was killed while it waited
+            self.wfile.write(body)
 
 
 @dataclass

@@ -246,7 +246,7 @@ class AttemptRun:
 
     def _verdict(self, record: ExitRecord) -> Stopped:
         """What the end means, in the order of what outranks what: the program's own end, then why the guard ended."""
-        code = self._folder.program_exit_code() if self._command.rank == 0 else None
+        code = self._folder.own_exit_code() if self._command.rank == 0 else None
         if code is not None:
             return self._stopped("succeeded" if code == 0 else "failed", f"exit code {code}", code)
         if record.step == "setup" and record.cause == "ended":

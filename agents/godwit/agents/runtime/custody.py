@@ -43,7 +43,8 @@ class Custody:
     def stop(self, grace_s: float) -> None:
         """Tell the guard to end everything within `grace_s`; harmless to repeat, and kept for a guard yet to come."""
         if self._folder.root.exists():
-            guard.write_whole(self._folder.root / "stop.json", json.dumps({"grace_s": grace_s}))
+            order = {"grace_s": grace_s, "first_ordered_ns": self._folder.stop_ordered_ns() or time.time_ns()}
+            guard.write_whole(self._folder.root / "stop.json", json.dumps(order))
 
     @property
     def stop_was_ordered(self) -> bool:

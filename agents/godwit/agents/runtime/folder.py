@@ -93,6 +93,20 @@ class AttemptFolder:
         except FileNotFoundError:
             return None
 
+    def stop_ordered_ns(self) -> int | None:
+        """When somebody first told the guard to stop, in nanoseconds since the epoch."""
+        try:
+            return int(json.loads((self.root / "stop.json").read_text())["first_ordered_ns"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def own_exit_code(self) -> int | None:
+        """The program's exit code if it ended by itself: one asked to stop may well say 0 without being done."""
+        code, ordered_ns = self.program_exit_code(), self.stop_ordered_ns()
+        if code is None or ordered_ns is None:
+            return code
+        return code if (self.run / "exit_code").stat().st_mtime_ns <= ordered_ns else None
+
     def notice(self, text: str) -> None:
         """Write a line of the agent's own into the attempt's log."""
         with self.output.open("ab") as log:

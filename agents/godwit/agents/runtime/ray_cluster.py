@@ -30,6 +30,12 @@ _HEALTH = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
+_OUTPUT = {
+    "PYTHONUNBUFFERED": "1",
+    "RAY_COLOR_PREFIX": "0",  # the log is a file, not a terminal
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # Ray Train's `print` writes each line twice once a driver shows its workers
+}
+
 
 @dataclass(frozen=True)
 class NodeFacts:
@@ -81,7 +87,6 @@ def _ray_start(command: StartAttempt, folder: AttemptFolder, facts: NodeFacts) -
     return [
         *argv, "--head", f"--port={command.port}", f"--dashboard-host={facts.address}",
         f"--dashboard-port={command.port + 1}", f"--ray-client-server-port={command.port + 2}",
-        "--include-log-monitor=false",
     ]  # fmt: skip
 
 
@@ -94,7 +99,7 @@ def environment(
     """
     kept = {k: v for k, v in machine_env.items() if k not in _AGENT_ONLY and not k.startswith("RAY_")}
     path = f"{Path(facts.python).parent}{os.pathsep}{machine_env.get('PATH', os.defpath)}"
-    env = {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", **_HEALTH}
+    env = {**kept, "PATH": path, **_HEALTH, **_OUTPUT}
     if facts.address.startswith("127."):
         env["GLOO_SOCKET_IFNAME"] = "lo"
     if command.gpus:
