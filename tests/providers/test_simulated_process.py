@@ -86,6 +86,16 @@ def test_it_survives_its_own_kill_and_finds_its_machines_again(home: Path) -> No
     until(lambda: {i.id: i.state for i in provider.instances()}[instance_id] is InstanceState.FAILED)
 
 
+def test_machines_that_no_cloud_knows_any_more_are_ended_at_the_next_start(home: Path) -> None:
+    registry.start_simulated(home)
+    launch(aurora(home), "token-1")
+    server(home).send_signal(signal.SIGKILL)
+    (home / "simulated" / "state.json").unlink()
+    registry.start_simulated(home)
+    until(lambda: machine_processes(home) == [])
+    assert aurora(home).instances() == []
+
+
 def test_stopping_ends_machines_process_and_folders_even_after_a_kill(home: Path) -> None:
     registry.start_simulated(home)
     launch(aurora(home), "token-1", "setsid sleep 1000 & trap '' TERM; while :; do sleep 1; done\n")
