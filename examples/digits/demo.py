@@ -28,11 +28,14 @@ SPEC = Path(__file__).parent / "job.yaml"
 ACCURACY_MIN = 0.95
 """Chance is 0.1; a model that lost its training with the node would be far below."""
 
-HALF_WAY_S = 120.0
+HALF_WAY_S = 180.0
 """From submission to half of the steps: buying, Ray's start and the first step take most of it."""
 
-FINISH_S = 150.0
+FINISH_S = 240.0
 GONE_S = 20.0
+NOTE_EVERY_S = 5.0
+"""Looking at every process of this machine takes a tenth of a second."""
+
 FINAL_STATES = ("succeeded", "failed", "cancelled")
 
 
@@ -48,6 +51,15 @@ class Seen:
     known_before: set[str] = field(default_factory=set)
     killed_at: float = 0.0
     machine_processes: set[evidence.Process] = field(default_factory=set)
+
+    noted_at: float = 0.0
+
+    def note_machines(self, fleet: Fleet) -> None:
+        """Remember every process of every machine, to look for it at the end."""
+        self.noted_at = time.monotonic()
+        for node in fleet.get("/nodes")["items"]:
+            if node["address"]:
+                self.machine_processes |= evidence.processes_of(node["address"])
 
 
 def show(fleet: Fleet, spec: Path, seen: Seen) -> list[tuple[str, str]]:
@@ -65,7 +77,7 @@ def show(fleet: Fleet, spec: Path, seen: Seen) -> list[tuple[str, str]]:
     return [*learned(fleet, seen), *recovered(fleet, seen), *paid(fleet, seen)]
 
 
-def to_half_way(fleet: Fleet, follower: "subprocess.Popen[bytes]", seen: Seen) -> None:
+def to_half_way(fleet: Fleet, follower: "subprocess.Popen[str]", seen: Seen) -> None:
     """Wait until the job has done half of its steps and has a checkpoint."""
 
     def submitted() -> str | None:
@@ -100,8 +112,7 @@ def kill_a_node(fleet: Fleet, seen: Seen) -> None:
     seen.known_before = set(nodes)
     seen.epoch = seen.job["epoch"]
     seen.victim = nodes[seen.job["attempts"][-1]["slots"][-1]["node_id"]]
-    for node in nodes.values():
-        seen.machine_processes |= evidence.processes_of(node["address"])
+    seen.note_machines(fleet)
     seen.victim_processes = evidence.processes_of(seen.victim["address"])
     if not seen.victim_processes:
         raise NotShown(f"node {seen.victim['id']} at {seen.victim['address']} has no process that could be killed")
@@ -122,16 +133,17 @@ def kill_a_node(fleet: Fleet, seen: Seen) -> None:
     print("none of them runs any more", flush=True)
 
 
-def to_the_end(fleet: Fleet, follower: "subprocess.Popen[bytes]", seen: Seen) -> None:
+def to_the_end(fleet: Fleet, follower: "subprocess.Popen[str]", seen: Seen) -> None:
     """Wait until the job is final, and `godwit run` with it."""
 
     def final() -> bool | None:
         look(fleet, seen.job["id"], seen)
+        if time.monotonic() - seen.noted_at > NOTE_EVERY_S:
+            seen.note_machines(fleet)
         return True if seen.job["state"] in FINAL_STATES else None
 
     wait_for("the end of the job", FINISH_S, final)
-    for node in fleet.get("/nodes")["items"]:
-        seen.machine_processes |= evidence.processes_of(node["address"] or "no address")
+    seen.note_machines(fleet)
     try:
         code = follower.wait(timeout=20)
     except subprocess.TimeoutExpired as exc:
@@ -267,7 +279,7 @@ def main() -> int:
         except NotShown as exc:
             failure = f"{failure}; {exc}" if failure else str(exc)
     if failure is not None:
-        print(f"\nthe demo failed: {failure}\nits folder is kept: {home}", file=sys.stderr)
+        print(f"\nthe demo failed: {failure}\nits folder is kept: {home} (all output: {fleet.output})", file=sys.stderr)
         return 1
     summarise(rows, time.monotonic() - started)
     if not given.keep:

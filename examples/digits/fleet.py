@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,12 @@ from typing import Any, TypeVar
 import httpx
 
 GODWIT = [sys.executable, "-m", "godwit.cli.main"]
+STORY = re.compile(r"^\[godwit\]|^workdir |^  (buy|start)|^in all|^submitted|step \d+/\d+ loss|^accuracy")
+"""Lines worth showing: godwit's own, the plan, and what train.py prints."""
+
+PREFIX = re.compile(r"^\(\w+ pid=[^)]*\) ")
+"""Ray's mark of the worker that printed a line."""
+
 Found = TypeVar("Found")
 
 
@@ -35,10 +43,34 @@ class Fleet:
         if ended.returncode != 0:
             raise NotShown(f"`godwit {' '.join(words)}` exited with {ended.returncode}")
 
-    def start(self, *words: str) -> "subprocess.Popen[bytes]":
-        """Start a command that shows what happens, and go on."""
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Start a command and go on; its output is kept whole in `output`, and what tells the story is shown."""
         say(f"$ godwit {' '.join(words)}")
-        return subprocess.Popen([*GODWIT, *words], env=self._environment)
+        process = subprocess.Popen(
+            [*GODWIT, *words],
+            env=self._environment,
+            text=True,
+            errors="replace",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        threading.Thread(target=self._show, args=(process,), daemon=True).start()
+        return process
+
+    @property
+    def output(self) -> Path:
+        """Where the whole output of what was started is kept."""
+        return self.home / "output.log"
+
+    def _show(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        with self.output.open("w") as kept:
+            for line in process.stdout:
+                kept.write(line)
+                kept.flush()
+                # Ray tells much of its own, most of all when a node dies; that is for the file.
+                if STORY.search(line):
+                    print(PREFIX.sub("", line), end="", flush=True)
 
     def get(self, path: str, **params: str | int) -> Any:
         """Ask the REST API."""

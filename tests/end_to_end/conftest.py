@@ -1,0 +1,62 @@
+"""A whole system of processes for a test: a control plane with a home of its own, and its command line."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class System:
+    """A control plane that the test starts, kills and asks, through the command line only."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        kept = {key: value for key, value in os.environ.items() if key not in ("GODWIT_URL", "GODWIT_TOKEN")}
+        self.environment = {**kept, "GODWIT_HOME": str(home)}
+
+    def godwit(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        command = [sys.executable, "-m", "godwit.cli.main", *words]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=180, check=False)
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """Start a command and go on."""
+        command = [sys.executable, "-m", "godwit.cli.main", *words]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+
+    def read(self, *words: str) -> Any:
+        """What a read command answers, as JSON."""
+        ended = self.godwit(*words, "-o", "json")
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    def pid(self) -> int:
+        """The control plane's process."""
+        return int(json.loads((self.home / "control_plane.json").read_text())["pid"])
+
+
+def wait_for(what: str, within_s: float, look: Callable[[], Any]) -> Any:
+    """Look until there is something; fails the test after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"{what} did not come within {within_s} s"
+        time.sleep(0.2)
+    return found
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    """A control plane that serves, with the built-in providers; everything of it ends with the test."""
+    started = System(tmp_path / "home")
+    up = started.godwit("up", "--detach")
+    assert up.returncode == 0, up.stderr
+    yield started
+    down = started.godwit("down")
+    assert down.returncode == 0, down.stderr
