@@ -152,6 +152,8 @@ def _lost(writing: _Writing, action: MarkNodeLost) -> None:
 
 def _terminate(writing: _Writing, action: TerminateNode) -> None:
     node, now = writing.nodes[action.node_id], writing.now
+    if node.state is NodeState.TERMINATING:
+        return  # two attempts that do not stop on one node both ask for its end in one plan
     if action.blame:
         why = f"node {node.id} never became usable: {action.reason}"
         writes.hold(writing.tx, Hold(node.offer.key, now + writing.policy.hold_s, why))

@@ -21,6 +21,9 @@ from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
 from sqlalchemy import Connection, insert, select
 
+STORY_EVENTS = 1_000
+"""Events that an explanation tells, the newest ones: more than a person reads, less than a long job has."""
+
 PROJECT = ProjectId("default")
 
 
@@ -100,7 +103,7 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
     now = context.now()
     with context.db.read() as conn:
         job = queries.job(conn, name_or_id)
-        events = queries.events(conn, 0, 1_000, job_id=job.id)
+        events = queries.last_events(conn, STORY_EVENTS, job.id)
         last_lines = queries.last_lines(conn, job.id)
         ahead = queries.jobs_ahead(conn, job) if job.state is JobState.QUEUED else 0
         snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)

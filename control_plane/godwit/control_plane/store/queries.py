@@ -167,6 +167,13 @@ def events(
     return [entities.event_from(row) for row in conn.execute(query)]
 
 
+def last_events(conn: Connection, limit: int, job_id: str) -> list[Event]:
+    """The last events of a job, oldest first."""
+    table = schema.events
+    query = select(table).where(table.c.job_id == job_id).order_by(table.c.seq.desc()).limit(limit)
+    return [entities.event_from(row) for row in conn.execute(query)][::-1]
+
+
 def offers(conn: Connection, provider: str | None = None) -> list[Offer]:
     """What can be bought, as last seen."""
     query = select(schema.offers.c.data).order_by(schema.offers.c.key)
