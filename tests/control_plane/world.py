@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from godwit.domain.ids import IdSource, ProviderName
 from godwit.domain.intents import Intent, IntentKind
 from godwit.domain.jobs import Attempt, Job
 from godwit.domain.nodes import Node
+from godwit.domain.offers import Offer
 from godwit.domain.wire import agents as wire
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.providers.protocol import Provider
@@ -105,6 +107,11 @@ class Agent:
             self.beat(*said)
         return owed
 
+    def report_step(self, attempt: Attempt, step: int) -> None:
+        """The program says how far it is."""
+        at = self._world.clock.now()
+        self.beat(self.observed(wire.JobProgress, attempt_id=attempt.id, epoch=attempt.epoch, at=at, step=step))
+
     def stopped(self, attempt_id: str, epoch: int, outcome: str, **more: Any) -> wire.AttemptStopped:
         """The observation that nothing of the attempt runs here any more."""
         self.live = [a for a in self.live if a.attempt_id != attempt_id]
@@ -157,6 +164,11 @@ class World:
         """Let the planner decide until it rests."""
         assert Planning(self.context).step().actions == (), "the planner does not come to rest"
 
+    def plan_only(self) -> None:
+        """Read offers and plan, with nothing carried out."""
+        self.read_offers()
+        self.plan()
+
     def execute(self) -> None:
         """Carry out every intent that is due."""
         executor = Executor(self.context)
@@ -182,6 +194,11 @@ class World:
         """Submit a job; returns its id."""
         return jobs.submit(self.context, self.shelf, spec(*args, **more), None, "token t").id
 
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job, and let the planner act on it."""
+        jobs.cancel(self.context, job_id, "token t")
+        self.plan()
+
     def join_token(self, node_id: str) -> str:
         """What the machine of this node finds in its startup script."""
         return self.context.keyring.join_token(node_id, self.intents(IntentKind.LAUNCH_NODE, node_id)[0].id)
@@ -206,6 +223,22 @@ class World:
             agent.take_on()
         assert self.job(job_id).state == "running"
         return job_id, gang
+
+    # What goes wrong.
+
+    def unconfigure(self, name: str) -> None:
+        """Its owner took a provider out of the configuration."""
+        left = {key: provider for key, provider in self.context.providers.items() if key != name}
+        self.context = replace(self.context, providers=left)
+
+    def forget_machine(self, node_id: str) -> None:
+        """A cloud knows nothing of a machine any more, as long after its end."""
+        node = self.node(node_id)
+        cloud = self.clouds[node.offer.provider]
+        cloud.terminate(node.instance_id or "")
+        for passed_s in (1.0, cloud.settings.known_s * 2):
+            self.clock.advance(passed_s)
+            cloud.tick()
 
     # What is so.
 
@@ -239,6 +272,11 @@ class World:
         with self.db.read() as conn:
             found = queries.events(conn, 0, 10_000, **of)
         return [event for event in found if kind in {None, event.kind}]
+
+    def providers_offers(self, name: str) -> list[Offer]:
+        """What a provider sold when it was last read."""
+        with self.db.read() as conn:
+            return queries.offers(conn, name)
 
     def rows(self, table: Any) -> int:
         """How many rows a table has."""
