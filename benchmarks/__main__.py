@@ -1,0 +1,54 @@
+"""Measures and prints one table: `python -m benchmarks [MEASUREMENT ...]`; all of them when none is named.
+
+A goal that is missed is a figure, not a failure: the exit code is 1 only when a measurement crashed.
+"""
+
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+
+from benchmarks import api_throughput, figures, first_line, idle, planner
+from benchmarks.figures import Figure
+
+MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
+    "planner": planner.measure,
+    "idle": idle.measure,
+    "api_throughput": api_throughput.measure,
+    "first_line": first_line.measure,
+}
+"""In this order, from the quiet to the loud."""
+
+
+def main(names: Sequence[str]) -> int:
+    """Run the named measurements; returns the exit code."""
+    unknown = [name for name in names if name not in MEASUREMENTS]
+    if unknown:
+        print(f"no measurement is called {unknown[0]!r}; there are: {', '.join(MEASUREMENTS)}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _leave)
+    found, crashed = list[Figure](), list[str]()
+    for name in names or MEASUREMENTS:
+        began = time.monotonic()
+        print(f"measuring {name} ...", file=sys.stderr, flush=True)
+        try:
+            found += MEASUREMENTS[name]()
+        except Exception:  # noqa: BLE001 - the outermost frame: one that crashed must not hide the others' figures
+            traceback.print_exc()
+            crashed.append(name)
+        print(f"  {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    print(figures.table(found))
+    if crashed:
+        print(f"crashed, and without figures: {', '.join(crashed)}; the reason is above", file=sys.stderr)
+    return 1 if crashed else 0
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    # As an exception it passes through every `finally`, and those stop what was started.
+    sys.exit(143)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
