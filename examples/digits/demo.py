@@ -167,11 +167,11 @@ def learned(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
 def recovered(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
     """A second attempt went on, elsewhere, from a checkpoint whose manifest and files are really there."""
     events = fleet.events(job=seen.job["id"])
-    second = next((each for each in seen.job["attempts"] if each["epoch"] == seen.epoch + 1), None)
-    if second is None:
-        raise NotShown("there was no further attempt")
+    resumed = first_of(events, "job.first-step", seen.killed_at)
+    second = next(each for each in seen.job["attempts"] if each["epoch"] == resumed["data"]["epoch"])
+    if second["epoch"] <= seen.epoch:
+        raise NotShown(f"attempt {seen.epoch} went on, although its node was dead")
     lost_at = first_of(fleet.events(node=seen.victim["id"]), "node.state", seen.killed_at - 1.0, new="lost")["at"]
-    resumed_at = first_of(events, "job.first-step", seen.killed_at, epoch=second["epoch"])["at"]
     restored = first_of(events, "job.restored", seen.killed_at, epoch=second["epoch"])
     if not restored["data"].get("url"):
         raise NotShown("the further attempt started from nothing")
@@ -186,7 +186,7 @@ def recovered(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
     return [
         ("steps lost", f"{last_step - manifest.order[1]} (from {last_step} back to {manifest.order[1]})"),
         ("time to detect", f"{max(0.0, lost_at - seen.killed_at):.1f} s"),
-        ("time to resume", f"{resumed_at - seen.killed_at:.1f} s"),
+        ("time to resume", f"{resumed['at'] - seen.killed_at:.1f} s"),
         ("replacement", replacement(fleet, second, seen)),
     ]
 
