@@ -28,7 +28,7 @@ check: $(VENV)/installed-dev
 	@echo "== layers"; $(BIN)/lint-imports
 
 bench: $(VENV)/installed-dev
-	@set -e; for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(BIN)/python "$$bench"; done
+	@$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
