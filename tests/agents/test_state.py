@@ -140,9 +140,9 @@ def test_without_a_lease_nothing_starts(agent: AgentState) -> None:
     fresh = AgentState("agent-two")
     assert fresh.command(start(), NOW) == []
     assert agent.command(start(), NOW + LEASE_S) == []
-    assert answers(fresh) == answers(agent) == [("start-job-a-1", False)]
+    assert answers(fresh) == answers(agent) == []
     agent.renewed(NOW + LEASE_S, LEASE_S)
-    assert agent.command(start(epoch=2), NOW + LEASE_S) == [StartRuntime(start(epoch=2))]
+    assert agent.command(start(), NOW + LEASE_S) == [StartRuntime(start())]
 
 
 def test_a_lease_that_ran_out_stops_everything_once(agent: AgentState) -> None:

@@ -59,6 +59,7 @@ class Core:
         with self._lock:
             return HeartbeatRequest(
                 agent_id=self._state.agent_id,
+                sent_at=boottime_s(),
                 attempts=self._state.live()[:256],
                 observations=self._state.observations(),
             )

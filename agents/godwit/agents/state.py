@@ -5,7 +5,7 @@ An attempt here is *live* from the start that was taken on until the runtime say
 - epochs of a job only grow: a start whose epoch is not above every epoch seen of its job is refused;
 - a newer epoch, or a start on GPUs that a stopping attempt still holds, waits: it stays unanswered, the control plane
   repeats it, and it is taken on once the older attempt is gone, so two epochs are never live at once;
-- without a lease nothing starts, and what runs is stopped;
+- without a lease nothing starts (a start waits, unanswered), and what runs is stopped;
 - every attempt that started ends in exactly one attempt-stopped, and so does one that was stopped before it started.
 
 `now` and `sent_at` are seconds on one clock that never goes back and survives the agent (a node's is CLOCK_BOOTTIME).
@@ -187,7 +187,7 @@ class AgentState:
     def _start(self, cmd: StartAttempt, now: float) -> list[Effect]:
         older = [a for a in self._live() if a.job_id == cmd.job_id]
         if not self._has_lease(now):
-            return self._refuse(cmd, "this node holds no lease: its last heartbeats were not answered")
+            return []  # unanswered, so it is repeated: the next heartbeat may bring the lease
         if cmd.epoch <= self._journal.epochs.get(cmd.job_id, -1):
             seen = self._journal.epochs[cmd.job_id]
             return self._refuse(cmd, f"stale epoch {cmd.epoch}: epoch {seen} of this job was seen here")
