@@ -21,6 +21,9 @@ from sqlalchemy import Row
 LEAVING = frozenset({NodeState.TERMINATING, NodeState.TERMINATED, NodeState.FAILED})
 """States of a node whose agent is told to go."""
 
+LATE_WITHIN_S = 60.0
+"""How much older than the newest heartbeat a late one can be; a clock that is further back was reset by a reboot."""
+
 _TO_READY = (NodeState.PROVISIONING, NodeState.JOINING, NodeState.READY)
 
 
@@ -57,7 +60,7 @@ def heartbeat(context: Context, credential: str, request: wire.HeartbeatRequest)
         node, agent = authenticate(tx, credential)
         if node.state in LEAVING:
             raise Gone(f"node {node.id} is {node.state}")
-        late = request.sent_at < agent.last_sent_at
+        late = 0 < agent.last_sent_at - request.sent_at < LATE_WITHIN_S
         writes.heard(tx, node.id, node.last_seen_at or now if late else now, now + context.policy.lease_s)
         if node.state is NodeState.LOST and not late:
             entities.advance(tx, node, NodeState.READY, reason="its agent is heard again", actor=_actor(node), now=now)
@@ -66,7 +69,7 @@ def heartbeat(context: Context, credential: str, request: wire.HeartbeatRequest)
             if observation.seq > acknowledged:
                 observations.observe(tx, context.ids, node.id, observation, now)
                 acknowledged = observation.seq
-        writes.agent_heard(tx, node.id, acknowledged, max(request.sent_at, agent.last_sent_at))
+        writes.agent_heard(tx, node.id, acknowledged, agent.last_sent_at if late else request.sent_at)
         if not late:
             _end_forgotten(context, tx, node, {live.attempt_id for live in request.attempts}, now)
         fenced = [live.attempt_id for live in request.attempts if _is_fenced(tx, node, live)]
