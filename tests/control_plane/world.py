@@ -145,7 +145,10 @@ class World:
         )
         self.db, self.hints = db, hints
         self.shelf, self.logs = Shelf(folder / "archives"), LogStore(folder / "logs")
-        self.watches = {name: InstanceWatch(self.context, p) for name, p in providers.items()}
+        self.watches: dict[str, InstanceWatch] = {
+            str(name): InstanceWatch(self.context, p) for name, p in providers.items()
+        }
+        self.agents: list[Agent] = []
         self._ticks = 0
 
     def _later(self) -> float:
@@ -211,6 +214,7 @@ class World:
         booted = [Agent(self, node.id) for node in self.nodes() if node.state == "joining"]
         for agent in booted:
             agent.join()
+        self.agents += booted
         self.plan()
         return booted
 
@@ -230,6 +234,10 @@ class World:
         """Its owner took a provider out of the configuration."""
         left = {key: provider for key, provider in self.context.providers.items() if key != name}
         self.context = replace(self.context, providers=left)
+
+    def watch_instead(self, provider: Any) -> None:
+        """Watch another account in place of the provider of its name."""
+        self.watches = {**self.watches, provider.name: InstanceWatch(self.context, provider)}
 
     def forget_machine(self, node_id: str) -> None:
         """A cloud knows nothing of a machine any more, as long after its end."""
