@@ -27,6 +27,14 @@ def test_each_kind_of_refusal_has_its_exit_code(status: int, code: ExitCode) -> 
     assert caught.value.code is code
 
 
+def test_a_near_match_is_passed_on() -> None:
+    scripted = ScriptedControlPlane()
+    wrong = [{"path": ["gpus"], "message": "no GPU model is called 'H10O'", "did_you_mean": "H100"}]
+    scripted.on("GET", "/v1/offers", problem("invalid-request", "no GPU model is called 'H10O'", 422, wrong), 422)
+    with pytest.raises(client.Refused, match="did you mean H100?"):
+        scripted.client().get("/v1/offers", JobView)
+
+
 def test_an_error_that_is_no_problem_document_is_still_told() -> None:
     scripted = ScriptedControlPlane()
     scripted.on("GET", "/v1/jobs/x", "upstream fell over", 500)

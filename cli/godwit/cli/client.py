@@ -187,5 +187,6 @@ def _refusal(response: httpx.Response) -> Refused:
     except ValidationError:
         words = response.text.strip()[:200] or response.reason_phrase
         return Refused(f"the control plane answered {status}: {words}", status)
-    hint = " (is GODWIT_TOKEN or the home's token the right one?)" if status == 401 else ""
-    return Refused((details.detail or details.title) + hint, status, details.problems)
+    meant = next((problem.did_you_mean for problem in details.problems if problem.did_you_mean), None)
+    message = (details.detail or details.title) + (f"; did you mean {meant}?" if meant else "")
+    return Refused(message, status, details.problems)
