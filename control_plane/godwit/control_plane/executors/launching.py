@@ -144,6 +144,10 @@ class Executor:
         except REFUSALS as refusal:
             self._refused(intent, node, refusal.message)
         except ProviderError as error:
+            if intent.tries >= MAX_TRIES:
+                # What a call in doubt may have bought meanwhile is ended by the sweeper, once the provider is back.
+                self._refused(intent, node, f"not launched after {intent.tries} tries: {error.message}")
+                return
             self._put_off(intent, error)
         else:
             self._launched(intent, node, instance)
