@@ -52,10 +52,11 @@ class Home:
 
     def is_held(self) -> bool:
         """Whether a control plane holds this home now."""
-        try:
-            self.hold().close()
-        except Conflict:
-            return True
+        with (self.folder / "control_plane.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return True
         return False
 
     def holder(self) -> Holder | None:

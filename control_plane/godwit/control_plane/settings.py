@@ -65,23 +65,24 @@ def read(home: Path) -> Settings:
     if not path.exists():
         path.write_text(FIRST_CONFIG)
     try:
-        config = yaml.safe_load(path.read_text()) or {}
+        config = yaml.safe_load(path.read_text())
     except yaml.YAMLError as exc:
         raise InvalidRequest(f"{path} is not valid YAML: {exc}") from exc
+    config = {} if config is None else config
     if not isinstance(config, dict):
         raise InvalidRequest(f"{path} must hold keys and values")
     _refuse_unknown(config, _KEYS, path)
-    providers = config.get("providers") or []
+    providers = [] if config.get("providers") is None else config["providers"]
     if not isinstance(providers, list) or not all(isinstance(entry, dict) for entry in providers):
         raise InvalidRequest(f"{path}: providers must be a list of {{kind: ..., name: ...}}")
     return Settings(
         home=home,
-        port=_port(config.get("port", 0), path),
+        port=_port(0 if config.get("port") is None else config["port"], path),
         database_url=os.environ.get("GODWIT_DATABASE_URL")
         or str(config.get("database") or f"sqlite:///{home.absolute()}/godwit.db"),
         store_url=str(config.get("checkpoints") or f"file://{home.absolute()}/checkpoints"),
         providers=tuple(providers),
-        policy=_policy(config.get("policy") or {}, path),
+        policy=_policy({} if config.get("policy") is None else config["policy"], path),
     )
 
 

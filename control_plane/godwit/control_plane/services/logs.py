@@ -10,7 +10,7 @@ from pathlib import Path
 MAX_BYTES_PER_ATTEMPT = 256 * 1024 * 1024
 """Output kept per attempt; what comes after is acknowledged and dropped, with a line that says so."""
 
-_CURSOR = re.compile(r"([0-9]{1,9}):([0-9]{1,15})")
+_CURSOR = re.compile(r"([0-9]{1,9}):([0-9]{1,12})")
 
 _FULL = b"\n[godwit] the log is full; further output is dropped\n"
 
