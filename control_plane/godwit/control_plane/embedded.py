@@ -48,7 +48,9 @@ def serve(folder: Path) -> None:
         )
         loops.start()
         try:
-            asyncio.run(_serve(server, listener, home, context))
+            # uvicorn's choice of loop (uvloop where there is one), which its own `run` would make.
+            with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+                runner.run(_serve(server, listener, home, context))
         finally:
             loops.stop()
             home.withdraw()
