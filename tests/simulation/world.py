@@ -8,8 +8,8 @@ checked against what really runs.
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 from godwit.control_plane.context import Context
 from godwit.control_plane.executors.launching import Executor
@@ -19,18 +19,12 @@ from godwit.control_plane.reconcilers.planning import Planning
 from godwit.control_plane.secrets import Keyring
 from godwit.control_plane.services import agents, jobs
 from godwit.control_plane.services.archives import Shelf
-from godwit.control_plane.store import queries
-from godwit.control_plane.store.database import Database, Transaction
-from godwit.domain import lifecycle
+from godwit.control_plane.store.database import Database
 from godwit.domain.clock import ManualClock
 from godwit.domain.errors import Gone, StaleWrite, Unauthenticated
-from godwit.domain.ids import IdSource, InstanceId, ProviderName
-from godwit.domain.intents import FOR_AGENTS, FOR_PROVIDERS
-from godwit.domain.jobs import Job, JobState
-from godwit.domain.offers import Instance, Offer
+from godwit.domain.ids import IdSource
 from godwit.domain.wire import agents as wire
 from godwit.domain.wire.specs import JobSpecIn, ResourcesSpec, RetriesSpec
-from godwit.providers.protocol import Capabilities, LaunchRequest
 from godwit.providers.simulated.catalogue import Shape
 from godwit.providers.simulated.cloud import Cloud
 from godwit.providers.simulated.faults import Faults
@@ -38,75 +32,14 @@ from godwit.providers.simulated.inprocess import InProcessProvider
 from godwit.providers.simulated.sales import CloudSettings
 from godwit.scheduler.snapshot import Policy
 
+from tests.simulation import invariants
+from tests.simulation.crashing import Crash, CrashingDatabase, CrashingProvider
+from tests.simulation.invariants import Violation
 from tests.simulation.machines import Checkpoints, Program, SimMachine, SimMachines, Surroundings
 
 FAULTS_UNTIL_S = 90.0
 QUIET_BY_S = 900.0
 POLICY = Policy(idle_after_s=15.0, hold_s=5.0, loss_memory_s=30.0)
-
-
-class Crash(Exception):
-    """The control plane's process dies here."""
-
-
-class Violation(AssertionError):
-    """An invariant of the design does not hold."""
-
-
-class CrashingDatabase(Database):
-    """A database whose user may die before, within or after any write transaction."""
-
-    def __init__(self, inner: Database, announce: Callable[[str], None], maybe_crash: Callable[[str], None]) -> None:
-        super().__init__(inner.engine, announce)
-        self._maybe_crash = maybe_crash
-
-    @contextmanager
-    def write(self) -> Iterator[Transaction]:
-        """The transaction, with three places to die at."""
-        self._maybe_crash("before a transaction")
-        with super().write() as tx:
-            yield tx
-            self._maybe_crash("before a commit")
-        self._maybe_crash("after a commit")
-
-
-class CrashingProvider:
-    """A provider whose caller may die right before or right after any call."""
-
-    def __init__(self, inner: InProcessProvider, maybe_crash: Callable[[str], None]) -> None:
-        self.inner = inner
-        self._maybe_crash = maybe_crash
-
-    @property
-    def name(self) -> ProviderName:
-        """The cloud's name."""
-        return self.inner.name
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do."""
-        return self.inner.capabilities
-
-    def offers(self) -> Sequence[Offer]:
-        """What it sells."""
-        return self.inner.offers()
-
-    def launch(self, request: LaunchRequest) -> Instance:
-        """Buy one machine."""
-        self._maybe_crash("before a launch")
-        instance = self.inner.launch(request)
-        self._maybe_crash("after a launch")
-        return instance
-
-    def instances(self) -> Sequence[Instance]:
-        """What it lists."""
-        return self.inner.instances()
-
-    def terminate(self, instance_id: InstanceId) -> None:
-        """End one machine."""
-        self._maybe_crash("before a terminate")
-        self.inner.terminate(instance_id)
-        self._maybe_crash("after a terminate")
 
 
 class World:
@@ -191,11 +124,12 @@ class World:
 
     def run(self) -> None:
         """Run until everything is quiet; raises `Violation` when an invariant breaks or quiet never comes."""
-        while not self._is_quiet():
+        while self.faulty or self._submissions or not invariants.is_quiet(self._database, self.clouds):
             if self.elapsed_s > QUIET_BY_S:
-                raise Violation(f"not quiet after {QUIET_BY_S:.0f} s: {self._unfinished()}")
+                left = invariants.unfinished(self._database, self.clouds, self.programs)
+                raise Violation(f"not quiet after {QUIET_BY_S:.0f} s: {left}")
             self.second()
-        self._check_end()
+        invariants.check_end(self._database, self.programs, self.machines.by_id.values())
 
     def second(self) -> None:
         """One second: faults, machines, clouds, messages, users, the control plane; then the invariants."""
@@ -211,7 +145,7 @@ class World:
         self._as_control_plane(self._deliver_late)
         self._as_control_plane(self._users)
         self._as_control_plane(self._control_plane)
-        self._check_now()
+        invariants.check_now(self.machines.by_id.values())
 
     def _as_control_plane(self, step: Callable[[], object]) -> None:
         if self.clock.now() < self._down_until:
@@ -374,59 +308,6 @@ class World:
             if run.alive and run.command.attempt_id == command.attempt_id
         }
         return len(alive) == len(command.peers)
-
-    # What must hold.
-
-    def _runs(self) -> Iterator[tuple[SimMachine, wire.StartAttempt]]:
-        for machine in self.machines.by_id.values():
-            for run in machine.runs.values():
-                if run.alive:
-                    yield machine, run.command
-
-    def _check_now(self) -> None:
-        epochs: dict[str, set[int]] = defaultdict(set)
-        gpus: dict[tuple[str, int], str] = {}
-        for machine, command in self._runs():
-            epochs[command.job_id].add(command.epoch)
-            for gpu in command.gpus:
-                other = gpus.setdefault((machine.id, gpu), command.attempt_id)
-                if other != command.attempt_id:
-                    raise Violation(f"GPU {gpu} of {machine.id} runs {other} and {command.attempt_id}")
-        twice = {job_id: seen for job_id, seen in epochs.items() if len(seen) > 1}
-        if twice:
-            raise Violation(f"double run: {twice}")
-
-    def _is_quiet(self) -> bool:
-        if self.faulty or self._submissions or any(cloud.cloud.live() for cloud in self.clouds):
-            return False
-        with self._database.read() as conn:
-            return not queries.nodes(conn) and not queries.pending_intents(conn, FOR_PROVIDERS | FOR_AGENTS)
-
-    def _unfinished(self) -> str:
-        with self._database.read() as conn:
-            jobs_left = [(j.spec.name, str(j.state)) for j in self._all_jobs() if not lifecycle.is_final(j.state)]
-            nodes = [(n.id, str(n.state), n.detail) for n in queries.nodes(conn)]
-            intents = [(i.kind, i.node_id, i.detail) for i in queries.pending_intents(conn, FOR_PROVIDERS | FOR_AGENTS)]
-        return f"jobs {jobs_left}, nodes {nodes}, intents {intents}, live {[c.cloud.live() for c in self.clouds]}"
-
-    def _check_end(self) -> None:
-        """No job lost, each with the end that its program has; no instance, node, attempt or intent left over."""
-        for job in self._all_jobs():
-            program = self.programs[job.spec.name]
-            wanted = JobState.SUCCEEDED if program.fails_at is None else JobState.FAILED
-            if job.state is not wanted:
-                raise Violation(f"{job.spec.name} is {job.state} ({job.detail}); its program should make it {wanted}")
-            if program.fails_at is not None and job.exit_code != 3:
-                raise Violation(f"{job.spec.name} failed with exit code {job.exit_code}, not the program's own 3")
-        with self._database.read() as conn:
-            if queries.live_attempts(conn):
-                raise Violation("an attempt never ended")
-        if list(self._runs()):
-            raise Violation("something still runs")
-
-    def _all_jobs(self) -> list[Job]:
-        with self._database.read() as conn:
-            return [queries.job(conn, name) for name in sorted(self.programs)]
 
     def _tell(self, what: str) -> None:
         self.story.append(f"{self.elapsed_s:6.1f} {what}")

@@ -11,7 +11,8 @@ from godwit.scheduler import repair
 from godwit.scheduler.plan import EndAttempt
 from godwit.scheduler.snapshot import Snapshot
 
-from tests.simulation.world import Violation, World
+from tests.simulation.invariants import Violation
+from tests.simulation.world import World
 
 SEEDS = int(os.environ.get("GODWIT_SIMULATION_SEEDS", "200"))
 FIRST = int(os.environ.get("GODWIT_SIMULATION_FIRST_SEED", "0"))
