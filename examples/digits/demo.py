@@ -36,6 +36,7 @@ GONE_S = 20.0
 NOTE_EVERY_S = 5.0
 """Looking at every process of this machine takes a tenth of a second."""
 
+INTERRUPTED = "interrupted"
 FINAL_STATES = ("succeeded", "failed", "cancelled")
 
 
@@ -271,20 +272,23 @@ def main() -> int:
     except httpx.HTTPError as exc:
         failure = f"the control plane does not answer: {exc}"
     except KeyboardInterrupt:
-        failure = "interrupted"
+        failure = INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave machines behind
         try:
             leave_nothing(fleet, seen)
         except NotShown as exc:
             failure = f"{failure}; {exc}" if failure else str(exc)
-    if failure is not None:
+    if failure == INTERRUPTED:
+        print("\nstopped; nothing of it is left running", file=sys.stderr)
+    elif failure is not None:
         print(f"\nthe demo failed: {failure}\nits folder is kept: {home} (all output: {fleet.output})", file=sys.stderr)
         return 1
-    summarise(rows, time.monotonic() - started)
+    else:
+        summarise(rows, time.monotonic() - started)
     if not given.keep:
         shutil.rmtree(home, ignore_errors=True)
-    return 0
+    return 130 if failure else 0
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
