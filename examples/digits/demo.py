@@ -20,7 +20,7 @@ from typing import Any
 
 import evidence
 import httpx
-from fleet import Fleet, NotShown, say, wait_for
+from fleet import Fleet, NotShown, first_of, say, wait_for
 from rich.console import Console
 from rich.table import Table
 
@@ -207,15 +207,6 @@ def replacement(fleet: Fleet, second: dict[str, Any], seen: Seen) -> str:
     raise NotShown(f"no node was bought at another provider than {seen.victim['provider']}, nor taken")
 
 
-def first_of(events: list[dict[str, Any]], kind: str, after: float, **wanted: Any) -> dict[str, Any]:
-    """The first such event; raises `NotShown`. Clocks are one machine's, so they compare."""
-    for event in events:
-        fields = {**event["data"], "new": event["new"]}
-        if event["kind"] == kind and event["at"] >= after and all(fields.get(k) == v for k, v in wanted.items()):
-            return event
-    raise NotShown(f"there is no event {kind} {wanted}")
-
-
 def paid(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
     """Where each GPU-second and each dollar went."""
     ledger = fleet.get(f"/jobs/{seen.job['id']}/ledger")
@@ -252,21 +243,12 @@ def summarise(rows: list[tuple[str, str]], took_s: float) -> None:
     Console().print("\n", table)
 
 
-def main() -> int:
-    """Show it, clean up whatever happens, and say what did not happen."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--keep", action="store_true", help="keep the home folder, to look into it")
-    options.add_argument(
-        "--spec", type=Path, default=SPEC, help="another job on two nodes that reports steps and accuracy"
-    )
-    given = options.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
-    home = Path(tempfile.mkdtemp(prefix="godwit-demo-"))
-    fleet, seen, started = Fleet(home), Seen(), time.monotonic()
+def tried(fleet: Fleet, spec: Path, seen: Seen) -> tuple[list[tuple[str, str]], str | None]:
+    """Show it, and stop everything whatever happens; returns the summary, and what did not happen."""
     rows: list[tuple[str, str]] = []
     failure: str | None = None
     try:
-        rows = show(fleet, given.spec, seen)
+        rows = show(fleet, spec, seen)
     except NotShown as exc:
         failure = str(exc)
     except httpx.HTTPError as exc:
@@ -279,15 +261,27 @@ def main() -> int:
             leave_nothing(fleet, seen)
         except NotShown as exc:
             failure = f"{failure}; {exc}" if failure else str(exc)
+    return rows, failure
+
+
+def main() -> int:
+    """Show it once in a fresh home; the exit code says whether it all happened."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--keep", action="store_true", help="keep the home folder, to look into it")
+    options.add_argument("--spec", type=Path, default=SPEC, help="another job on two nodes that reports its accuracy")
+    given = options.parse_args()
+    signal.signal(signal.SIGTERM, _interrupt)
+    fleet, started = Fleet(Path(tempfile.mkdtemp(prefix="godwit-demo-"))), time.monotonic()
+    rows, failure = tried(fleet, given.spec, Seen())
     if failure == INTERRUPTED:
         print("\nstopped; nothing of it is left running", file=sys.stderr)
     elif failure is not None:
-        print(f"\nthe demo failed: {failure}\nits folder is kept: {home} (all output: {fleet.output})", file=sys.stderr)
+        print(f"\nthe demo failed: {failure}\nall output is in {fleet.output}", file=sys.stderr)
         return 1
     else:
         summarise(rows, time.monotonic() - started)
     if not given.keep:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(fleet.home, ignore_errors=True)
     return 130 if failure else 0
 
 

@@ -109,3 +109,12 @@ def wait_for(what: str, within_s: float, look: Callable[[], Found | None], pause
         if time.monotonic() > deadline:
             raise NotShown(f"{what} did not come within {within_s:.0f} s")
         time.sleep(pause_s)
+
+
+def first_of(events: list[dict[str, Any]], kind: str, after: float, **wanted: Any) -> dict[str, Any]:
+    """The first such event; raises `NotShown`. Clocks are one machine's, so they compare."""
+    for event in events:
+        fields = {**event["data"], "new": event["new"]}
+        if event["kind"] == kind and event["at"] >= after and all(fields.get(k) == v for k, v in wanted.items()):
+            return event
+    raise NotShown(f"there is no event {kind} {wanted}")

@@ -75,34 +75,48 @@ def follow(
     last `Unreachable` after `PATIENCE_S` seconds without an answer; a refusal (404, 401) is raised at once.
     """
     cursor = params.get("after")
-    away_since: float | None = None
-    failures = 0
+    outage = _Outage(monotonic)
     while True:
         try:
             with connect().stream(path, {**params, "after": cursor}) as lines:
-                if away_since is not None:
-                    yield Back(monotonic() - away_since)
-                    away_since, failures = None, 0
+                yield from outage.ended()
                 for event in parse_events(lines):
                     cursor = event.cursor or cursor
                     yield event
                     if event.kind == last_kind:
                         return
-            failures += 1  # the server ended the stream; it is opened again, but not in a tight loop
         except (Unreachable, Refused) as failure:
-            if isinstance(failure, Refused) and failure.status < 500:
-                raise
-            now = monotonic()
-            if away_since is None:
-                away_since = now
-                yield Away(failure.message)
-            if now - away_since > PATIENCE_S:
-                raise
-            failures += 1
-        pause(_backoff_s(failures))
+            yield from outage.goes_on(failure)
+        pause(outage.backoff_s())
 
 
-def _backoff_s(failures: int) -> float:
-    # Half of the pause is random, so that many followers do not come back in step.
-    ceiling: float = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(failures, 8))
-    return ceiling * (0.5 + 0.5 * random.random())  # noqa: S311 - jitter, not a secret
+class _Outage:
+    """How long nothing has answered, how often it was tried since, and when to give up."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._since: float | None = None
+        self._tries = 0
+
+    def ended(self) -> Iterator[Back]:
+        """It answers."""
+        if self._since is not None:
+            yield Back(self._monotonic() - self._since)
+        self._since, self._tries = None, 0
+
+    def goes_on(self, failure: Unreachable | Refused) -> Iterator[Away]:
+        """It does not answer; raises `failure` when it refuses for good, or after `PATIENCE_S`."""
+        if isinstance(failure, Refused) and failure.status < 500:
+            raise failure
+        now = self._monotonic()
+        if self._since is None:
+            self._since = now
+            yield Away(failure.message)
+        if now - self._since > PATIENCE_S:
+            raise failure
+
+    def backoff_s(self) -> float:
+        """How long to wait before the next try; half of it is random, so that many followers do not come in step."""
+        self._tries += 1
+        ceiling: float = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(self._tries, 8))
+        return ceiling * (0.5 + 0.5 * random.random())  # noqa: S311 - jitter, not a secret

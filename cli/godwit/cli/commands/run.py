@@ -60,16 +60,18 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     if not yes:
         submission.confirm(plan)
     job = submission.submit(client, given, archive)
-    if detach:
-        print(job.id)
-        output.note(f"submitted {job.name}; follow it with `godwit logs -f {job.name}`, see it with `godwit ps`")
-        return
-    output.note(f"submitted {job.name} ({job.id}); Ctrl-C leaves it running")
-    raise typer.Exit(follow(job))
+    raise typer.Exit(_leave(job) if detach else follow(job))
+
+
+def _leave(job: JobView) -> int:
+    print(job.id)
+    output.note(f"submitted {job.name}; follow it with `godwit logs -f {job.name}`, see it with `godwit ps`")
+    return int(ExitCode.OK)
 
 
 def follow(job: JobView) -> int:
     """Follow a job to its end; returns the exit code for the shell."""
+    output.note(f"submitted {job.name} ({job.id}); Ctrl-C leaves it running")
     status = watch.StatusLine(sys.stderr, output.is_terminal())
     story = watch.Story(sys.stdout, sys.stderr, status)
     try:
