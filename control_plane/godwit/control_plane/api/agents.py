@@ -49,7 +49,7 @@ async def commands(state: Godwit, credential: Credential, request: wire.Commands
 @router.post("/logs")
 def logs(state: Godwit, credential: Credential, chunk: wire.LogChunk) -> wire.LogReply:
     """Output of an attempt that this node heads."""
-    attempt = _own_attempt(state, credential, chunk.attempt_id)
+    attempt = _headed_attempt(state, credential, chunk.attempt_id)
     stored = state.logs.append(attempt.job_id, attempt.epoch, chunk.offset, chunk.text.encode())
     state.context.hints.announce(hints.log_of(attempt.job_id))
     return wire.LogReply(next_offset=stored)
@@ -70,10 +70,10 @@ def archive(state: Godwit, credential: Credential, digest: Annotated[Digest, Pat
     return FileResponse(state.shelf.path(digest), media_type="application/gzip")
 
 
-def _own_attempt(state: State, credential: str, attempt_id: str) -> Attempt:
+def _headed_attempt(state: State, credential: str, attempt_id: str) -> Attempt:
     with state.context.db.read() as conn:
         node, _ = agents.authenticate(Transaction(conn), credential)
         attempt = queries.attempt(conn, attempt_id)
-    if not any(slot.node_id == node.id for slot in attempt.slots):
-        raise Forbidden("this node has no part in that attempt")
+    if attempt.head.node_id != node.id:
+        raise Forbidden("this node is not the head of that attempt")
     return attempt

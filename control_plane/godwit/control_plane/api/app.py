@@ -10,11 +10,17 @@ from godwit.domain.wire.views import ServerView
 
 _PROBLEM = {"model": ProblemDetails, "content": {"application/problem+json": {}}}
 _PROBLEMS = {
+    400: {"description": "the body cannot be read", **_PROBLEM},
     401: {"description": "no valid token", **_PROBLEM},
     404: {"description": "no such thing", **_PROBLEM},
     409: {"description": "the state does not allow this", **_PROBLEM},
     422: {"description": "the request is not valid", **_PROBLEM},
 }
+_AGENT_PROBLEMS = {
+    403: {"description": "not this node's", **_PROBLEM},
+    410: {"description": "this node is not wanted any more", **_PROBLEM},
+}
+_ARCHIVE_PROBLEMS = {413: {"description": "the workdir is too large", **_PROBLEM}}
 
 
 def create_app(state: State) -> FastAPI:
@@ -30,6 +36,8 @@ def create_app(state: State) -> FastAPI:
         return ServerView(identity=state.context.identity, version=VERSION, now=state.context.now())
 
     # Streams come first: /jobs/{job}/logs/stream must not be taken for something shorter.
-    for part in (streams, jobs, fleet, archives, agents):
+    for part in (streams, jobs, fleet):
         app.include_router(part.router)
+    app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
+    app.include_router(agents.router, responses=_AGENT_PROBLEMS)  # type: ignore[arg-type]
     return app

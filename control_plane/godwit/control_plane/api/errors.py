@@ -74,7 +74,10 @@ def _validation_error(_request: Request, error: Exception) -> Response:
 def _http_error(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    return problem(error.status_code, HTTPStatus(error.status_code).name.lower().replace("_", "-"), str(error.detail))
+    code = HTTPStatus(error.status_code).name.lower().replace("_", "-")
+    response = problem(error.status_code, code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
 
 
 def _crash(request: Request, error: Exception) -> Response:

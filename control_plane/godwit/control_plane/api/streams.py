@@ -5,14 +5,16 @@ a reader that comes back with `after` (or Last-Event-ID) misses nothing and sees
 """
 
 import json
+import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from godwit.control_plane import hints
 from godwit.control_plane.api.access import Actor
+from godwit.control_plane.api.jobs import JobRef
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.services import logs, views
 from godwit.control_plane.store import queries
@@ -26,9 +28,13 @@ KEEP_ALIVE_S = 10.0
 """Silence after which a comment is sent, so that proxies and readers know that the stream lives."""
 
 _BATCH = 200
+_EVENT_ID = re.compile("[0-9]{1,15}")
 _EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {}}, "description": "server-sent events"}
 }
+
+
+JobQuery = Annotated[str | None, Query(max_length=64, description="Only of this job: its id, or a name.")]
 
 
 def _message(kind: str, message_id: str, data: str) -> str:
@@ -37,17 +43,17 @@ def _message(kind: str, message_id: str, data: str) -> str:
 
 @router.get("/events/stream", responses=_EVENT_STREAM, response_class=StreamingResponse)
 async def stream_events(
-    request: Request, state: Godwit, _actor: Actor, job: str | None = None, after: int = Query(0, ge=0, le=2**53)
+    request: Request, state: Godwit, _actor: Actor, job: JobQuery = None, after: int = Query(0, ge=0, le=2**53)
 ) -> StreamingResponse:
     """Events as they happen, from number `after` on."""
     job_id = None if job is None else (await run_in_threadpool(_find, state, job)).id
-    last = request.headers.get("last-event-id", "")
-    return _streaming(_events(state, job_id, int(last) if last.isdecimal() else after))
+    last = _EVENT_ID.fullmatch(request.headers.get("last-event-id", ""))
+    return _streaming(_events(state, job_id, int(last[0]) if last else after))
 
 
 @router.get("/jobs/{job}/logs/stream", responses=_EVENT_STREAM, response_class=StreamingResponse)
 async def stream_logs(
-    request: Request, state: Godwit, _actor: Actor, job: str, after: str = Query("", max_length=64)
+    request: Request, state: Godwit, _actor: Actor, job: JobRef, after: str = Query("", max_length=64)
 ) -> StreamingResponse:
     """A job's output as it comes, from cursor `after` on, and one `end` once the job is final and its log is read."""
     job_id = (await run_in_threadpool(_find, state, job)).id
