@@ -22,7 +22,8 @@ _BODY = {
 @router.head("/{digest}", response_class=Response)
 def has_archive(state: Godwit, _actor: Actor, digest: Annotated[Digest, Path()]) -> Response:
     """Whether this archive was uploaded: 200 or 404."""
-    return Response(status_code=200 if state.shelf.has(digest) else 404)
+    state.shelf.path(digest)
+    return Response()
 
 
 @router.put("/{digest}", openapi_extra=_BODY)
