@@ -60,10 +60,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield f"sqlite:///{path}"
         return
-    server, name = request.getfixturevalue("postgres_url"), f"test_{os.getpid()}_{next(_NUMBERS)}"
-    _execute_alone(server, f"CREATE DATABASE {name} TEMPLATE template_godwit")
-    yield _named(server, name)
-    _execute_alone(server, f"DROP DATABASE {name} WITH (FORCE)")
+    yield from _copied(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture(scope="module")
+def postgres_database_of_module(postgres_url: str) -> Iterator[str]:
+    """A migrated PostgreSQL database that the tests of one module share."""
+    yield from _copied(postgres_url)
 
 
 @pytest.fixture
@@ -95,6 +98,13 @@ def embedded(sqlite_template: Path, hints: Hints, tmp_path: Path) -> Iterator[Wo
     db = Database(open_engine(f"sqlite:///{path}"), hints.announce)
     yield World(db, hints, tmp_path)
     db.close()
+
+
+def _copied(server: str) -> Iterator[str]:
+    name = f"test_{os.getpid()}_{next(_NUMBERS)}"
+    _execute_alone(server, f"CREATE DATABASE {name} TEMPLATE template_godwit")
+    yield _named(server, name)
+    _execute_alone(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _execute_alone(url: str, statement: str) -> None:

@@ -1,0 +1,126 @@
+"""The control plane as a process: one per home, and a kill loses nothing that was promised."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.control_plane.world import spec
+
+DEADLINE_S = 30.0
+JOB = spec().model_dump(exclude_defaults=True)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home whose control plane has no providers."""
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o700)
+    (folder / "config.yaml").write_text("port: 0\nproviders: []\n")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # A free port as if it were that of last time: the default one may be somebody's on this machine.
+        (folder / "port").write_text(f"{listener.getsockname()[1]}\n")
+    return folder
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """A control plane that serves; killed at the end, should it still run."""
+    process = start(home)
+    try:
+        deadline = time.monotonic() + DEADLINE_S
+        while announced(home).get("pid") != process.pid:
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            assert time.monotonic() < deadline, "it does not serve"
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "godwit.control_plane", "serve", "--home", str(home)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def announced(home: Path) -> dict[str, object]:
+    path = home / "control_plane.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
+def client(home: Path) -> httpx.Client:
+    token = (home / "token").read_text().strip()
+    return httpx.Client(base_url=str(announced(home)["url"]), headers={"Authorization": f"Bearer {token}"})
+
+
+def test_a_kill_keeps_the_port_the_identity_the_token_and_the_jobs(home: Path) -> None:
+    with serving(home) as process:
+        before = announced(home)
+        with client(home) as http:
+            job = http.post("/v1/jobs", json=JOB).json()
+        process.kill()
+        process.wait(DEADLINE_S)
+    with serving(home), client(home) as http:
+        after = announced(home)
+        assert (after["url"], after["identity"]) == (before["url"], before["identity"])
+        assert after["pid"] != before["pid"]
+        assert http.get(f"/v1/jobs/{job['id']}").json()["state"] == "queued"
+
+
+def test_a_second_control_plane_on_the_same_home_ends_and_names_the_first(home: Path) -> None:
+    with serving(home) as process:
+        second = start(home)
+        _, said = second.communicate(timeout=DEADLINE_S)
+        assert second.returncode == 1
+        assert f"process id {process.pid} " in said
+        assert "Traceback" not in said
+        assert announced(home)["pid"] == process.pid
+
+
+def test_told_to_end_it_ends_well_and_takes_its_announcement_back(home: Path) -> None:
+    with serving(home) as process:
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 0, said
+        assert not (home / "control_plane.json").exists()
+
+
+def test_stop_ends_the_one_that_serves_and_may_be_repeated(home: Path) -> None:
+    with serving(home) as process:
+        for _ in range(2):
+            command = [sys.executable, "-m", "godwit.control_plane", "stop", "--home", str(home)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+            assert (done.returncode, done.stderr) == (0, "")
+        assert process.wait(DEADLINE_S) is not None
+        assert announced(home) == {}
+
+
+def test_a_wrong_configuration_is_told_in_one_line(home: Path) -> None:
+    (home / "config.yaml").write_text("providers: [{kind: locl, name: x}]")
+    process = start(home)
+    _, said = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 1
+    assert "locl" in said
+    assert "Traceback" not in said
+
+
+def test_no_secret_is_in_the_arguments_or_the_log(home: Path) -> None:
+    with serving(home) as process:
+        token = (home / "token").read_text().strip()
+        assert token not in Path(f"/proc/{process.pid}/cmdline").read_text()
+        with client(home) as http:
+            assert http.get("/v1/jobs").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=DEADLINE_S)
+        assert token not in said
+        assert os.environ.get("GODWIT_TOKEN") is None or os.environ["GODWIT_TOKEN"] not in said
