@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from godwit.sdk import ray_train
 from ray import train
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from sklearn.datasets import load_digits
 from torch import nn
@@ -160,6 +160,7 @@ def main() -> None:
             # A worker that dies on a living node is Ray Train's to replace; a node that dies is godwit's.
             failure_config=FailureConfig(max_failures=2),
             checkpoint_config=CheckpointConfig(num_to_keep=3),
+            logging_config=LoggingConfig(log_level="WARNING"),
         ),
     )
     result = trainer.fit()

@@ -48,6 +48,8 @@ def test_a_job_runs_in_its_workdir_reports_commits_and_leaves_nothing_and_the_ne
 ) -> None:
     first, second = machines(2)
     archive = packed(program_py=PROGRAM)
+    # Another attempt at the same time on the same host: the two clusters must not meet.
+    plane.order(second.name, *starts([second], "sleep 3; echo over", epoch=9, job_id="job-2"))
     plane.order(first.name, *starts([first], "python program.py", epoch=1, archive=archive))
     end = eventually(lambda: plane.end_of(first.name), 90, "end")
     assert (end.outcome, end.exit_code) == ("succeeded", 0)
@@ -62,9 +64,11 @@ def test_a_job_runs_in_its_workdir_reports_commits_and_leaves_nothing_and_the_ne
     eventually_gone(first)
     eventually(lambda: not list((first.folder / "attempts").iterdir()), 10, "its folder is removed")
 
+    assert eventually(lambda: plane.end_of(second.name, "att-9"), 60, "end of the other").outcome == "succeeded"
+    assert plane.text("att-9") == "over\n"
     plane.order(second.name, *starts([second], "python program.py", epoch=2, archive=archive, setup="echo set-up"))
-    eventually(lambda: plane.end_of(second.name), 90, "end of the next attempt")
-    (restored,) = plane.seen(second.name, "checkpoint-restored")
+    eventually(lambda: plane.end_of(second.name, "att-2"), 90, "end of the next attempt")
+    (restored,) = [o for o in plane.seen(second.name, "checkpoint-restored") if o.epoch == 2]
     assert (restored.step, restored.from_epoch, restored.manifest_url) == (7, 1, committed.manifest_url)
     lines = plane.text("att-2").splitlines()
     assert lines[:2] == ["[godwit] restored checkpoint step 7 of epoch 1", "set-up"]

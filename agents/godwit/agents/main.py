@@ -74,6 +74,7 @@ class Agent:
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
         self._core = Core(state, self._settings.node_dir, node.carry_out)
         node.report = lambda event: self._core.apply(lambda state, now: state.runtime(event, now))
+        node.clear_leftovers({attempt.attempt_id for attempt in state.live()})
         self._core.apply(lambda state, now: state.resume(now))
         threading.Thread(target=self._take_commands, name="commands", daemon=True).start()
         self._beat()

@@ -3,7 +3,7 @@
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from godwit.agents.effects import Effect, RuntimeEvent, StartRuntime, Stopped
@@ -12,6 +12,7 @@ from godwit.agents.logs import Tail
 from godwit.agents.runtime.attempt import AttemptRun, Surroundings
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder
+from godwit.agents.runtime.guard import write_whole
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.shipping import LogShipper
 from godwit.domain.wire.agents import StartAttempt
@@ -42,22 +43,27 @@ class Node:
         if isinstance(effect, StartRuntime):
             self._start(effect.command)
             return
-        folder = AttemptFolder(self._node_dir, effect.attempt_id)
         with self._lock:
             run = self._runs.get(effect.attempt_id)
         if run is not None:
             run.stop(effect.grace_s)
             return
-        Custody(folder, self._lease_path).stop(effect.grace_s)
-        # Nothing watches it, so an earlier agent started it, if anybody did.
-        threading.Thread(target=self._await_end, args=(folder, effect.attempt_id), daemon=True).start()
+        folder = AttemptFolder(self._node_dir, effect.attempt_id)
+        if folder.command_path.exists():
+            # An earlier agent started it. The order comes first: taking over must not start what never did.
+            Custody(folder, self._lease_path).stop(effect.grace_s)
+            self._start(StartAttempt.model_validate_json(folder.command_path.read_text()))
+            return
+        gone = Stopped(effect.attempt_id, "cancelled", detail="it was stopped before it started")
+        threading.Thread(target=self.report, args=(gone,), daemon=True).start()
 
-    def _await_end(self, folder: AttemptFolder, attempt_id: str) -> None:
-        custody = Custody(folder, self._lease_path)
-        pause = threading.Event()
-        while folder.guard_was_started and custody.ended() is None:
-            pause.wait(0.05)  # no bound: the guard is killing, and `Stopped` must be true
-        self.report(Stopped(attempt_id, "cancelled", detail="it was told to stop", last_lines=folder.last_lines()))
+    def clear_leftovers(self, live: Collection[str]) -> None:
+        """Remove the folders of attempts that ended while nobody was left to do it."""
+        for path in (self._node_dir / "attempts").glob("*"):
+            if path.name not in live:
+                folder = AttemptFolder(self._node_dir, path.name)
+                shutil.rmtree(folder.ray, ignore_errors=True)
+                shutil.rmtree(folder.root, ignore_errors=True)
 
     def _start(self, command: StartAttempt) -> None:
         with self._lock:
@@ -65,12 +71,14 @@ class Node:
                 return
             folder = AttemptFolder(self._node_dir, command.attempt_id)
             folder.make()
+            write_whole(folder.command_path, command.model_dump_json())
             around = Surroundings(self._link, self._facts, dict(os.environ), self._hear)
             run = AttemptRun(command, folder, Custody(folder, self._lease_path), around)
             self._runs[command.attempt_id] = run
-            shipper = LogShipper(Tail(folder.output, command.attempt_id, command.epoch), self._link)
-            self._shippers[command.attempt_id] = shipper
-        shipper.start()
+            if command.rank == 0:  # an attempt has one log: its program's, which runs on the head
+                shipper = LogShipper(Tail(folder.output, command.attempt_id, command.epoch), self._link)
+                self._shippers[command.attempt_id] = shipper
+                shipper.start()
         run.start()
 
     def _hear(self, event: RuntimeEvent) -> None:
@@ -78,15 +86,12 @@ class Node:
             self.report(event)
             return
         with self._lock:
-            shipper = self._shippers.pop(event.attempt_id)
+            shipper = self._shippers.pop(event.attempt_id, None)
             self._runs.pop(event.attempt_id)
         # The log first: whoever sees the job's end may read its log to the end.
-        stored = shipper.finish(LAST_OUTPUT_S)
+        stored = shipper is None or shipper.finish(LAST_OUTPUT_S)
         self.report(event)
-        self._clear(event.attempt_id, shipper, stored=stored)
-
-    def _clear(self, attempt_id: str, shipper: LogShipper, *, stored: bool) -> None:
-        folder = AttemptFolder(self._node_dir, attempt_id)
+        folder = AttemptFolder(self._node_dir, event.attempt_id)
         shutil.rmtree(folder.ray, ignore_errors=True)
-        if stored or shipper.finish(KEPT_OUTPUT_S):
+        if shipper is None or stored or shipper.finish(KEPT_OUTPUT_S):
             shutil.rmtree(folder.root, ignore_errors=True)

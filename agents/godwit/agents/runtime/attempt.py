@@ -13,7 +13,7 @@ from godwit.agents.checkpoints.committer import Committer
 from godwit.agents.checkpoints.store import Store, StoreUnavailable
 from godwit.agents.checkpoints.watch import FolderWatch
 from godwit.agents.effects import Outcome, Restored, Running, RuntimeEvent, Stopped
-from godwit.agents.link import Link, Unreachable
+from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.progress import ProgressReader
 from godwit.agents.runtime import ray_cluster, workdir
 from godwit.agents.runtime.custody import Custody
@@ -105,7 +105,7 @@ class AttemptRun:
                 self._lead()
         except WorkdirRefused as exc:
             failure = self._stopped("failed", exc.message)
-        except (Unreachable, StoreUnavailable, ClusterNotReady, SubmissionRefused) as exc:
+        except (Dismissed, Unreachable, StoreUnavailable, ClusterNotReady, SubmissionRefused) as exc:
             failure = self._stopped("interrupted", exc.message)
         if failure is not None:
             self._folder.notice(failure.detail)
@@ -124,6 +124,8 @@ class AttemptRun:
 
     def _bring_up(self) -> None:
         """Set-up needs the workdir; otherwise it arrives while Ray starts, which takes seconds."""
+        if self._custody.stop_was_ordered:
+            return
         with ThreadPoolExecutor(1) as pool:
             files = pool.submit(self._fetch_files)
             if self._command.setup:
@@ -251,8 +253,10 @@ class AttemptRun:
             return self._stopped("succeeded" if code == 0 else "failed", f"exit code {code}", code)
         if record.step == "setup" and record.cause == "ended":
             return self._stopped("failed", f"set-up failed with exit code {record.exit_code}", record.exit_code)
+        if record.step == "ray" and record.cause == "ended":
+            detail = f"Ray on this node ended with exit code {record.exit_code}"
+            return self._stopped("interrupted", detail, of_ray=True)
         causes: dict[str, tuple[Outcome, str]] = {
-            "ended": ("interrupted", f"Ray on this node ended with exit code {record.exit_code}"),
             "stopped": ("cancelled", "it was told to stop"),
             "lease": ("interrupted", "the lease ran out"),
             "head-unreachable": ("interrupted", "the head of the Ray cluster could not be reached"),
@@ -260,5 +264,6 @@ class AttemptRun:
         }
         return self._stopped(*causes[record.cause])
 
-    def _stopped(self, outcome: Outcome, detail: str, exit_code: int | None = None) -> Stopped:
-        return Stopped(self._command.attempt_id, outcome, exit_code, detail, self._folder.last_lines())
+    def _stopped(self, outcome: Outcome, detail: str, exit_code: int | None = None, *, of_ray: bool = False) -> Stopped:
+        last_lines = self._folder.last_lines(of_ray=of_ray)
+        return Stopped(self._command.attempt_id, outcome, exit_code, detail, last_lines)

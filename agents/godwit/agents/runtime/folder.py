@@ -35,6 +35,11 @@ class AttemptFolder:
         return self.node_dir / hashlib.sha256(self.attempt_id.encode()).hexdigest()[:6]
 
     @property
+    def command_path(self) -> Path:
+        """The command that started it, for an agent that takes over."""
+        return self.root / "command.json"
+
+    @property
     def workdir(self) -> Path:
         """Where the program runs."""
         return self.root / "workdir"
@@ -112,10 +117,10 @@ class AttemptFolder:
         with self.output.open("ab") as log:
             log.write(f"[godwit] {text}\n".encode())
 
-    def last_lines(self, count: int = 20) -> tuple[str, ...]:
-        """The last lines of the log, for a person."""
+    def last_lines(self, *, of_ray: bool = False, count: int = 20) -> tuple[str, ...]:
+        """The last lines of the log, or of what `ray start` said, for a person."""
         try:
-            with self.output.open("rb") as log:
+            with (self.ray_log if of_ray else self.output).open("rb") as log:
                 log.seek(max(0, log.seek(0, 2) - 65_536))
                 text = log.read().decode("utf-8", "replace").replace("\0", "?")
         except FileNotFoundError:

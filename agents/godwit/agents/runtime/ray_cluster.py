@@ -28,6 +28,7 @@ _HEALTH = {
     "RAY_grpc_client_keepalive_timeout_ms": "2000",
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "DASHBOARD_METRIC_PORT": "0",  # any free one: the fixed one is taken by the machine's first head
 }
 
 _OUTPUT = {
@@ -87,6 +88,7 @@ def _ray_start(command: StartAttempt, folder: AttemptFolder, facts: NodeFacts) -
     return [
         *argv, "--head", f"--port={command.port}", f"--dashboard-host={facts.address}",
         f"--dashboard-port={command.port + 1}", f"--ray-client-server-port={command.port + 2}",
+        "--no-monitor",  # Ray's autoscaler: godwit decides how many nodes there are
     ]  # fmt: skip
 
 
