@@ -130,6 +130,22 @@ def test_an_answered_heartbeat_moves_the_lease_of_the_guards(tmp_path: Path) -> 
     assert read_deadline_s(keeper.lease_path) == 115.0
 
 
+def test_more_than_a_heartbeat_holds_follows_at_once_but_only_while_it_is_taken(tmp_path: Path) -> None:
+    keeper = Core(AgentState("agent-one"), tmp_path, lambda _e: None)
+    for job in range(600):
+        keeper.command(start(job_id=f"j{job}", attempt_id=f"a{job}", intent_id=f"i{job}"))
+
+    def answered(seq: int) -> bool:
+        return keeper.answered(boottime_s(), HeartbeatReply(lease_s=15, heartbeat_s=1, acknowledged_seq=seq))
+
+    assert len(keeper.heartbeat().observations) == 256
+    assert not answered(0)
+    assert answered(256)
+    assert answered(512)
+    assert not answered(600)
+    assert keeper.heartbeat().observations == []
+
+
 def test_events_from_many_threads_are_all_kept(tmp_path: Path) -> None:
     keeper = Core(AgentState("agent-one"), tmp_path, lambda _e: None)
     keeper.renewed(boottime_s(), 60.0)

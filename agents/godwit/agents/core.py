@@ -6,7 +6,7 @@ from pathlib import Path
 
 from godwit.agents.effects import Effect
 from godwit.agents.runtime.guard import boottime_s, write_whole
-from godwit.agents.state import AgentState
+from godwit.agents.state import OBSERVATIONS_PER_HEARTBEAT, AgentState
 from godwit.domain.wire.agents import HeartbeatReply, HeartbeatRequest, JobProgress, StartAttempt, StopAttempt
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -65,14 +65,17 @@ class Core:
             )
 
     def answered(self, sent_at: float, reply: HeartbeatReply) -> bool:
-        """Take in the answer to the heartbeat sent at `sent_at`; returns whether more observations wait."""
+        """Take in the answer to the heartbeat sent at `sent_at`; returns whether more waits than one holds."""
         with self._lock:
             self.renewed(sent_at, reply.lease_s)
+            before = self._state.observations()
             self._state.acknowledge(reply.acknowledged_seq)
-            waiting = bool(self._state.observations())
+            left = self._state.observations()
+            # If nothing of a full heartbeat was taken there is no hurry: the next one will do.
+            more = len(before) == OBSERVATIONS_PER_HEARTBEAT and bool(left) and left[0].seq > before[0].seq
         if reply.fenced:
             self.apply(lambda state, now: state.fenced(reply.fenced, now))
-        return waiting
+        return more
 
     def renewed(self, sent_at: float, lease_s: float) -> None:
         """Move the lease on, here and for the guards."""

@@ -41,7 +41,8 @@ def main() -> int:
     except InvalidRequest as exc:
         print(f"godwit agent: {exc.message}", file=sys.stderr)  # noqa: T201 - nothing is set up to log yet
         return 2
-    chosen.node_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    chosen.node_dir.mkdir(parents=True, exist_ok=True)
+    chosen.node_dir.chmod(0o700)  # the journal and the credential name tokens
     with (chosen.node_dir / "agent.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,6 +59,7 @@ class Agent:
         self._settings = chosen
         self._link = Link(chosen.url)
         self._gone = threading.Event()
+        self._leased = threading.Event()
         self._heartbeat_s = 1.0
 
     def run(self) -> int:
@@ -103,7 +105,7 @@ class Agent:
         failed = 0
         while not self._gone.is_set():
             self._core.urgent.clear()
-            sent_at, waiting = boottime_s(), False
+            sent_at, more = boottime_s(), False
             try:
                 reply = self._link.heartbeat(self._core.heartbeat())
             except Dismissed as exc:
@@ -113,18 +115,18 @@ class Agent:
                 failed += 1
                 if failed == 1:
                     log.warning("heartbeat not answered", reason=exc.message)
-                waiting = False
+                time.sleep(min(0.1 * failed, 0.5))
             else:
                 failed = 0
                 self._heartbeat_s = reply.heartbeat_s
-                waiting = self._core.answered(sent_at, reply)
+                more = self._core.answered(sent_at, reply)
+                self._leased.set()
             self._core.tick()
-            if not (waiting and not failed):
+            if not more:
                 self._core.urgent.wait(self._heartbeat_s)
-            if failed:
-                time.sleep(min(0.1 * failed, 0.5))
 
     def _take_commands(self) -> None:
+        self._leased.wait()  # a start that came before the first lease would be refused
         pause_s = 0.1
         while not self._gone.is_set():  # no bound: this is what the agent is for
             try:

@@ -40,9 +40,7 @@ class Ended(Exception):
 
     def __init__(self, cause: str, step: str, exit_code: int | None = None) -> None:
         super().__init__(cause)
-        self.cause = cause
-        self.step = step
-        self.exit_code = exit_code
+        self.cause, self.step, self.exit_code = cause, step, exit_code
 
 
 class Guard:
