@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from godwit.domain import gpu_names
 from godwit.domain.wire.agents import GpuFact
 
-_MIB_PER_GIB = 1024
-_BYTES_PER_MIB = 1024 * 1024
+_BYTES_PER_GIB = 1024**3
 
 
 def gpus() -> list[GpuFact]:
@@ -24,10 +24,11 @@ def gpus() -> list[GpuFact]:
 
 def _fact(nvml: Any, index: int) -> GpuFact:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    memory_mib = nvml.nvmlDeviceGetMemoryInfo(handle).total / _BYTES_PER_MIB
+    memory_gib = round(nvml.nvmlDeviceGetMemoryInfo(handle).total / _BYTES_PER_GIB, 1)
+    name = nvml.nvmlDeviceGetName(handle)
     return GpuFact(
         index=index,
         uuid=nvml.nvmlDeviceGetUUID(handle),
-        model=nvml.nvmlDeviceGetName(handle),
-        memory_gib=round(memory_mib / _MIB_PER_GIB, 1),
+        model=gpu_names.normalise(name, memory_gib) or name,
+        memory_gib=memory_gib,
     )

@@ -4,12 +4,7 @@ import os
 from dataclasses import dataclass
 
 import psutil
-
-_CHIPS_WITH_VARIANTS = {"A100": ("PCIe", "SXM"), "H100": ("PCIe", "SXM"), "H200": ("SXM", "SXM")}
-"""Family: the form factor when the name says PCIe, and otherwise. From nvidia-smi's product names: "NVIDIA H100 PCIe",
-"NVIDIA H100 80GB HBM3" (SXM), "NVIDIA A100-SXM4-80GB", "NVIDIA H200" (SXM), "NVIDIA H100 NVL"."""
-
-_PLAIN = ("B200", "B300", "L40S", "L40", "L4", "A10G", "A10", "A40", "T4")
+from godwit.domain import gpu_names
 
 
 @dataclass(frozen=True)
@@ -55,18 +50,6 @@ def _gpus() -> list[tuple[str, float]]:
 
 def _gpu(name: str | bytes, memory_bytes: int) -> tuple[str, float]:
     text = name.decode() if isinstance(name, bytes) else name
-    return model_of(text, memory_bytes), round(memory_bytes / 2**30, 1)
-
-
-def model_of(name: str, memory_bytes: int) -> str:
-    """godwit's name of a GPU that NVIDIA calls `name`; an unknown one keeps the vendor's, without the maker."""
-    words = name.upper().replace("-", " ").split()
-    for family, (pcie, other) in _CHIPS_WITH_VARIANTS.items():
-        if family in words:
-            form = "NVL" if "NVL" in words else pcie if "PCIE" in words else other
-            size = ""
-            if family == "A100":
-                size = "-80GB" if memory_bytes > 60 * 2**30 else "-40GB"
-            return f"{family}{size}-{form}"
-    plain = next((model for model in _PLAIN if model in words), None)
-    return plain or name.removeprefix("NVIDIA ").replace(" ", "-")
+    memory_gib = round(memory_bytes / 2**30, 1)
+    # A GPU that godwit does not know keeps its maker's name: it can still be asked for by memory.
+    return gpu_names.normalise(text, memory_gib) or text.removeprefix("NVIDIA ").replace(" ", "-"), memory_gib
