@@ -16,7 +16,7 @@ from benchmarks import homes, keep_alive
 from benchmarks.figures import Figure, at_least
 
 WINDOWS = 3
-WINDOW_S = 5.0
+WINDOW_S = 4.0
 JOBS_MIN = 2_000
 PAGE = 100
 SUBMIT_GOAL, LIST_GOAL = 150.0, 300.0
