@@ -27,6 +27,9 @@ PLAN_AT_LEAST_EVERY_S = 5.0
 PLAN_SHARE = 0.4
 """The planner uses at most this share of a core while hints pour in; a burst of submissions is planned in batches."""
 
+EXECUTE_AGAIN_S = 1.0
+"""Pause after the database could not be read for intents: a restart of it takes seconds."""
+
 EXECUTORS = 8
 """Provider calls under way at once; they wait on the network, not on this machine."""
 
@@ -86,8 +89,7 @@ class Loops:
             context.hints.wait(hints.PLAN, seen, max(0.01, pause_s))
 
     def _execute(self) -> None:
-        executor, under_way = Executor(self._context), set[IntentId]()
-        executor.resume()
+        executor, under_way, resumed = Executor(self._context), set[IntentId](), False
 
         def carry_out(intent_id: IntentId) -> None:
             try:
@@ -101,12 +103,19 @@ class Loops:
         with ThreadPoolExecutor(EXECUTORS, thread_name_prefix="executor") as pool:
             while not self._stopping.is_set():
                 seen = self._context.hints.count(hints.INTENTS)
-                for intent_id in executor.due():
-                    if intent_id not in under_way:
+                try:
+                    if not resumed:
+                        executor.resume()
+                        resumed = True
+                    for intent_id in [i for i in executor.due() if i not in under_way]:
                         under_way.add(intent_id)
                         pool.submit(carry_out, intent_id)
-                due_at = executor.next_due_at()
-                left_s = 5.0 if due_at is None or under_way else due_at - self._context.now()
+                    due_at = None if under_way else executor.next_due_at()
+                except Exception:
+                    log.exception("looking for intents failed")
+                    self._stopping.wait(EXECUTE_AGAIN_S)
+                    continue
+                left_s = 5.0 if due_at is None else due_at - self._context.now()
                 self._context.hints.wait(hints.INTENTS, seen, min(5.0, max(0.05, left_s)))
 
     def _watching(self, provider: Provider) -> Callable[[], None]:
@@ -118,8 +127,9 @@ class Loops:
                 seen = self._context.hints.count(hints.PROVIDERS)
                 try:
                     if self._context.now() >= offers_at:
-                        offers.step()
+                        # Before the step: should it fail, machines must be watched all the same.
                         offers_at = self._context.now() + OFFERS_EVERY_S
+                        offers.step()
                     watch.step()
                     pause_s = self._pause_s(provider)
                 except Exception:

@@ -66,7 +66,9 @@ def replace_offers(tx: Transaction, provider: str, offers: Sequence[Offer]) -> N
     table = schema.offers
     tx.conn.execute(delete(table).where(table.c.provider == provider))
     if offers:
-        rows = [{"key": o.key, "provider": provider, "data": entities.offer_text(o)} for o in offers]
+        # By key: a provider that lists one twice must not hide all the others.
+        by_key = {offer.key: offer for offer in offers}
+        rows = [{"key": k, "provider": provider, "data": entities.offer_text(o)} for k, o in by_key.items()]
         tx.conn.execute(insert(table), rows)
 
 
