@@ -1,0 +1,122 @@
+"""The threads: what fails once is tried again, and one part that fails does not stop the others."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from godwit.control_plane import loops
+from godwit.control_plane.loops import Loops
+from godwit.control_plane.reconcilers.instances import OfferWatch
+from godwit.control_plane.store.database import Database
+from godwit.domain.clock import SystemClock
+from godwit.domain.ids import ProviderName
+from godwit.domain.offers import Offer
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from tests.control_plane.world import World
+
+DEADLINE_S = 20.0
+
+
+class Shaky(Database):
+    """A database that was just restarted: the first readings by one thread fail."""
+
+    def __init__(self, under: Database, thread: str, failures: int) -> None:
+        super().__init__(under.engine, under._announce)
+        self._thread, self.left = thread, failures
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        if self.left and threading.current_thread().name == self._thread:
+            self.left -= 1
+            raise OperationalError("SELECT", {}, Exception("the server closed the connection"))
+        with super().read() as conn:
+            yield conn
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def running(embedded: World) -> Iterator[Callable[..., Loops]]:
+    """Starts loops over the world, with parts of its context replaced; stops them at the end."""
+    started: list[Loops] = []
+    clock = SystemClock()
+    embedded.clock.advance(clock.now() - embedded.clock.now())
+
+    def start(**changes: object) -> Loops:
+        found = Loops(replace(embedded.context, clock=clock, serving_since=clock.now(), **changes))  # type: ignore[arg-type]
+        started.append(found)
+        found.start()
+        return found
+
+    yield start
+    for found in started:
+        found.stop()
+
+
+def test_a_job_that_is_submitted_gets_a_machine_without_anybody_asking(
+    embedded: World, running: Callable[..., Loops]
+) -> None:
+    running()
+    embedded.submit()
+    eventually(lambda: [n.instance_id for n in embedded.nodes()] == embedded.machines() != [])
+
+
+@pytest.mark.parametrize("thread", ["planner", "executor", "watch-cheap"])
+def test_a_database_that_fails_for_a_while_stops_no_loop(
+    embedded: World, running: Callable[..., Loops], thread: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pause in ("EXECUTE_AGAIN_S", "LIST_CALM_S", "PLAN_AT_LEAST_EVERY_S"):
+        monkeypatch.setattr(loops, pause, 0.05)
+    shaky = Shaky(embedded.db, thread, failures=2)
+    running(db=shaky)
+    embedded.submit()
+    eventually(lambda: [n.instance_id for n in embedded.nodes()] == embedded.machines() != [])
+    eventually(lambda: shaky.left == 0)
+
+
+def test_a_provider_whose_offers_make_no_sense_has_its_machines_watched_all_the_same(
+    embedded: World, running: Callable[..., Loops]
+) -> None:
+    embedded.submit()
+    embedded.turn()
+
+    class Senseless:
+        """Its offers cannot be read, by a fault of our own."""
+
+        def __init__(self) -> None:
+            self._under = embedded.providers[ProviderName("cheap")]
+            self.name = self._under.name
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._under, name)
+
+        def offers(self) -> Sequence[Offer]:
+            raise KeyError("price")
+
+    running(providers={ProviderName("cheap"): Senseless()})
+    embedded.clock.advance(60)
+    eventually(lambda: embedded.nodes()[0].state == "joining")
+
+
+def test_an_offer_that_is_listed_twice_hides_no_other(embedded: World) -> None:
+    class Stuttering:
+        """It lists everything twice."""
+
+        def __init__(self) -> None:
+            self.name = ProviderName("cheap")
+
+        def offers(self) -> Sequence[Offer]:
+            return [*embedded.providers[self.name].offers()] * 2
+
+    OfferWatch(embedded.context, Stuttering()).step()  # type: ignore[arg-type]
+    assert len(embedded.providers_offers("cheap")) == 1
