@@ -64,7 +64,19 @@ def test_progress_goes_on_after_the_file_was_replaced(tmp_path: Path) -> None:
     assert newest.step == 2
 
 
-@pytest.mark.parametrize("line", ["[]", "7", '{"step": 1}', '{"at": "x", "step": 1}', '{"at": 1, "step": "one"}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        "7",
+        '{"step": 1}',
+        '{"at": "x", "step": 1}',
+        '{"at": 1, "step": "one"}',
+        '{"at": 1, "step": -1}',
+        '{"at": 1, "step": 1e300}',
+        '{"at": NaN, "step": 1}',
+    ],
+)
 def test_a_line_that_makes_no_sense_is_no_progress(tmp_path: Path, line: str) -> None:
     (tmp_path / "progress.jsonl").write_text(line + "\n")
     assert ProgressReader(tmp_path, "att-1").newest() is None
@@ -132,8 +144,9 @@ def test_an_answered_heartbeat_moves_the_lease_of_the_guards(tmp_path: Path) -> 
 
 def test_more_than_a_heartbeat_holds_follows_at_once_but_only_while_it_is_taken(tmp_path: Path) -> None:
     keeper = Core(AgentState("agent-one"), tmp_path, lambda _e: None)
-    for job in range(600):
-        keeper.command(start(job_id=f"j{job}", attempt_id=f"a{job}", intent_id=f"i{job}"))
+    keeper.renewed(boottime_s(), 60.0)
+    for intent in range(600):
+        keeper.command(start(intent_id=f"i{intent}"))  # one is taken on, the others are refused
 
     def answered(seq: int) -> bool:
         return keeper.answered(boottime_s(), HeartbeatReply(lease_s=15, heartbeat_s=1, acknowledged_seq=seq))

@@ -8,6 +8,9 @@ from typing import Any
 from godwit.agents.effects import Progress
 
 METRICS_MAX = 64
+STEP_MAX = 2**31 - 1
+"""What the control plane's column holds (`JobProgress.step`)."""
+
 LINE_BYTES_MAX = 65_536
 
 
@@ -42,15 +45,12 @@ class ProgressReader:
         # The file is the user's program's to write; a line that makes no sense is no progress.
         try:
             data = json.loads(line)
-            total = data.get("total_steps")
-            return Progress(
-                attempt_id=self._attempt_id,
-                at=float(data["at"]),
-                step=int(data["step"]),
-                total_steps=None if total is None else int(total),
-                metrics=_finite(data.get("metrics") or {}),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
+            total, at, step = data.get("total_steps"), float(data["at"]), int(data["step"])
+            total = None if total is None else int(total)
+            if not math.isfinite(at) or not 0 <= step <= STEP_MAX or not 0 <= (total or 0) <= STEP_MAX:
+                return None
+            return Progress(self._attempt_id, at, step, total, _finite(data.get("metrics") or {}))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return None
 
 

@@ -102,6 +102,8 @@ class Committer:
         try:
             data = json.loads(reports[-1].read_text())
             step, url = int(data["step"]), str(data["url"])
+            if not 0 <= step < 10**12:
+                raise ValueError(f"step {step} is out of range")
         except (ValueError, KeyError, TypeError):
             log.warning("a checkpoint report cannot be read", path=str(reports[-1]))
         else:
