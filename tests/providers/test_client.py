@@ -71,5 +71,5 @@ def test_a_listing_whose_cursor_turns_in_a_circle_ends_as_unavailable() -> None:
 
 
 def test_an_error_without_a_readable_reason_still_has_a_class() -> None:
-    with pytest.raises(ProviderError, match="HTTP 418"):
+    with pytest.raises(ProviderError, match="answered 418"):
         answering(lambda _: httpx.Response(418, text="short and stout")).offers()

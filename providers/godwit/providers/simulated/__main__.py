@@ -61,7 +61,8 @@ def _previous_port(state_dir: Path) -> int:
 def _listen(port: int, previous: int) -> socket.socket:
     choices = [port] if port else [previous, 0]
     for choice in choices:
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # Named, or asyncio leaves Nagle's algorithm on and each answer on an open connection waits 40 ms.
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", choice))

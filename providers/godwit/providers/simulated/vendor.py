@@ -39,23 +39,27 @@ _ERRORS: Mapping[tuple[int, str], type[errors.ProviderError]] = {
 }
 
 
-def error_from(
-    status: int, code: str, message: str, retry_after_s: float | None, *, launching: bool
-) -> errors.ProviderError:
-    """What the caller of godwit's protocol shall do about this answer.
-
-    A 5xx that the table does not know promises nothing: a launch behind it may have taken effect.
-    """
+def known_error(status: int, code: str, message: str, retry_after_s: float | None) -> errors.ProviderError | None:
+    """What an answer means that this cloud documents; None for any other."""
     if status == 429:
         return errors.RateLimited(message, retry_after_s if retry_after_s is not None else 1.0)
     known = _ERRORS.get((status, code))
+    return None if known is None else known(message)
+
+
+def error_from(
+    status: int, code: str, message: str, retry_after_s: float | None, *, launching: bool
+) -> errors.ProviderError:
+    """What the caller of godwit's protocol shall do about this answer, sorted as `rest.Rest` does.
+
+    A 5xx that the table does not know promises nothing: a launch behind it may have taken effect.
+    """
+    known = known_error(status, code, message, retry_after_s)
     if known is not None:
-        return known(message)
+        return known
     if status >= 500:
         return errors.UnknownOutcome(message) if launching else errors.ProviderUnavailable(message)
-    if status in (401, 403):
-        return errors.CredentialsRejected(message)
-    return errors.RequestRejected(message)
+    return errors.CredentialsRejected(message) if status in (401, 403) else errors.RequestRejected(message)
 
 
 def offer_from(provider: ProviderName, data: Mapping[str, Any], seen_at: float) -> Offer:
