@@ -20,7 +20,7 @@ from typing import Any
 
 import evidence
 import httpx
-from fleet import Fleet, NotShown, first_of, say, wait_for
+from fleet import Fleet, NotShown, first_of, go_on_unheard, say, wait_for
 from rich.console import Console
 from rich.table import Table
 
@@ -253,10 +253,11 @@ def tried(fleet: Fleet, spec: Path, seen: Seen) -> tuple[list[tuple[str, str]], 
         failure = str(exc)
     except httpx.HTTPError as exc:
         failure = f"the control plane does not answer: {exc}"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         failure = INTERRUPTED
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave machines behind
+        go_on_unheard()
         try:
             leave_nothing(fleet, seen)
         except NotShown as exc:

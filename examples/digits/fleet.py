@@ -118,3 +118,11 @@ def first_of(events: list[dict[str, Any]], kind: str, after: float, **wanted: An
         if event["kind"] == kind and event["at"] >= after and all(fields.get(k) == v for k, v in wanted.items()):
             return event
     raise NotShown(f"there is no event {kind} {wanted}")
+
+
+def go_on_unheard() -> None:
+    """When nobody reads our output any more (`make demo | head`), cleaning up must not fail for it."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
