@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
@@ -172,8 +173,7 @@ def test_a_machine_whose_startup_script_ends_well_stays_up(real_rig: Rig) -> Non
 
 def _panel(provider: Provider) -> FaultPanel:
     assert provider.capabilities.drills
-    assert isinstance(provider, FaultPanel)
-    return provider
+    return cast("FaultPanel", provider)
 
 
 def _log_until(rig: Rig, instance_id: str, word: str) -> str:

@@ -1,12 +1,12 @@
 """Clouds and databases that forget, lag and lose answers, and points at which a process dies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from godwit.control_plane.store.database import Database, Transaction
 from godwit.domain.errors import UnknownOutcome
-from godwit.domain.ids import InstanceId
-from godwit.domain.offers import Instance, Offer
+from godwit.domain.offers import Instance
+from godwit.providers.layers.wrapping import Answer, Layer
 from godwit.providers.protocol import Capabilities, LaunchRequest, Provider
 
 
@@ -14,41 +14,36 @@ class Killed(BaseException):
     """The process died here. No `except` of the code under test may catch this."""
 
 
-class Forgetful:
+class Forgetful(Layer):
     """A cloud without client tokens, whose lists lag and whose answers get lost; it counts what it sells.
 
     `lag` lists are answered as if the newest machine did not exist yet. `lose_answers` launches are never answered.
     """
 
-    capabilities = Capabilities()
-
     def __init__(self, under: Provider) -> None:
-        self._under = under
-        self.name = under.name
+        super().__init__(under)
         self.lose_answers = 0
         self.lag = 0
         self.sold = 0
 
-    def offers(self) -> Sequence[Offer]:
-        return self._under.offers()
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities()
 
     def launch(self, request: LaunchRequest) -> Instance:
         self.sold += 1
-        self._under.launch(request)
+        self.inner.launch(request)
         if self.lose_answers:
             self.lose_answers -= 1
             raise UnknownOutcome("no answer came")
-        return next(i for i in self._under.instances() if i.token == request.token)
+        return next(i for i in self.inner.instances() if i.token == request.token)
 
     def instances(self) -> Sequence[Instance]:
-        listed = list(self._under.instances())
+        listed = list(self.inner.instances())
         if self.lag:
             self.lag -= 1
             return listed[:-1]
         return listed
-
-    def terminate(self, instance_id: InstanceId) -> None:
-        self._under.terminate(instance_id)
 
 
 class Fatal:
@@ -70,27 +65,17 @@ class Fatal:
             raise Killed
 
 
-class MortalProvider:
+class MortalProvider(Layer):
     """A provider whose caller dies around its calls."""
 
     def __init__(self, under: Provider, fatal: Fatal) -> None:
-        self._under, self._fatal = under, fatal
-        self.name, self.capabilities = under.name, under.capabilities
+        super().__init__(under)
+        self._fatal = fatal
 
-    def offers(self) -> Sequence[Offer]:
-        return self._under.offers()
-
-    def launch(self, request: LaunchRequest) -> Instance:
+    def _call(self, method: str, ask: Callable[[], Answer]) -> Answer:
+        del method
         with self._fatal.point():
-            return self._under.launch(request)
-
-    def instances(self) -> Sequence[Instance]:
-        with self._fatal.point():
-            return self._under.instances()
-
-    def terminate(self, instance_id: InstanceId) -> None:
-        with self._fatal.point():
-            self._under.terminate(instance_id)
+            return ask()
 
 
 class MortalDatabase(Database):

@@ -54,7 +54,7 @@ def test_two_providers_of_one_name_and_this_machine_twice_are_refused(tmp_path: 
 
 
 def test_simulated_clouds_that_do_not_run_are_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(ProviderUnavailable, match="start_simulated"):
+    with pytest.raises(ProviderUnavailable, match="godwit up"):
         registry.build([{"kind": "simulated", "name": "sim-aurora"}], tmp_path)
 
 

@@ -1,13 +1,11 @@
 """The control plane's process may die before, within and after any transaction, and around any provider call."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from godwit.control_plane.store.database import Database, Transaction
-from godwit.domain.ids import InstanceId, ProviderName
-from godwit.domain.offers import Instance, Offer
-from godwit.providers.protocol import Capabilities, LaunchRequest
-from godwit.providers.simulated.inprocess import InProcessProvider
+from godwit.providers.layers.wrapping import Answer, Layer
+from godwit.providers.protocol import Provider
 
 
 class Crash(Exception):
@@ -31,40 +29,15 @@ class CrashingDatabase(Database):
         self._maybe_crash("after a commit")
 
 
-class CrashingProvider:
+class CrashingProvider(Layer):
     """A provider whose caller may die right before or right after any call."""
 
-    def __init__(self, inner: InProcessProvider, maybe_crash: Callable[[str], None]) -> None:
-        self.inner = inner
+    def __init__(self, inner: Provider, maybe_crash: Callable[[str], None]) -> None:
+        super().__init__(inner)
         self._maybe_crash = maybe_crash
 
-    @property
-    def name(self) -> ProviderName:
-        """The cloud's name."""
-        return self.inner.name
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can do."""
-        return self.inner.capabilities
-
-    def offers(self) -> Sequence[Offer]:
-        """What it sells."""
-        return self.inner.offers()
-
-    def launch(self, request: LaunchRequest) -> Instance:
-        """Buy one machine."""
-        self._maybe_crash("before a launch")
-        instance = self.inner.launch(request)
-        self._maybe_crash("after a launch")
-        return instance
-
-    def instances(self) -> Sequence[Instance]:
-        """What it lists."""
-        return self.inner.instances()
-
-    def terminate(self, instance_id: InstanceId) -> None:
-        """End one machine."""
-        self._maybe_crash("before a terminate")
-        self.inner.terminate(instance_id)
-        self._maybe_crash("after a terminate")
+    def _call(self, method: str, ask: Callable[[], Answer]) -> Answer:
+        self._maybe_crash(f"before {method}")
+        answer = ask()
+        self._maybe_crash(f"after {method}")
+        return answer

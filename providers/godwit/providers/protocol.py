@@ -6,7 +6,8 @@ Every method may block on the network and may be called from several threads at 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from enum import StrEnum
+from typing import Protocol
 
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.offers import Instance, Offer
@@ -27,17 +28,52 @@ class LaunchRequest:
     startup_script: str
 
 
+class StartupHook(StrEnum):
+    """How a machine gets its startup script."""
+
+    CLOUD_INIT = "cloud-init"
+    CONTAINER = "container"
+    SSH = "ssh"
+    POD = "pod"
+    PROCESS = "process"
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What this provider can do, declared; callers ask for a capability, never for a class.
 
-    `startup_limit_bytes` bounds the startup script. `drills` says that faults can be injected on purpose: then the
-    provider also is a `FaultPanel`.
+    `startup_limit_bytes` bounds the startup script. `client_token` says that the provider itself makes a repeated
+    launch harmless. `fabric` says that instances can share a fabric domain, `volumes` that disks outlive them.
+    `billing_step_s` is what a started unit of billing lasts. `drills` says that faults can be injected on purpose:
+    then the provider also is a `FaultPanel`.
     """
 
     spot: bool = False
+    fabric: bool = False
+    volumes: bool = False
+    client_token: bool = False
+    startup: StartupHook = StartupHook.CLOUD_INIT
     startup_limit_bytes: int = 16_384
+    billing_step_s: float = 1.0
     drills: bool = False
+
+
+@dataclass(frozen=True)
+class Quota:
+    """What is left of one of an account's limits; `left` None when the provider does not say."""
+
+    name: str
+    limit: float | None
+    left: float | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How an account stands: who it is, what its credentials permit as far as one cheap read tells, what is left."""
+
+    account: str
+    permitted: tuple[str, ...] = ()
+    quotas: tuple[Quota, ...] = ()
 
 
 class Provider(Protocol):
@@ -51,6 +87,10 @@ class Provider(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
+        ...
+
+    def check(self) -> Standing:
+        """One cheap read that proves the credentials. Raises like `offers`."""
         ...
 
     def offers(self) -> Sequence[Offer]:
@@ -82,7 +122,6 @@ class Provider(Protocol):
         ...
 
 
-@runtime_checkable
 class FaultPanel(Protocol):
     """A provider whose machines can be broken on purpose."""
 

@@ -1,51 +1,43 @@
-"""From config.yaml's `providers` to providers: the one place that knows every kind."""
+"""From configured entries to providers: the one place that knows every kind."""
 
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from godwit.domain.clock import SystemClock
+from godwit.domain.clock import Clock, SystemClock
 from godwit.domain.errors import InvalidRequest, Problem, ProviderUnavailable
 from godwit.domain.ids import ProviderName
+from godwit.providers import local, simulated
+from godwit.providers.kinds import Kind, Setup
+from godwit.providers.layers import CallMetrics, Limited, Measured, Retrying
 from godwit.providers.local.provider import LocalProvider
 from godwit.providers.protocol import Provider
-from godwit.providers.simulated import catalogue, daemon
-from godwit.providers.simulated.client import SimulatedProvider
-from godwit.providers.simulated.host import api_key
+from godwit.providers.simulated import daemon
 
-MAX_TIMEOUT_S = 600.0
+KINDS: Mapping[str, Kind] = {
+    "local": local.KIND,
+    "simulated": simulated.KIND,
+}
+"""Every kind of provider. To add one: its package beside these, one line here, and its rig in tests/contract."""
 
 Where = tuple[str | int, ...]
-Factory = Callable[[Mapping[str, Any], Path, Where], Provider]
+Secrets = Callable[[str], Mapping[str, str]]
+"""The secrets of the provider of that name."""
 
 
-def _local(entry: Mapping[str, Any], home: Path, path: Where) -> Provider:
-    _refuse_unknown(entry, (), path)
-    return LocalProvider(str(entry["name"]), home / "local", SystemClock(), random.SystemRandom())
-
-
-def _simulated(entry: Mapping[str, Any], home: Path, path: Where) -> Provider:
-    """A built-in simulated cloud; `timeout_s` (default 10) bounds each call."""
-    _refuse_unknown(entry, ("timeout_s",), path)
-    name = str(entry["name"])
-    if name not in catalogue.BUILT_IN:
-        raise _wrong((*path, "name"), f"no simulated cloud is called {name!r}", name, tuple(catalogue.BUILT_IN))
-    url = daemon.url_of(home)
-    if url is None:
-        raise ProviderUnavailable(f"{name}: the simulated clouds do not run; start them with registry.start_simulated")
-    key = api_key(daemon.state_dir_of(home))
-    return SimulatedProvider(name, f"{url}/clouds/{name}", key, _seconds(entry, "timeout_s", 10.0, path))
-
-
-KINDS: Mapping[str, Factory] = {"local": _local, "simulated": _simulated}
-"""Every kind of provider. To add one: its package beside these, one line here, and its fixture in tests/contract."""
-
-
-def build(config: Sequence[Mapping[str, Any]], home: Path) -> dict[ProviderName, Provider]:
-    """The configured providers by name, in the order of `config` (entries `{kind, name, ...options}`).
+def build(
+    config: Sequence[Mapping[str, Any]],
+    home: Path,
+    *,
+    secrets: Secrets = lambda _name: {},
+    metrics: CallMetrics | None = None,
+    clock: Clock | None = None,
+) -> dict[ProviderName, Provider]:
+    """The configured providers by name, in the order of `config` (entries `{kind, name, ...options}`), in their layers.
 
     Raises `InvalidRequest` with the path of what is wrong, or `ProviderUnavailable` when the simulated clouds are
     wanted and do not run.
@@ -53,17 +45,49 @@ def build(config: Sequence[Mapping[str, Any]], home: Path) -> dict[ProviderName,
     built: dict[ProviderName, Provider] = {}
     for index, entry in enumerate(config):
         path: Where = ("providers", index)
-        kind, name = str(entry.get("kind", "")), entry.get("name")
-        if kind not in KINDS:
-            raise _wrong((*path, "kind"), f"no provider kind is called {kind!r}", kind, tuple(KINDS))
-        if not isinstance(name, str) or not name or "/" in name:
-            raise _wrong((*path, "name"), "a provider needs a name without slashes", "", ())
-        if kind == "local" and any(earlier.get("kind") == kind for earlier in config[:index]):
-            raise _wrong((*path, "kind"), "this machine can be configured only once", "", ())
+        kind, name = checked(entry, path)
+        if kind.once and any(KINDS.get(str(earlier.get("kind"))) is kind for earlier in config[:index]):
+            raise _wrong((*path, "kind"), f"{kind.title} can be configured only once", "", ())
         if name in built:
             raise _wrong((*path, "name"), f"two providers are called {name!r}", "", ())
-        built[ProviderName(name)] = KINDS[kind](entry, home, path)
+        setup = Setup(
+            name,
+            home,
+            clock or SystemClock(),
+            random.SystemRandom(),
+            _options(entry),
+            secrets(name) if kind.secrets else {},
+        )
+        try:
+            built[ProviderName(name)] = layered(kind, setup, metrics or CallMetrics())
+        except InvalidRequest as wrong:
+            raise InvalidRequest(problems=[replace(p, path=(*path, *p.path)) for p in wrong.problems]) from wrong
     return built
+
+
+def layered(kind: Kind, setup: Setup, metrics: CallMetrics) -> Provider:
+    """One provider in its layers: measured as called by us, repeated where safe, paced as its documentation allows."""
+    paced = Limited(kind.build(setup), kind.rates, setup.clock, time.sleep)
+    return Retrying(Measured(paced, metrics), time.sleep, setup.rng)
+
+
+def checked(entry: Mapping[str, Any], path: Where) -> tuple[Kind, str]:
+    """The kind and the name of a configured entry. Raises `InvalidRequest` with the path of what is wrong."""
+    kind_name, name = str(entry.get("kind", "")), entry.get("name")
+    if kind_name not in KINDS:
+        raise _wrong((*path, "kind"), f"no provider kind is called {kind_name!r}", kind_name, tuple(KINDS))
+    if not isinstance(name, str) or not name or "/" in name:
+        raise _wrong((*path, "name"), "a provider needs a name without slashes", "", ())
+    kind = KINDS[kind_name]
+    accepted = ("kind", "name", *kind.options)
+    for key in entry:
+        if key not in accepted:
+            raise _wrong((*path, key), f"no option is called {key!r} here", str(key), accepted)
+    return kind, name
+
+
+def _options(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if key not in ("kind", "name")}
 
 
 def start_simulated(home: Path) -> str:
@@ -95,20 +119,6 @@ def stop_local(home: Path, timeout_s: float = 20.0) -> None:
             raise ProviderUnavailable(f"the node on this machine did not end within {timeout_s:g} s; see {state_dir}")
         time.sleep(0.05)
     provider.instances()  # writes down how they ended
-
-
-def _refuse_unknown(entry: Mapping[str, Any], options: tuple[str, ...], path: Where) -> None:
-    accepted = ("kind", "name", *options)
-    for key in entry:
-        if key not in accepted:
-            raise _wrong((*path, key), f"no option is called {key!r} here", key, accepted)
-
-
-def _seconds(entry: Mapping[str, Any], key: str, default: float, path: Where) -> float:
-    value = entry.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_TIMEOUT_S:
-        raise _wrong((*path, key), f"{key} is {value!r}, not a number of seconds", "", (f"0.1 to {MAX_TIMEOUT_S:g}",))
-    return float(value)
 
 
 def _wrong(path: Where, message: str, given: str, accepted: tuple[str, ...]) -> InvalidRequest:

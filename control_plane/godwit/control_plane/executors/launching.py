@@ -8,7 +8,7 @@ The rules that make it so, in order:
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from godwit.control_plane import hints
@@ -218,11 +218,11 @@ class Executor:
                 entities.advance(tx, node, NodeState.TERMINATED, reason=reason, actor=ACTOR, now=now)
 
     def _lose(self, intent: Intent, node: Node, provider: Provider) -> None:
-        if not isinstance(provider, FaultPanel) or node.instance_id is None:
+        if not provider.capabilities.drills or node.instance_id is None:
             self._finish(intent, IntentState.FAILED, f"{node.offer.provider} cannot be drilled")
             return
         try:
-            provider.lose(node.instance_id)
+            cast("FaultPanel", provider).lose(node.instance_id)
         except REFUSALS as refusal:
             self._finish(intent, IntentState.FAILED, refusal.message)
         except ProviderError as error:

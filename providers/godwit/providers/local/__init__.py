@@ -1,1 +1,5 @@
-"""This machine, behind the same protocol as a cloud: one offer at no price."""
+"""This machine as a provider."""
+
+from godwit.providers.kinds import Kind
+
+KIND = Kind("this machine", "godwit.providers.local.provider:from_setup", once=True)

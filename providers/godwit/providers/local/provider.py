@@ -14,9 +14,10 @@ from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.offers import Instance, InstanceState, Offer
 from godwit.providers import files, processes
 from godwit.providers.hosted import HostedMachines, network_of
+from godwit.providers.kinds import Setup
 from godwit.providers.local import inventory
 from godwit.providers.machines import Machine
-from godwit.providers.protocol import Capabilities, LaunchRequest
+from godwit.providers.protocol import Capabilities, LaunchRequest, Standing, StartupHook
 
 REGION = "here"
 INSTANCE_TYPE = "this-machine"
@@ -76,7 +77,13 @@ class LocalProvider:
     @property
     def capabilities(self) -> Capabilities:
         """No spot; drills end the node's processes, not this machine."""
-        return Capabilities(startup_limit_bytes=65_536, drills=True)
+        return Capabilities(
+            client_token=True, volumes=True, startup=StartupHook.PROCESS, startup_limit_bytes=65_536, drills=True
+        )
+
+    def check(self) -> Standing:
+        """This machine is always here."""
+        return Standing("this machine", ("read", "launch", "terminate"))
 
     def offers(self) -> Sequence[Offer]:
         """The one offer: this machine."""
@@ -214,3 +221,8 @@ def _read(path: Path) -> dict[str, _Instance]:
         return {}
     rows = [_Instance(**row) for row in json.loads(path.read_text())]
     return {row.id: replace(row, state=InstanceState(row.state)) for row in rows}
+
+
+def from_setup(setup: Setup) -> LocalProvider:
+    """The provider of this machine, with its state under the home."""
+    return LocalProvider(setup.name, setup.home / "local", setup.clock, setup.rng)

@@ -1,16 +1,20 @@
 """The adapter to a simulated cloud over HTTP, written as one to a real cloud would be."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import httpx
 from godwit.domain import errors
 from godwit.domain.clock import Clock, SystemClock
+from godwit.domain.errors import InvalidRequest, Problem, ProviderUnavailable
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.offers import Instance, Offer
-from godwit.providers.protocol import Capabilities, LaunchRequest
+from godwit.providers.kinds import Setup
+from godwit.providers.protocol import Capabilities, LaunchRequest, Standing
 from godwit.providers.rest import Rest, retry_after_s
-from godwit.providers.simulated import vendor
+from godwit.providers.simulated import catalogue, daemon, vendor
+from godwit.providers.simulated.host import api_key
 
 
 class SimulatedProvider:
@@ -53,7 +57,12 @@ class SimulatedProvider:
     @property
     def capabilities(self) -> Capabilities:
         """Spot machines and drills."""
-        return Capabilities(spot=True, startup_limit_bytes=vendor.STARTUP_LIMIT_BYTES, drills=True)
+        return vendor.CAPABILITIES
+
+    def check(self) -> Standing:
+        """One cheap read that proves the key."""
+        body = self._rest.ask("GET", "/v1/billing")
+        return Standing(f"{self._name}, {len(body['meters'])} meters", ("read", "launch", "terminate"))
 
     def close(self) -> None:
         """Close its connections; it cannot be used afterwards."""
@@ -93,3 +102,19 @@ class SimulatedProvider:
     def _refuse(self, status: int, body: Any, headers: httpx.Headers) -> errors.ProviderError | None:
         code, message = str(body["error"]["code"]), f"{self._name}: {body['error']['message']}"
         return vendor.known_error(status, code, message, retry_after_s(headers))
+
+
+def from_setup(setup: Setup) -> SimulatedProvider:
+    """The adapter to one of the built-in clouds, which must be running. Raises `ProviderUnavailable` otherwise."""
+    if setup.name not in catalogue.BUILT_IN:
+        near = get_close_matches(setup.name, catalogue.BUILT_IN, n=1)
+        message = f"no simulated cloud is called {setup.name!r}"
+        raise InvalidRequest(
+            problems=[Problem(("name",), message, tuple(catalogue.BUILT_IN), near[0] if near else None)]
+        )
+    url = daemon.url_of(setup.home)
+    if url is None:
+        raise ProviderUnavailable(f"{setup.name}: the simulated clouds do not run; `godwit up` starts them")
+    key = api_key(daemon.state_dir_of(setup.home))
+    timeout_s = setup.seconds("timeout_s", 10.0)
+    return SimulatedProvider(setup.name, f"{url}/clouds/{setup.name}", key, timeout_s, setup.clock)

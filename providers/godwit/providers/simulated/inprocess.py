@@ -10,7 +10,7 @@ from godwit.domain import errors
 from godwit.domain.clock import Clock
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.offers import Instance, Offer
-from godwit.providers.protocol import Capabilities, LaunchRequest
+from godwit.providers.protocol import Capabilities, LaunchRequest, Standing
 from godwit.providers.simulated import vendor
 from godwit.providers.simulated.cloud import Cloud
 
@@ -46,7 +46,12 @@ class InProcessProvider:
     @property
     def capabilities(self) -> Capabilities:
         """Spot machines and drills."""
-        return Capabilities(spot=True, startup_limit_bytes=vendor.STARTUP_LIMIT_BYTES, drills=True)
+        return vendor.CAPABILITIES
+
+    def check(self) -> Standing:
+        """One cheap read."""
+        self._call(self.cloud.billing)
+        return Standing(self.name, ("read", "launch", "terminate"))
 
     def offers(self) -> Sequence[Offer]:
         """Everything for sale, complete."""

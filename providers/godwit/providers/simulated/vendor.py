@@ -6,6 +6,7 @@ from typing import Any
 from godwit.domain import errors
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.offers import Instance, InstanceState, Offer
+from godwit.providers.protocol import Capabilities
 
 STATES: Mapping[str, InstanceState] = {
     "provisioning": InstanceState.PROVISIONING,
@@ -18,6 +19,10 @@ STATES: Mapping[str, InstanceState] = {
 TAG_OWNER = "godwit-owner"
 TAG_TOKEN = "godwit-token"  # noqa: S105 - the name of a tag
 STARTUP_LIMIT_BYTES = 65_536
+
+CAPABILITIES = Capabilities(
+    spot=True, fabric=True, client_token=True, startup_limit_bytes=STARTUP_LIMIT_BYTES, drills=True
+)
 
 
 class Refused(Exception):
