@@ -1,6 +1,7 @@
 """Each provider as a fixture; the suite says which of them a rule binds."""
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,29 @@ def simulated_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     registry.stop_simulated(home)
 
 
-@pytest.fixture(params=["in-process", "http", "local"])
+EMULATED = sorted(path.parent.name for path in (Path(__file__).parents[1] / "emulators").glob("*/rig.py"))
+"""Real clouds' adapters on their emulators: each folder of tests/emulators with a rig."""
+
+
+@pytest.fixture(params=["in-process", "http", "local", *EMULATED])
 def any_rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """Every provider."""
     yield from _rig(request, tmp_path)
 
 
+@pytest.fixture(params=["in-process", "http", "local"])
+def own_rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """Every provider that can be drilled."""
+    yield from _rig(request, tmp_path)
+
+
 @pytest.fixture(params=["in-process", "http"])
+def drilled_rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """Every simulated cloud."""
+    yield from _rig(request, tmp_path)
+
+
+@pytest.fixture(params=["in-process", "http", *EMULATED])
 def faulty_rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     """Every provider that can be made to misbehave."""
     yield from _rig(request, tmp_path)
@@ -37,15 +54,18 @@ def real_rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     yield from _rig(request, tmp_path)
 
 
-@pytest.fixture
-def http_rig(simulated_home: Path) -> Iterator[Rig]:
-    """The provider with a network in between."""
-    rig = rigs.over_http(simulated_home)
-    yield rig
-    rig.end_all()
+@pytest.fixture(params=["http", *EMULATED])
+def networked_rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    """Every provider with a network in between."""
+    yield from _rig(request, tmp_path)
 
 
 def _rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    if request.param in EMULATED:
+        for rig in import_module(f"tests.emulators.{request.param}.rig").rig():
+            yield rig
+            rig.end_all()
+        return
     if request.param == "http":
         rig = rigs.over_http(request.getfixturevalue("simulated_home"))
     else:

@@ -3,11 +3,13 @@
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
 from godwit.domain.clock import ManualClock, SystemClock
+from godwit.domain.errors import ProviderUnavailable
+from godwit.domain.ids import InstanceId
 from godwit.domain.offers import Instance, InstanceState, Offer
 from godwit.providers.local.inventory import Inventory
 from godwit.providers.local.provider import LocalProvider
@@ -32,6 +34,9 @@ class Rig:
     """A provider under test. `impatient` is the same account behind a client that waits half a second.
 
     `set_faults` is None where nothing can be made to go wrong. `boot_log` is None where machines are on paper.
+    The traits say what a vendor's API does: whether a 503 on a launch promises that nothing was done, whether a 429
+    says for how long, whether offers show how many can be had (`stock` then says how many there are), whether
+    listings show prices, and whether machines that ended are shown as failed rather than left out.
     """
 
     provider: Provider
@@ -42,6 +47,11 @@ class Rig:
     secret: str | None = None
     with_wrong_key: Provider | None = None
     unreachable: Provider | None = None
+    promises_on_5xx: bool = True
+    says_retry_after: bool = True
+    shows_capacity: bool = True
+    lists_price: bool = True
+    shows_failed: bool = True
     tokens: Iterator[str] = field(default_factory=lambda: (f"token-{random.getrandbits(40):x}" for _ in range(10_000)))
 
     def offer(self) -> Offer:
@@ -59,6 +69,11 @@ class Rig:
             assert time.monotonic() < deadline, "the condition did not come true in time"
             self.pass_time(0.05)
 
+    def launch_many(self, request: LaunchRequest, count: int) -> None:
+        """Launch the same thing `count` times, each with a token of its own."""
+        for number in range(count):
+            self.provider.launch(replace(request, token=f"token-many-{number}"))
+
     def listed(self, instance_id: str) -> Instance | None:
         """What the listing says of one instance."""
         return next((i for i in self.provider.instances() if i.id == instance_id), None)
@@ -74,16 +89,29 @@ class Rig:
         self.wait_for(lambda: (i := self.listed(instance.id)) is not None and i.state is InstanceState.RUNNING)
         return instance
 
+    def end(self, instance_id: str) -> None:
+        """Terminate, again while the provider is not ready to: some refuse while a machine is being built."""
+
+        def asked() -> bool:
+            try:
+                self.provider.terminate(InstanceId(instance_id))
+            except ProviderUnavailable:
+                return False
+            return True
+
+        self.wait_for(asked)
+
     def end_all(self) -> None:
         """Leave nothing behind."""
         if self.set_faults:
             self.set_faults(Faults())
         for instance in self.provider.instances():
-            self.provider.terminate(instance.id)
+            self.end(instance.id)
         self.wait_for(lambda: all(i.state in FINAL for i in self.provider.instances()))
         for provider in (self.provider, self.impatient, self.with_wrong_key, self.unreachable):
-            if isinstance(provider, SimulatedProvider):
-                provider.close()
+            close = getattr(provider, "close", None)
+            if close is not None:
+                close()
 
 
 def in_process() -> Rig:

@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -43,11 +44,14 @@ def test_a_launched_machine_is_listed_with_its_token_and_owner_until_it_runs(any
     assert listed is not None
     assert (listed.token, listed.owner) == ("token-of-its-own", "control-plane-1")
     assert listed.instance_type == request.offer.instance_type
-    assert listed.price_usd_per_hour == request.offer.price_usd_per_hour
+    if any_rig.lists_price:
+        assert listed.price_usd_per_hour == request.offer.price_usd_per_hour
     any_rig.wait_for(lambda: any_rig.listed(instance.id).state is InstanceState.RUNNING)  # type: ignore[union-attr]
 
 
-def test_launching_again_with_the_same_token_answers_the_same_machine(any_rig: Rig) -> None:
+def test_launching_again_with_the_same_token_answers_the_same_machine_where_that_is_declared(any_rig: Rig) -> None:
+    if not any_rig.provider.capabilities.client_token:
+        return
     request = any_rig.request("token-twice")
     first, second = any_rig.provider.launch(request), any_rig.provider.launch(request)
     assert first.id == second.id
@@ -56,10 +60,10 @@ def test_launching_again_with_the_same_token_answers_the_same_machine(any_rig: R
 
 def test_a_terminated_machine_is_gone_in_the_end_and_terminating_again_is_no_error(any_rig: Rig) -> None:
     instance = any_rig.running()
-    any_rig.provider.terminate(instance.id)
-    any_rig.provider.terminate(instance.id)
+    any_rig.end(instance.id)
+    any_rig.end(instance.id)
     any_rig.wait_for(lambda: any_rig.is_gone(instance.id))
-    any_rig.provider.terminate(instance.id)
+    any_rig.end(instance.id)
     assert any_rig.is_gone(instance.id)
 
 
@@ -69,26 +73,23 @@ def test_terminating_a_machine_nobody_knows_is_no_error(any_rig: Rig) -> None:
 
 def test_a_machine_terminated_before_it_booted_never_comes_up(any_rig: Rig) -> None:
     instance = any_rig.provider.launch(any_rig.request())
-    any_rig.provider.terminate(instance.id)
+    any_rig.end(instance.id)
     any_rig.wait_for(lambda: any_rig.is_gone(instance.id))
 
 
 def test_what_is_sold_out_is_refused_with_no_capacity(any_rig: Rig) -> None:
-    offer = any_rig.offer()
-    assert offer.capacity is not None
-    for _ in range(offer.capacity):
-        any_rig.provider.launch(any_rig.request())
-    left = next(o.capacity for o in any_rig.provider.offers() if o.key == offer.key)
-    assert left == 0
+    request = any_rig.request()
     with pytest.raises(NoCapacity):
-        any_rig.provider.launch(any_rig.request())
+        any_rig.launch_many(request, 20)
+    if any_rig.shows_capacity:
+        left = [o.capacity for o in any_rig.provider.offers() if o.key == request.offer.key]
+        assert left in ([0], []), "a sold-out offer says so, or is not offered"
 
 
 def test_a_type_that_is_not_sold_is_rejected_not_repeated(any_rig: Rig) -> None:
     request = any_rig.request()
-    strange = type(request.offer)(**{**vars(request.offer), "instance_type": "h900.1024x"})
     with pytest.raises(RequestRejected):
-        any_rig.provider.launch(type(request)(strange, "t", "o", ""))
+        any_rig.provider.launch(replace(request, offer=replace(request.offer, instance_type="h900.1024x")))
 
 
 def test_a_startup_script_beyond_the_limit_is_rejected(any_rig: Rig) -> None:
@@ -98,18 +99,18 @@ def test_a_startup_script_beyond_the_limit_is_rejected(any_rig: Rig) -> None:
         any_rig.provider.launch(any_rig.request(script="#" * (limit + 1)))
 
 
-def test_a_lost_machine_is_in_the_end_listed_as_failed(any_rig: Rig) -> None:
-    instance = any_rig.running()
-    _panel(any_rig.provider).lose(instance.id)
-    any_rig.wait_for(lambda: any_rig.is_gone(instance.id))
-    listed = any_rig.listed(instance.id)
+def test_a_lost_machine_is_in_the_end_listed_as_failed(own_rig: Rig) -> None:
+    instance = own_rig.running()
+    _panel(own_rig.provider).lose(instance.id)
+    own_rig.wait_for(lambda: own_rig.is_gone(instance.id))
+    listed = own_rig.listed(instance.id)
     assert listed is not None
     assert listed.state is InstanceState.FAILED
 
 
-def test_losing_a_machine_nobody_knows_says_so(faulty_rig: Rig) -> None:
+def test_losing_a_machine_nobody_knows_says_so(drilled_rig: Rig) -> None:
     with pytest.raises(GodwitError, match="i-never-was"):
-        _panel(faulty_rig.provider).lose(InstanceId("i-never-was"))
+        _panel(drilled_rig.provider).lose(InstanceId("i-never-was"))
 
 
 def test_the_startup_script_sees_its_machine_and_no_secret_of_ours(
