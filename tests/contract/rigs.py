@@ -152,7 +152,8 @@ def over_http(home: Path) -> Rig:
 def local(folder: Path) -> Rig:
     """This machine."""
     stock = Inventory(cpus=2, memory_gib=4.0)
-    provider = LocalProvider("local", folder, SystemClock(), random.Random(7), stock)
+    # Seeded by the folder: tests run side by side, and find processes by their machine's id.
+    provider = LocalProvider("local", folder, SystemClock(), random.Random(str(folder)), stock)
     return Rig(
         provider=provider,
         impatient=provider,

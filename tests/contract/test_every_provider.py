@@ -108,6 +108,16 @@ def test_a_lost_machine_is_in_the_end_listed_as_failed(own_rig: Rig) -> None:
     assert listed.state is InstanceState.FAILED
 
 
+def test_a_failed_machine_that_is_terminated_is_terminated(drilled_rig: Rig) -> None:
+    instance = drilled_rig.running()
+    _panel(drilled_rig.provider).lose(instance.id)
+    drilled_rig.wait_for(lambda: drilled_rig.is_gone(instance.id))
+    drilled_rig.end(instance.id)
+    listed = drilled_rig.listed(instance.id)
+    assert listed is not None
+    assert listed.state is InstanceState.TERMINATED
+
+
 def test_losing_a_machine_nobody_knows_says_so(drilled_rig: Rig) -> None:
     with pytest.raises(GodwitError, match="i-never-was"):
         _panel(drilled_rig.provider).lose(InstanceId("i-never-was"))

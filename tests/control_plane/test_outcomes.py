@@ -100,6 +100,17 @@ def test_a_platform_failure_on_one_node_interrupts_the_gang(world: World) -> Non
     assert "Ray died" in world.job(job_id).detail
 
 
+def test_a_worker_whose_ray_ends_after_the_heads_program_failed_proves_nothing(world: World) -> None:
+    job_id, (head, other) = world.run(nodes=2)
+    attempt_id = world.attempt(job_id).id
+    head.beat(head.stopped(attempt_id, 1, "failed", exit_code=3))
+    world.clock.advance(1)
+    other.beat(other.stopped(attempt_id, 1, "interrupted", detail="Ray ended: its head is gone"))
+    head.beat()
+    world.plan()
+    assert (world.job(job_id).state, world.job(job_id).exit_code) == ("failed", 3)
+
+
 def test_a_checkpoint_is_recorded_once_and_a_stale_one_is_not_counted(world: World) -> None:
     job_id, (agent,) = world.run()
     fields: dict[str, Any] = {

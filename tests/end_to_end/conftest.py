@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,6 +55,8 @@ def wait_for(what: str, within_s: float, look: Callable[[], Any]) -> Any:
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
     """A control plane that serves, with the built-in providers; everything of it ends with the test."""
+    # A test run that was started in the background ignores SIGINT, and children would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     started = System(tmp_path / "home")
     up = started.godwit("up", "--detach")
     assert up.returncode == 0, up.stderr

@@ -172,3 +172,10 @@ def test_a_preview_tells_what_a_job_would_get_without_settling_anything() -> Non
     snapshot = world(nodes=[node("n1", last_seen_at=NOW - 100)], offers=lost)
     made = planner.preview(snapshot, job("new", nodes=2), NOW, 1)
     assert {type(a).__name__ for a in made.actions} <= {"BuyNode", "ReserveNode", "StartAttempt"}
+
+
+def test_a_node_on_its_way_that_nobody_waits_for_any_more_serves_the_next_job() -> None:
+    coming = node("n1", state=NodeState.PROVISIONING, gpus=())
+    made = plan(world(jobs=[job("a")], nodes=[coming], offers=[offer()]))
+    assert bought(made) == []
+    assert [(a.node_id, a.job_id) for a in made.actions if isinstance(a, ReserveNode)] == [("n1", "a")]

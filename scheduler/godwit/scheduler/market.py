@@ -97,11 +97,11 @@ def _complete(
 
 
 def _already_there(job: Job, domain: tuple[str, ...], fleet: Fleet) -> Iterator[FreeNode]:
-    """Nodes that the gang can count on: free now, or bought for it and on their way. Its own come first."""
+    """Nodes that the gang can count on: free now, or on their way and not for another job. Its own come first."""
     for free in sorted(fleet.by_id.values(), key=lambda f: (f.reserved_for != job.id, f.node.id)):
         if _domain(job, free.node.offer, free.node.id) != domain:
             continue
-        coming = free.node.state in COMING and free.reserved_for == job.id and not free.node.gone
+        coming = free.node.state in COMING and free.reserved_for in {None, job.id} and not free.node.gone
         if coming or node_refusal(job, free) is None:
             yield free
 

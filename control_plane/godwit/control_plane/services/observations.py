@@ -86,6 +86,9 @@ def _stopped(
         else:
             entities.save(tx, attempt)
             tx.hint(hints.PLAN)
+    elif attempt.failed_at is not None:
+        # The head's program failed and its Ray goes down, so the others' does too: that proves nothing new.
+        tx.hint(hints.PLAN)
     else:
         why = f"node {slot.node_id} stopped it: {seen.detail or seen.outcome}"
         attempts.settle(tx, ids, attempt, Outcome.INTERRUPTED, why, actor, now)

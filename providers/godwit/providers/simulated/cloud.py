@@ -147,6 +147,9 @@ class Cloud:
             rental.stop(now, due=now + self.settings.stop_s)
             self._machines.stop(rental.id)
             self.changes += 1
+        elif rental.phase is Phase.FAILED:
+            rental.clear_away(now)
+            self.changes += 1
         return self._view(rental, now)
 
     # Time.

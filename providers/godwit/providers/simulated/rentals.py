@@ -13,6 +13,7 @@ class Phase(StrEnum):
               │             ├──────▶ powerless ──▶ failed       lost, crashed; reported late
               └─────────────┴──────▶ powerless ──▶ terminated   taken back after a spot notice
 
+    A failed one that its owner terminates is terminated.
     `POWERLESS` never shows: the listing goes on with the word it had before.
     """
 
@@ -101,6 +102,11 @@ class Rental:
     def end(self, at: float) -> None:
         """Nothing of it is left."""
         self.phase, self.ended_at, self.user_data = self.then, at, ""
+        self.show(self.phase, at)
+
+    def clear_away(self, at: float) -> None:
+        """It had failed, and its owner has seen that and ends it: from now on it is terminated like any other."""
+        self.phase = Phase.TERMINATED
         self.show(self.phase, at)
 
     def _stop_meter(self, at: float) -> None:
