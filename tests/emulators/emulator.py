@@ -71,6 +71,10 @@ class Emulator:
         """A refusal of the `Cloud` in the vendor's words."""
         raise NotImplementedError
 
+    def described(self, path: str) -> str:
+        """The path of a request as the description spells it."""
+        return path.removeprefix(self.spec_prefix)
+
     def authorised(self, request: Request) -> bool:
         """Whether the request carries the vendor's credential."""
         return request.headers.get("authorization") == f"Bearer {API_KEY}"
@@ -108,7 +112,8 @@ class Emulator:
         return next(
             int(r["available"])
             for r in rows
-            if (r["instance_type"], r["region"], r["spot"]) == (shape.instance_type, shape.region, spot)
+            if (r["instance_type"], r["region"], r["zone"], r["spot"])
+            == (shape.instance_type, shape.region, shape.zone, spot)
         )
 
     def rows(self) -> list[dict[str, Any]]:
@@ -205,7 +210,7 @@ class _Front:
         description = _description(self._emulator.spec)
         if description is None or self._emulator.cloud.faults.state_word is not None:
             return  # a state that the description does not know is what that fault is for
-        path = request.url.path.removeprefix(self._emulator.spec_prefix)
+        path = self._emulator.described(request.url.path)
         asked = MockRequest(
             str(request.base_url).rstrip("/"), request.method, path, args=dict(request.query_params), data=body or None,
             headers=dict(request.headers), content_type=request.headers.get("content-type", "application/json"),

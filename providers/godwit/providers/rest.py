@@ -12,7 +12,9 @@ from godwit.domain import errors
 
 Parsed = TypeVar("Parsed")
 Refuse = Callable[[int, Any, httpx.Headers], errors.ProviderError | None]
-"""A cloud's own table: (status, JSON body or None, headers) to an error, or None to sort it by the status alone."""
+"""A cloud's own table: (status, body, headers) to an error, or None to sort it by the status alone.
+
+The body is JSON, or a text where it is plain text, else None."""
 
 _BEFORE_SENDING = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 """With these no byte of the request was sent, so nothing happened."""
@@ -106,7 +108,8 @@ class Rest:
         try:
             body = response.json()
         except ValueError:
-            body = None
+            plain = response.headers.get("Content-Type", "").startswith("text/plain")
+            body = response.text if plain else None
         own = self._own_refusal(response, body)
         return own if own is not None else self._by_status(response, body, launching=launching)
 
