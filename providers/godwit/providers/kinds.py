@@ -29,9 +29,13 @@ class Setup:
 
     def seconds(self, option: str, default: float) -> float:
         """An option that is a positive number of seconds. Raises `InvalidRequest`."""
+        return self.positive(option, default, "number of seconds")
+
+    def positive(self, option: str, default: float, what_it_is: str = "number") -> float:
+        """An option that is a positive number. Raises `InvalidRequest`."""
         value = self.options.get(option, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-            what = f"{option} must be a positive number of seconds, not {value!r}"
+            what = f"{option} must be a positive {what_it_is}, not {value!r}"
             raise InvalidRequest(problems=[Problem((option,), what, (f"{default:g}",))])
         return float(value)
 
