@@ -64,10 +64,12 @@ class Rest:
         missing_is_fine: bool = False,
         json: Any = None,
         params: Mapping[str, Any] | None = None,
+        refuse: Refuse | None = None,
     ) -> Any:
         """One call; returns the JSON of the answer, None when it has no body or is a 404 that is fine.
 
-        Raises a `ProviderError`; `launching` says that an answer that never came may have bought a machine.
+        Raises a `ProviderError`; `launching` says that an answer that never came may have bought a machine. `refuse`
+        is asked before the cloud's own table, where a status means something else for this call.
         """
         try:
             response = self._http.request(method, path, json=json, params=params)
@@ -79,7 +81,7 @@ class Rest:
             return None
         if response.is_success:
             return self.parse(lambda: response.json() if response.content else None, launching=launching)
-        raise self._refusal(response, launching=launching)
+        raise self._refusal(response, refuse, launching=launching)
 
     def parse(self, read: Callable[[], Parsed], *, launching: bool = False) -> Parsed:
         """Read an answer; what is missing or malformed is the cloud's fault, and a launch behind it is in doubt."""
@@ -104,18 +106,21 @@ class Rest:
         message = f"{self.name} {what}"
         return errors.UnknownOutcome(message) if launching else errors.ProviderUnavailable(message)
 
-    def _refusal(self, response: httpx.Response, *, launching: bool) -> errors.ProviderError:
+    def _refusal(self, response: httpx.Response, refuse: Refuse | None, *, launching: bool) -> errors.ProviderError:
         try:
             body = response.json()
         except ValueError:
             plain = response.headers.get("Content-Type", "").startswith("text/plain")
             body = response.text if plain else None
-        own = self._own_refusal(response, body)
-        return own if own is not None else self._by_status(response, body, launching=launching)
+        for table in (refuse, self._refuse):
+            own = self._own_refusal(table, response, body) if table else None
+            if own is not None:
+                return own
+        return self._by_status(response, body, launching=launching)
 
-    def _own_refusal(self, response: httpx.Response, body: Any) -> errors.ProviderError | None:
+    def _own_refusal(self, table: Refuse, response: httpx.Response, body: Any) -> errors.ProviderError | None:
         try:
-            return self._refuse(response.status_code, body, response.headers)
+            return table(response.status_code, body, response.headers)
         except (KeyError, TypeError, AttributeError, IndexError, ValueError):
             return None  # not the shape that this cloud's errors have: something in front of it answered
 
