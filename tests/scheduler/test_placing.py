@@ -179,3 +179,9 @@ def test_a_node_on_its_way_that_nobody_waits_for_any_more_serves_the_next_job() 
     made = plan(world(jobs=[job("a")], nodes=[coming], offers=[offer()]))
     assert bought(made) == []
     assert [(a.node_id, a.job_id) for a in made.actions if isinstance(a, ReserveNode)] == [("n1", "a")]
+
+
+def test_no_capacity_says_when_the_offers_are_read_again() -> None:
+    sold_out = offer(capacity=0, seen_at=NOW - 5)
+    (refusal,) = plan(world(jobs=[job("a")], offers=[sold_out])).refusals["a"]  # type: ignore[index]
+    assert (refusal.code, refusal.retry_at) == (Code.NO_CAPACITY, NOW + 10)

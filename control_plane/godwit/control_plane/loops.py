@@ -36,9 +36,6 @@ EXECUTORS = 8
 LIST_BUSY_S, LIST_CALM_S, LIST_EMPTY_S = 0.5, 2.0, 15.0
 """Pauses between lists of a provider: while nodes change state there, while they only run, while there are none."""
 
-OFFERS_EVERY_S = 15.0
-"""Pause between refreshes of offers; prices and capacity move within minutes."""
-
 _CALM = frozenset({NodeState.READY, NodeState.CORDONED})
 
 
@@ -128,7 +125,7 @@ class Loops:
                 try:
                     if self._context.now() >= offers_at:
                         # Before the step: should it fail, machines must be watched all the same.
-                        offers_at = self._context.now() + OFFERS_EVERY_S
+                        offers_at = self._context.now() + self._context.policy.offers_every_s
                         offers.step()
                     watch.step()
                     pause_s = self._pause_s(provider)

@@ -92,7 +92,9 @@ def _complete(
     if len(buy) < missing:
         place = "/".join(domain[1:]) or "anywhere"
         message = f"{len(keep)} nodes there and {len(buy)} to be had, {resources.nodes_min} needed together"
-        return Refusal(Code.NO_CAPACITY, place, message, "fewer nodes, fabric: any, or wait for capacity")
+        read_again_at = max((o.seen_at for o in offers), default=now) + snapshot.policy.offers_every_s
+        help_ = "fewer nodes, fabric: any, or wait for capacity"
+        return Refusal(Code.NO_CAPACITY, place, message, help_, max(now, read_again_at))
     return Purchase(domain, tuple(keep), tuple(buy), any(offer.provider in lost for offer in buy))
 
 

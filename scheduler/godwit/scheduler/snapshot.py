@@ -21,6 +21,7 @@ class Policy:
     process group takes and the drift of two clocks over one lease.
     `idle_after_s`: a node that nobody uses is released after this.
     `hold_s`: an offer that was refused is passed over for this long.
+    `offers_every_s`: offers are read again after this; prices and capacity move within minutes.
     `loss_memory_s`: a provider that lost a node is the last choice for this long.
     """
 
@@ -29,6 +30,7 @@ class Policy:
     lease_margin_s: float = 3.0
     idle_after_s: float = 300.0
     hold_s: float = 30.0
+    offers_every_s: float = 15.0
     loss_memory_s: float = 600.0
 
 
