@@ -83,6 +83,10 @@ class Emulator:
         """The vendor's answer to a wrong credential."""
         return self.refusal(Refused(401, "unauthorized", "the key is wrong"))
 
+    def front(self, app: ASGIApp) -> ASGIApp:
+        """What stands before the routes; to be widened where a vendor's answers are streams."""
+        return _Front(app, self)
+
     # What facades use.
 
     def fresh_token(self) -> str:
@@ -133,7 +137,7 @@ class Emulator:
         """Serve on a free port of 127.0.0.1; yields the URL."""
         handlers: Any = {Refused: self._refused, HTTPException: self._http_error}
         app = Starlette(routes=list(self.routes()), exception_handlers=handlers)
-        config = uvicorn.Config(_Front(app, self), port=0, log_level="error", lifespan="off")
+        config = uvicorn.Config(self.front(app), port=0, log_level="error", lifespan="off")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
