@@ -38,6 +38,11 @@ from godwit.domain.resources import GPU_MODELS
         ("NVIDIA L4", 22.0, "L4"),
         ("NVIDIA A10G", 22.1, "A10G"),
         ("amd_mi300x", 192, "MI300X"),
+        ("AMD Instinct MI300X OAM", 192, "MI300X"),
+        ("NVIDIA B300 SXM6 AC", 288, "B300"),
+        ("NVIDIA RTX 6000 Ada Generation", 48, "RTX6000Ada"),
+        ("nvidia_rtx6000_ada", 48, "RTX6000Ada"),
+        ("nvidia_l40s", 48, "L40S"),
     ],
 )
 def test_a_spelling_is_known(spelt: str, memory_gib: float, model: str) -> None:
