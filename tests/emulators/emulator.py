@@ -255,3 +255,13 @@ def _description(name: str | None) -> OpenAPI | None:
 def answer(body: Any, status: int = 200) -> Response:
     """A JSON answer."""
     return JSONResponse(body, status_code=status)
+
+
+def number_of(instance_id: str) -> int:
+    """A machine's id as the number that some vendors use."""
+    return int(instance_id.removeprefix("i-"), 16)
+
+
+def id_of(number: int) -> str:
+    """The machine of that number."""
+    return f"i-{number:012x}"

@@ -5,6 +5,7 @@ request bodies get into errors or logs.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -154,6 +155,12 @@ def retry_after_s(headers: httpx.Headers) -> float | None:
         return max(0.0, float(headers["Retry-After"]))
     except (KeyError, ValueError):
         return None
+
+
+def instant_of(text: str) -> float:
+    """Seconds since the epoch of an ISO 8601 text; one without a zone is in UTC. Raises `ValueError`."""
+    told = datetime.fromisoformat(text)
+    return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
 
 
 def _named(exc: Exception) -> str:

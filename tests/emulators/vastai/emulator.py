@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tests.emulators.emulator import Emulator, answer
+from tests.emulators.emulator import Emulator, answer, id_of, number_of
 
 ONSTART_CHARACTERS = 4_048
 FIRST_ASK = 12_345_001
@@ -103,7 +103,7 @@ class VastEmulator(Emulator):
         self.orders.append(order)
         shape, bid = self.cloud.settings.shapes[place], order.get("price")
         row = self.launch(shape, {"label": order["label"]}, spot=bid is not None)
-        machine = _number(row["id"])
+        machine = number_of(row["id"])
         self.onstart[machine] = order.get("onstart", "")[:ONSTART_CHARACTERS]
         if bid is not None and bid < (shape.spot_price_usd_per_hour or 0.0):
             self.outbid.add(machine)
@@ -115,7 +115,7 @@ class VastEmulator(Emulator):
         """End one, at once."""
         if self.keeps_leftovers:
             raise Refused(503, "unavailable", "try later")
-        row = self.cloud.terminate(_cloud_id(request.path_params["machine"]))
+        row = self.cloud.terminate(id_of(request.path_params["machine"]))
         if row["state"] == "terminated":
             raise Refused(404, "no_such_instance", "it is gone")
         return answer({"success": True, "msg": "Instance destroyed successfully"})
@@ -124,9 +124,9 @@ class VastEmulator(Emulator):
         """One page by id."""
         rows = [r for r in self.rows() if r["state"] not in ("stopping", "terminated")]
         after = json.loads(request.query_params.get("after_token", "0"))
-        found = [r for r in rows if _number(r["id"]) > after]
+        found = [r for r in rows if number_of(r["id"]) > after]
         page = found[: min(self.cloud.settings.page_limit, int(request.query_params.get("limit", 25)))]
-        token = json.dumps(_number(page[-1]["id"])) if len(found) > len(page) else None
+        token = json.dumps(number_of(page[-1]["id"])) if len(found) > len(page) else None
         shown = [self._machine(row) for row in page]
         return answer({"success": True, "total_instances": len(rows), "next_token": token, "instances": shown})
 
@@ -140,7 +140,7 @@ class VastEmulator(Emulator):
         }  # fmt: skip
 
     def _machine(self, row: dict[str, Any]) -> dict[str, Any]:
-        shape, number = self.cloud.settings.shapes[int(row["zone"])], _number(row["id"])
+        shape, number = self.cloud.settings.shapes[int(row["zone"])], number_of(row["id"])
         intended = "stopped" if number in self.outbid else "running"
         status = "stopped" if number in self.outbid else _STATUS.get(row["state"], row["state"])
         return _hardware(shape) | {
@@ -158,11 +158,3 @@ def _hardware(shape: Shape) -> dict[str, Any]:
         "cpu_cores_effective": float(shape.cpus), "cpu_ram": int(shape.memory_gib * 1024 * 2),
         "geolocation": f"Somewhere, {shape.region}",
     }  # fmt: skip
-
-
-def _number(instance_id: str) -> int:
-    return int(instance_id.removeprefix("i-"), 16)
-
-
-def _cloud_id(number: int) -> str:
-    return f"i-{number:012x}"
