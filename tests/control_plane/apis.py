@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -12,7 +13,11 @@ from fastapi.testclient import TestClient
 from godwit.control_plane import secrets
 from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.state import State
+from godwit.control_plane.roster import Roster
+from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.store import writes
+from godwit.control_plane.vault import Vault, new_key
+from godwit.providers.layers import CallMetrics
 
 from tests.control_plane.world import World
 
@@ -25,7 +30,13 @@ def app_of(world: World) -> FastAPI:
     """The application over a world that knows one token."""
     with world.db.write() as tx:
         writes.add_token(tx, "token-test", secrets.digest(TOKEN), "admin", 0.0)
-    return create_app(State(world.context, world.shelf, world.logs, dict))
+    return create_app(State(world.context, world.shelf, world.logs, accounts_of(world), dict))
+
+
+def accounts_of(world: World) -> Accounts:
+    """The accounts of a world, with a key of their own."""
+    roster = Roster(world.context.providers)
+    return Accounts(world.context, roster, Vault(new_key()), Path("/nowhere"), CallMetrics())
 
 
 def client_of(world: World) -> TestClient:

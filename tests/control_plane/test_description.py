@@ -85,13 +85,15 @@ def target(postgres_database_of_module: str, tmp_path_factory: pytest.TempPathFa
 
 def _operations() -> list[tuple[str, GenerationMode]]:
     """Every operation that answers and ends, with good and with bad input where it takes any; streams do not end."""
-    described = create_app(State(cast(Context, SimpleNamespace(db=None)), None, None, dict)).openapi()["paths"]  # type: ignore[arg-type]
+    described = create_app(State(cast(Context, SimpleNamespace(db=None)), None, None, None, dict)).openapi()["paths"]  # type: ignore[arg-type]
     return [
         (f"{method.upper()} {path}", mode)
         for path, methods in described.items()
         for method, operation in methods.items()
         for mode in GenerationMode
         if "stream" not in path
+        and f"{method} {path}"
+        != "post /v1/providers"  # it would call a cloud; `test_providers` tries it with one of ours
         and (mode is GenerationMode.POSITIVE or "parameters" in operation or "requestBody" in operation)
     ]
 

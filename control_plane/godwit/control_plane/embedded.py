@@ -20,14 +20,17 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.home import Holder, Home
 from godwit.control_plane.loops import Loops
+from godwit.control_plane.roster import Roster
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.logs import LogStore
+from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.settings import Settings
 from godwit.control_plane.store import queries, schema, writes
 from godwit.control_plane.store.database import Database, open_engine
 from godwit.domain.clock import SystemClock
 from godwit.domain.ids import IdSource
 from godwit.providers import registry
+from godwit.providers.layers import CallMetrics
 
 log = structlog.get_logger()
 
@@ -40,9 +43,16 @@ def serve(folder: Path) -> None:
         if settings.simulated:
             registry.start_simulated(folder)
         listener = home.listen(settings.port)
-        context = _context(home, settings, listener)
+        metrics = CallMetrics()
+        roster = Roster(registry.build(settings.providers, folder, metrics=metrics))
+        context = _context(home, settings, listener, roster)
+        accounts = Accounts(context, roster, home.vault(), folder, metrics)
+        accounts.load()
         loops = Loops(context)
-        app = create_app(State(context, Shelf(folder / "archives"), LogStore(folder / "logs"), loops.contacts))
+        roster.on_add = loops.watch
+        app = create_app(
+            State(context, Shelf(folder / "archives"), LogStore(folder / "logs"), accounts, loops.contacts)
+        )
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
         )
@@ -68,7 +78,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, home: Home, co
     await serving
 
 
-def _context(home: Home, settings: Settings, listener: socket.socket) -> Context:
+def _context(home: Home, settings: Settings, listener: socket.socket, roster: Roster) -> Context:
     clock, hints = SystemClock(), Hints()
     db = Database(open_engine(settings.database_url), hints.announce)
     db.migrate()
@@ -79,7 +89,7 @@ def _context(home: Home, settings: Settings, listener: socket.socket) -> Context
         clock=clock,
         ids=ids,
         keyring=home.keyring(),
-        providers=registry.build(settings.providers, home.folder),
+        providers=roster,
         identity=_introduce(db, home.token(), ids, clock.now()),
         url=f"http://127.0.0.1:{listener.getsockname()[1]}",
         store_url=settings.store_url,

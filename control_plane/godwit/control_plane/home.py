@@ -10,7 +10,8 @@ from typing import IO
 
 from godwit.control_plane import secrets
 from godwit.control_plane.settings import DEFAULT_PORT
-from godwit.domain.errors import Conflict
+from godwit.control_plane.vault import Vault, new_key
+from godwit.domain.errors import Conflict, InvalidRequest
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,18 @@ class Home:
     def keyring(self) -> secrets.Keyring:
         """The keys of this home."""
         return secrets.Keyring(secrets.load_or_create(self.folder / "secret.key"))
+
+    def vault(self) -> Vault:
+        """What providers' credentials are sealed with: GODWIT_CREDENTIALS_KEY, or a key file of this home."""
+        key = os.environ.get("GODWIT_CREDENTIALS_KEY", "").encode()
+        path = self.folder / "credentials.key"
+        if not key and not path.exists():
+            secrets.write_private(path, new_key())
+        try:
+            return Vault(key or path.read_bytes())
+        except ValueError as exc:
+            where = "GODWIT_CREDENTIALS_KEY" if key else str(path)
+            raise InvalidRequest(f"{where} is not a Fernet key: 32 bytes in URL-safe base 64") from exc
 
     def listen(self, port: int) -> socket.socket:
         """A listening socket on loopback: `port`, or with 0 the one of last time, 7461, or any free one.

@@ -46,23 +46,32 @@ class Loops:
         self._context = context
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._watches = {name: InstanceWatch(context, p) for name, p in context.providers.items()}
+        self._watches: dict[str, InstanceWatch] = {}
 
     def contacts(self) -> Mapping[str, tuple[float | None, str]]:
         """When each provider last answered, and its present trouble."""
         return {
             name: (w.last_contact_at, w.trouble or ("" if w.last_contact_at else "not contacted yet"))
-            for name, w in self._watches.items()
+            for name, w in dict(self._watches).items()
         }
 
     def start(self) -> None:
         """Start every loop."""
         bodies: list[tuple[str, Callable[[], None]]] = [("planner", self._plan), ("executor", self._execute)]
-        bodies += [(f"watch-{name}", self._watching(p)) for name, p in self._context.providers.items()]
         for name, body in bodies:
-            thread = threading.Thread(target=body, name=name, daemon=True)
-            thread.start()
-            self._threads.append(thread)
+            self._run(name, body)
+        for provider in self._context.providers.values():
+            self.watch(provider)
+
+    def watch(self, provider: Provider) -> None:
+        """Watch a provider, for as long as it is configured."""
+        watch = self._watches[provider.name] = InstanceWatch(self._context, provider)
+        self._run(f"watch-{provider.name}", self._watching(provider, watch))
+
+    def _run(self, name: str, body: Callable[[], None]) -> None:
+        thread = threading.Thread(target=body, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop every loop; a call to a provider that hangs is left behind, as after a crash."""
@@ -115,12 +124,12 @@ class Loops:
                 left_s = 5.0 if due_at is None else due_at - self._context.now()
                 self._context.hints.wait(hints.INTENTS, seen, min(5.0, max(0.05, left_s)))
 
-    def _watching(self, provider: Provider) -> Callable[[], None]:
-        watch, offers = self._watches[provider.name], OfferWatch(self._context, provider)
+    def _watching(self, provider: Provider, watch: InstanceWatch) -> Callable[[], None]:
+        offers = OfferWatch(self._context, provider)
 
         def body() -> None:
             offers_at = 0.0
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and self._context.providers.get(provider.name) is provider:
                 seen = self._context.hints.count(hints.PROVIDERS)
                 try:
                     if self._context.now() >= offers_at:

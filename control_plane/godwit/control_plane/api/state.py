@@ -8,11 +8,12 @@ from fastapi import Depends, Request
 from godwit.control_plane.context import Context
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.logs import LogStore
+from godwit.control_plane.services.providers import Accounts
 
 
 @dataclass(frozen=True)
 class State:
-    """The context of services, uploaded archives, and output of jobs.
+    """The context of services, uploaded archives, output of jobs, and accounts at clouds.
 
     `contacts` says for each provider when it last answered, and its present trouble, empty when there is none.
     """
@@ -20,6 +21,7 @@ class State:
     context: Context
     shelf: Shelf
     logs: LogStore
+    accounts: Accounts
     contacts: Callable[[], Mapping[str, tuple[float | None, str]]]
 
 

@@ -144,6 +144,16 @@ losses = Table(
     Column("at", Float, nullable=False),
 )
 
+providers = Table(
+    "providers",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("options", Text, nullable=False),
+    Column("secrets", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
 intents = Table(
     "intents",
     metadata,

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from godwit.domain.wire.pages import Message
-from godwit.domain.wire.specs import JobSpecIn
+from godwit.domain.wire.specs import NAME_PATTERN, JobSpecIn
 from pydantic import Field
 
 
@@ -196,6 +196,47 @@ class ProviderView(Message):
     nodes: int
     last_contact_at: float | None
     detail: str
+
+
+class ProviderKindView(Message):
+    """A kind of provider: what may be told of it, and which credentials it needs (key: where a person finds it)."""
+
+    kind: str
+    title: str
+    options: dict[str, str]
+    secrets: dict[str, str]
+
+
+class ProviderIn(Message):
+    """An account to add; it is called like its kind unless it is named."""
+
+    kind: Annotated[str, Field(min_length=1, max_length=32)]
+    name: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
+    options: Annotated[dict[str, Annotated[str, Field(max_length=4_096)] | float | bool], Field(max_length=64)] = Field(
+        default_factory=dict
+    )
+    secrets: Annotated[dict[str, Annotated[str, Field(max_length=16_384)]], Field(max_length=16, repr=False)] = Field(
+        default_factory=dict
+    )
+
+
+class QuotaView(Message):
+    """What is left of one of an account's limits; None where the provider does not say."""
+
+    name: str
+    limit: float | None
+    left: float | None
+
+
+class StandingView(Message):
+    """How an account stands."""
+
+    name: str
+    reachable: bool
+    account: str = ""
+    permitted: list[str] = Field(default_factory=list)
+    quotas: list[QuotaView] = Field(default_factory=list)
+    detail: str = ""
 
 
 class LedgerView(Message):

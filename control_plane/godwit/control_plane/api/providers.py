@@ -1,0 +1,39 @@
+"""Routes about accounts at clouds."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.responses import Response
+from godwit.control_plane.api.access import Actor
+from godwit.control_plane.api.state import Godwit
+from godwit.domain.wire.pages import Page
+from godwit.domain.wire.views import ProviderIn, ProviderKindView, ProviderView, StandingView
+
+router = APIRouter(prefix="/v1")
+
+ProviderRef = Annotated[str, Path(max_length=64)]
+
+
+@router.get("/provider-kinds")
+def list_kinds(state: Godwit, _actor: Actor) -> Page[ProviderKindView]:
+    """The kinds of providers there are, and what each wants to know."""
+    return Page(items=state.accounts.kinds())
+
+
+@router.post("/providers", status_code=201)
+def add_provider(state: Godwit, _actor: Actor, request: ProviderIn) -> ProviderView:
+    """Add an account: its credentials are checked with one cheap read, stored encrypted, and never shown."""
+    return state.accounts.add(request)
+
+
+@router.post("/providers/{provider}/check")
+def check_provider(state: Godwit, _actor: Actor, provider: ProviderRef) -> StandingView:
+    """How an account stands now: reachable, permitted to do what, quota left."""
+    return state.accounts.check(provider)
+
+
+@router.delete("/providers/{provider}", status_code=204, response_class=Response)
+def remove_provider(state: Godwit, _actor: Actor, provider: ProviderRef) -> Response:
+    """Forget an account and its credentials."""
+    state.accounts.remove(provider)
+    return Response(status_code=204)
