@@ -105,6 +105,10 @@ class ControlPlane:
             return _parse(self._send("POST", path, headers=headers, **sent), reply)
         return _parse(self._repeat(lambda: self._send("POST", path, headers=headers, **sent)), reply)
 
+    def delete(self, path: str) -> None:
+        """Remove the thing at `path`; a DELETE may always be repeated."""
+        self._repeat(lambda: self._send("DELETE", path))
+
     def has(self, path: str) -> bool:
         """Whether the thing at `path` exists."""
         try:
