@@ -33,6 +33,7 @@ from godwit.domain.resources import GPU_MODELS
         ("NVIDIA GeForce RTX 5090", 31.8, "RTX5090"),
         ("RTX 6000 Ada", 48, "RTX6000Ada"),
         ("RTX PRO 6000 Blackwell Server Edition", 96, "RTXPRO6000"),
+        ("RTX PRO Server 6000", 96, "RTXPRO6000"),
         ("NVIDIA RTX A6000", 48, "A6000"),
         ("NVIDIA L40S", 44.7, "L40S"),
         ("NVIDIA L4", 22.0, "L4"),

@@ -31,7 +31,7 @@ _CHIPS = (
     _Chip(r"MI350X", "MI350X"),
     _Chip(r"MI325X", "MI325X"),
     _Chip(r"MI300X", "MI300X"),
-    _Chip(r"RTX ?PRO ?6000", "RTXPRO6000"),
+    _Chip(r"RTX ?PRO ?(SERVER ?)?6000", "RTXPRO6000"),
     _Chip(r"RTX ?6000 ?ADA", "RTX6000Ada"),
     _Chip(r"RTX ?5090", "RTX5090"),
     _Chip(r"RTX ?4090", "RTX4090"),
