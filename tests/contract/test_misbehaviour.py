@@ -140,7 +140,11 @@ def test_a_wrong_key_is_rejected_and_never_shown(networked_rig: Rig, caplog: pyt
     assert networked_rig.with_wrong_key is not None
     assert networked_rig.secret is not None
     request = networked_rig.request()
-    for call in (networked_rig.with_wrong_key.offers, lambda: networked_rig.with_wrong_key.launch(request)):
+    for call in (
+        networked_rig.with_wrong_key.check,
+        networked_rig.with_wrong_key.offers,
+        lambda: networked_rig.with_wrong_key.launch(request),
+    ):
         with pytest.raises(CredentialsRejected) as caught:
             call()
         assert "wrong-key" not in str(caught.value)

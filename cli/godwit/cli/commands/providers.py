@@ -1,5 +1,6 @@
 """`godwit providers`: the configured clouds, how they do, and adding one with its credentials."""
 
+import sys
 import time
 from typing import Annotated
 
@@ -111,6 +112,8 @@ def _kind(control_plane: ControlPlane, kind: str) -> ProviderKindView:
 
 
 def _ask(title: str, key: str, where: str) -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().strip()
     value: str = typer.prompt(f"{title}: {key} ({where})", hide_input=True, err=True)
     return value.strip()
 

@@ -74,7 +74,8 @@ class LambdaProvider:
 
     def check(self) -> Standing:
         """List the SSH keys: launching needs one anyway."""
-        return Standing(f"SSH key {self._key()}", ("read",))
+        keys = self._keys()
+        return Standing(f"SSH key {self._ssh_key or next(iter(keys), 'missing')}", ("read",))
 
     def offers(self) -> Sequence[Offer]:
         """One offer per type and region with capacity now; a type that is nowhere to be had is not offered."""
@@ -148,12 +149,15 @@ class LambdaProvider:
 
     def _key(self) -> str:
         if self._ssh_key is None:
-            answer = self._rest.ask("GET", "/api/v1/ssh-keys")
-            keys = self._rest.parse(lambda: [str(key["name"]) for key in answer["data"]])
+            keys = self._keys()
             if not keys:
                 raise errors.RequestRejected(f"{self._name}: Lambda wants an SSH key, and the account has none")
             self._ssh_key = keys[0]
         return self._ssh_key
+
+    def _keys(self) -> list[str]:
+        answer = self._rest.ask("GET", "/api/v1/ssh-keys")
+        return self._rest.parse(lambda: [str(key["name"]) for key in answer["data"]])
 
     def _refuse(self, status: int, body: Any, headers: httpx.Headers) -> errors.ProviderError | None:
         del headers
