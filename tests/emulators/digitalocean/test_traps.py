@@ -40,6 +40,12 @@ def bench() -> Iterator[Bench]:
     yield from benches(DigitalOceanEmulator())
 
 
+@pytest.fixture(scope="module")
+def untouched() -> Iterator[Bench]:
+    """One for all tests that launch nothing."""
+    yield from benches(DigitalOceanEmulator())
+
+
 @pytest.fixture
 def small_account() -> Iterator[Bench]:
     """An account that may have one GPU."""
@@ -111,8 +117,8 @@ def test_a_droplet_that_is_being_built_refuses_its_end_which_is_worth_repeating(
     bench.rig.wait_for(lambda: bench.rig.is_gone(launched.id))
 
 
-def test_a_number_that_is_no_droplet_can_be_terminated(bench: Bench) -> None:
-    bench.rig.provider.terminate(InstanceId("3164444"))
+def test_a_number_that_is_no_droplet_can_be_terminated(untouched: Bench) -> None:
+    untouched.rig.provider.terminate(InstanceId("3164444"))
 
 
 @pytest.mark.parametrize(
@@ -130,16 +136,16 @@ def test_a_number_that_is_no_droplet_can_be_terminated(bench: Bench) -> None:
     ],
 )
 def test_a_422_means_what_its_text_says(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int, message: str, meaning: type[errors.ProviderError]
+    untouched: Bench, monkeypatch: pytest.MonkeyPatch, status: int, message: str, meaning: type[errors.ProviderError]
 ) -> None:
-    request = bench.rig.request()
+    request = untouched.rig.request()
 
     def refuse(*_order: Any) -> Any:
         raise Refused(status, "as-told", message)
 
-    monkeypatch.setattr(bench.emulator, "launch", refuse)
+    monkeypatch.setattr(untouched.emulator, "launch", refuse)
     with pytest.raises(meaning) as caught:
-        bench.rig.provider.launch(request)
+        untouched.rig.provider.launch(request)
     assert message in caught.value.message
 
 
@@ -149,13 +155,13 @@ def test_a_limit_of_the_account_sends_the_caller_elsewhere(small_account: Bench)
         small_account.rig.provider.launch(small_account.rig.request())
 
 
-def test_the_limit_of_the_hour_is_waited_for_until_it_resets(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_the_hour_is_waited_for_until_it_resets(untouched: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def limited() -> Any:
         raise Refused(429, "too_many_requests", "API rate limit exceeded.")
 
-    monkeypatch.setattr(bench.emulator, "rows", limited)
+    monkeypatch.setattr(untouched.emulator, "rows", limited)
     with pytest.raises(errors.RateLimited) as caught:
-        bench.rig.provider.instances()
+        untouched.rig.provider.instances()
     assert caught.value.retry_after_s == pytest.approx(600, abs=1)
     monkeypatch.undo()
 
@@ -189,14 +195,14 @@ def test_the_image_fits_the_gpus(bench: Bench, size: str, image: str) -> None:
     assert bench.emulator.orders[-1]["image"] == image
 
 
-def test_the_memory_told_is_that_of_all_gpus_together(bench: Bench) -> None:
-    big = bench.offer(H100X8)
+def test_the_memory_told_is_that_of_all_gpus_together(untouched: Bench) -> None:
+    big = untouched.offer(H100X8)
     assert (big.gpu_model, big.gpu_count, big.gpu_memory_gib) == ("H100-SXM", 8, 80.0)
     assert (big.cpus, big.memory_gib, big.price_usd_per_hour) == (160, 1920.0, 23.92)
 
 
-def test_sizes_without_a_region_or_without_gpus_are_not_offered(bench: Bench) -> None:
-    assert {offer.instance_type for offer in bench.rig.provider.offers()} == {"gpu-h100x1-80gb", H100X8, L40S, SPOT}
+def test_sizes_without_a_region_or_without_gpus_are_not_offered(untouched: Bench) -> None:
+    assert {offer.instance_type for offer in untouched.rig.provider.offers()} == {"gpu-h100x1-80gb", H100X8, L40S, SPOT}
 
 
 def test_spot_is_a_size_of_its_own(bench: Bench) -> None:
@@ -218,8 +224,8 @@ def test_a_droplet_that_is_off_is_not_gone(bench: Bench, word: str, state: Insta
     assert (listed.state, listed.detail) == (state, word)
 
 
-def test_a_check_tells_the_team_and_the_limit_of_droplets(bench: Bench) -> None:
-    standing = bench.rig.provider.check()
+def test_a_check_tells_the_team_and_the_limit_of_droplets(untouched: Bench) -> None:
+    standing = untouched.rig.provider.check()
     assert standing.account == "research"
     assert [(quota.name, quota.limit, quota.left) for quota in standing.quotas] == [("droplets", 25, None)]
 

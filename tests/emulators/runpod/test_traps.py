@@ -44,6 +44,12 @@ def bench() -> Iterator[Bench]:
     yield from benches(RunPodEmulator())
 
 
+@pytest.fixture(scope="module")
+def untouched() -> Iterator[Bench]:
+    """One for all tests that launch nothing."""
+    yield from benches(RunPodEmulator())
+
+
 @pytest.fixture
 def small_account() -> Iterator[Bench]:
     """An account with money for one GPU."""
@@ -55,13 +61,13 @@ def both_clouds() -> Iterator[Bench]:
     yield from benches(RunPodEmulator(), clouds=["SECURE", "COMMUNITY"])
 
 
-def test_prices_are_per_gpu_and_offers_per_node(bench: Bench) -> None:
-    prices = {offer.instance_type: offer.price_usd_per_hour for offer in bench.rig.provider.offers()}
+def test_prices_are_per_gpu_and_offers_per_node(untouched: Bench) -> None:
+    prices = {offer.instance_type: offer.price_usd_per_hour for offer in untouched.rig.provider.offers()}
     assert prices[f"8x {H100}"] == pytest.approx(8 * prices[f"1x {H100}"])
 
 
-def test_an_offer_knows_the_model_and_the_host_where_the_catalogue_does(bench: Bench) -> None:
-    offers = {offer.instance_type: offer for offer in bench.rig.provider.offers()}
+def test_an_offer_knows_the_model_and_the_host_where_the_catalogue_does(untouched: Bench) -> None:
+    offers = {offer.instance_type: offer for offer in untouched.rig.provider.offers()}
     big, unknown = offers[f"8x {H100}"], offers[f"1x {RTX4090}"]
     assert (big.gpu_model, big.gpu_memory_gib, big.cpus, big.memory_gib) == ("H100-SXM", 80.0, 160, 1000.0)
     assert (unknown.gpu_model, unknown.cpus, unknown.memory_gib) == ("RTX4090", 0, 0.0)
@@ -110,25 +116,25 @@ def test_two_launches_of_one_token_are_two_pods_and_the_listing_shows_both(bench
     ],
 )
 def test_a_refused_launch_means_what_the_vendor_advises(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int, detail: str, meaning: type[errors.ProviderError]
+    untouched: Bench, monkeypatch: pytest.MonkeyPatch, status: int, detail: str, meaning: type[errors.ProviderError]
 ) -> None:
-    request = bench.rig.request()
+    request = untouched.rig.request()
 
     def refuse(*_order: Any) -> Any:
         raise Refused(status, "as-told", detail)
 
-    monkeypatch.setattr(bench.emulator, "launch", refuse)
+    monkeypatch.setattr(untouched.emulator, "launch", refuse)
     with pytest.raises(meaning, match=detail):
-        bench.rig.provider.launch(request)
+        untouched.rig.provider.launch(request)
 
 
-def test_a_403_to_a_read_rejects_the_key(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_403_to_a_read_rejects_the_key(untouched: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> Any:
         raise Refused(403, "as-told", "this key may not list pods")
 
-    monkeypatch.setattr(bench.emulator, "rows", refuse)
+    monkeypatch.setattr(untouched.emulator, "rows", refuse)
     with pytest.raises(errors.CredentialsRejected, match="may not list"):
-        bench.rig.provider.instances()
+        untouched.rig.provider.instances()
     monkeypatch.undo()
 
 
@@ -195,9 +201,9 @@ def test_a_pod_that_ended_by_itself_is_off_but_not_gone(bench: Bench, word: str,
 
 
 @pytest.mark.parametrize("options", [{"clouds": "SECURE"}, {"clouds": []}, {"clouds": ["MOON"]}, {"disk_gb": 0}])
-def test_options_that_make_no_sense_are_refused_by_name(bench: Bench, options: dict[str, Any]) -> None:
+def test_options_that_make_no_sense_are_refused_by_name(untouched: Bench, options: dict[str, Any]) -> None:
     with pytest.raises(errors.InvalidRequest) as caught:
-        next(emulated(bench.emulator, RunPodProvider, options))
+        next(emulated(untouched.emulator, RunPodProvider, options))
     assert caught.value.problems[0].path == (next(iter(options)),)
 
 
