@@ -151,3 +151,12 @@ def test_a_node_that_takes_too_long_to_boot_is_ended_and_its_offer_held(state: N
     (terminate,) = actions(world(nodes=[node("n1", state=state, state_since=NOW - 10_000)]))
     assert isinstance(terminate, TerminateNode)
     assert terminate.blame
+
+
+def test_a_drained_node_loses_its_work_and_then_goes() -> None:
+    first = node("n1", state=NodeState.DRAINING)
+    (end,) = actions(world(jobs=[RUNNING], nodes=[first], attempts=[attempt(RUNNING, first)]))
+    assert isinstance(end, EndAttempt)
+    assert (end.outcome, end.reason) == (Outcome.INTERRUPTED, "node n1 is drained")
+    (terminate,) = actions(world(nodes=[first]))
+    assert isinstance(terminate, TerminateNode)

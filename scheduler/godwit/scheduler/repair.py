@@ -41,6 +41,8 @@ def nodes(snapshot: Snapshot, now: float) -> Iterator[Action]:
             yield TerminateNode(node.id, f"its provider says that the machine does not run: {node.detail or 'gone'}")
         elif node.state in HEARD_STATES and _unheard_for(node, snapshot, now) > snapshot.policy.missed_after_s:
             yield MarkNodeLost(node.id, f"its agent has not been heard for {_unheard_for(node, snapshot, now):.1f} s")
+        elif node.state is NodeState.DRAINING and not _in_use(node, snapshot):
+            yield TerminateNode(node.id, "it is drained: nothing runs on it any more")
         elif overdue:
             yield TerminateNode(node.id, f"it was {node.state} for too long", blame=node.state in BOOT_STATES)
 
@@ -104,6 +106,10 @@ def next_deadlines(snapshot: Snapshot, now: float) -> Iterator[float]:
             yield attempt.state_since + deadline
 
 
+def _in_use(node: Node, snapshot: Snapshot) -> bool:
+    return any(s.node_id == node.id and not s.released for a in snapshot.attempts for s in a.slots)
+
+
 def _unheard_for(node: Node, snapshot: Snapshot, now: float) -> float:
     return now - max(node.last_seen_at or node.state_since, snapshot.serving_since)
 
@@ -116,6 +122,10 @@ def _verdict(attempt: Attempt, snapshot: Snapshot, now: float) -> EndAttempt | N
         safe = None if slot.released else is_safe(slot, snapshot, now)
         if safe is not None:
             return EndAttempt(attempt.id, Outcome.INTERRUPTED, f"node {slot.node_id} is lost: {safe}")
+    for slot in attempt.slots:
+        draining = snapshot.node_by_id.get(slot.node_id)
+        if draining is not None and draining.state is NodeState.DRAINING:
+            return EndAttempt(attempt.id, Outcome.INTERRUPTED, f"node {slot.node_id} is drained")
     if attempt.failed_at is not None:
         return _whose_fault(attempt, attempt.failed_at, snapshot)
     if lifecycle.is_overdue(attempt.state, attempt.state_since, now):

@@ -8,6 +8,7 @@ from godwit.cli import console, figures, output
 from godwit.domain.wire.views import NodeView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+NodeArgument = Annotated[str, typer.Argument(help="A node's id, from `godwit nodes`.")]
 COLUMNS = (
     output.Column("ID"),
     output.Column("STATE"),
@@ -19,18 +20,50 @@ COLUMNS = (
 )
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def nodes(
+    context: typer.Context,
     everything: Annotated[bool, typer.Option("-a", "--all", help="Also those that are gone.")] = False,
     form: output.FormatOption = output.Format.TABLE,
 ) -> None:
-    """List the machines of the fleet, what they hold and what they cost."""
+    """List the machines of the fleet, what they hold and what they cost; or cordon, drain or terminate one."""
+    if context.invoked_subcommand is not None:
+        return
     found = list(console.control_plane().pages("/v1/nodes", NodeView, {"all": "true" if everything else "false"}))
     if form is not output.Format.TABLE:
         output.show(found, form)
         return
     now = time.time()
     output.table(COLUMNS, [row(node, now) for node in found], "no nodes; they are bought when a job needs them")
+
+
+@app.command("cordon")
+def cordon(node: NodeArgument) -> None:
+    """Let no new work start on a node; what runs there goes on."""
+    _change(node, "cordon")
+
+
+@app.command("uncordon")
+def uncordon(node: NodeArgument) -> None:
+    """Let new work start on a cordoned node again."""
+    _change(node, "uncordon")
+
+
+@app.command("drain")
+def drain(node: NodeArgument) -> None:
+    """Empty a node and give it back: its jobs are told, and go on elsewhere from their last checkpoints."""
+    _change(node, "drain")
+
+
+@app.command("terminate")
+def terminate(node: NodeArgument) -> None:
+    """Give a node back now; its jobs go on elsewhere from their last checkpoints."""
+    _change(node, "terminate")
+
+
+def _change(node: str, verb: str) -> None:
+    view = console.control_plane().post(f"/v1/nodes/{node}/{verb}", None, NodeView)
+    output.note(f"{view.id} is {view.state}; watch with `godwit events --node {view.id} -f`")
 
 
 def row(node: NodeView, now: float) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
 """Routes about what the fleet is and what the market sells."""
 
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 from godwit.control_plane.api.access import Actor
 from godwit.control_plane.api.jobs import Cursor, Limit
 from godwit.control_plane.api.state import Godwit
-from godwit.control_plane.services import drills, views
+from godwit.control_plane.context import Context
+from godwit.control_plane.services import drills, nodes, views
 from godwit.control_plane.store import queries
 from godwit.domain import resources
 from godwit.domain.errors import InvalidRequest
@@ -14,6 +16,15 @@ from godwit.domain.wire.pages import Page
 from godwit.domain.wire.views import DrillRequest, DrillView, EventView, NodeView, OfferView, ProviderView
 
 router = APIRouter(prefix="/v1")
+
+NodeRef = Annotated[str, Path(max_length=64)]
+NodeVerb = Literal["cordon", "uncordon", "drain", "terminate"]
+_VERBS: Mapping[NodeVerb, Callable[[Context, str, str], NodeView]] = {
+    "cordon": nodes.cordon,
+    "uncordon": nodes.uncordon,
+    "drain": nodes.drain,
+    "terminate": nodes.terminate,
+}
 
 
 @router.get("/nodes")
@@ -26,17 +37,23 @@ def list_nodes(
 ) -> Page[NodeView]:
     """Nodes, oldest first; with `all` also those that have ended."""
     with state.context.db.read() as conn:
-        nodes = queries.nodes_page(conn, limit, cursor, final=include_final)
+        found = queries.nodes_page(conn, limit, cursor, final=include_final)
         holders = views.holders(queries.live_attempts(conn))
-    items = [views.node(node, holders) for node in nodes]
-    return Page(items=items, next_cursor=nodes[-1].id if len(nodes) == limit else None)
+    items = [views.node(node, holders) for node in found]
+    return Page(items=items, next_cursor=found[-1].id if len(found) == limit else None)
 
 
 @router.get("/nodes/{node}")
-def get_node(state: Godwit, _actor: Actor, node: Annotated[str, Path(max_length=64)]) -> NodeView:
+def get_node(state: Godwit, _actor: Actor, node: NodeRef) -> NodeView:
     """One node."""
     with state.context.db.read() as conn:
         return views.node(queries.node(conn, node), views.holders(queries.live_attempts(conn)))
+
+
+@router.post("/nodes/{node}/{verb}", status_code=202)
+def change_node(state: Godwit, actor: Actor, node: NodeRef, verb: NodeVerb) -> NodeView:
+    """Keep new work off a node (`cordon`, `uncordon`), empty it and give it back (`drain`), or now (`terminate`)."""
+    return _VERBS[verb](state.context, node, actor)
 
 
 @router.get("/offers")
@@ -80,11 +97,11 @@ def list_providers(state: Godwit, _actor: Actor) -> Page[ProviderView]:
         }
     contacts = state.contacts()
     items = []
-    for name, (offers, nodes) in sorted(counted.items()):
+    for name, (offers, held) in sorted(counted.items()):
         at, trouble = contacts.get(name, (None, "not contacted yet"))
         items.append(
             ProviderView(
-                name=name, reachable=not trouble, offers=offers, nodes=nodes, last_contact_at=at, detail=trouble
+                name=name, reachable=not trouble, offers=offers, nodes=held, last_contact_at=at, detail=trouble
             )
         )
     return Page(items=items)
