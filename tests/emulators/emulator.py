@@ -34,6 +34,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.emulators import swagger
+
 SPECS = Path(__file__).parents[3] / "shared" / "reference" / "specs"
 
 SILENCE_S = 30.0
@@ -241,6 +243,8 @@ def _description(name: str | None) -> OpenAPI | None:
     if name is None or not path.exists():
         return None
     spec = json.loads(path.read_text()) if path.suffix == ".json" else yaml.safe_load(path.read_text())
+    if "swagger" in spec:
+        spec = swagger.upgraded(spec)
     spec["servers"] = [{"url": "/"}]
     spec.pop("security", None)
     for item in spec["paths"].values():

@@ -11,7 +11,7 @@ from typing import Any
 from godwit.domain.clock import Clock, SystemClock
 from godwit.domain.errors import InvalidRequest, Problem, ProviderUnavailable
 from godwit.domain.ids import ProviderName
-from godwit.providers import aws, digitalocean, hyperstack, lambdalabs, local, runpod, simulated, vastai
+from godwit.providers import aws, crusoe, digitalocean, hyperstack, lambdalabs, local, runpod, simulated, vastai
 from godwit.providers.kinds import Kind, Setup
 from godwit.providers.layers import CallMetrics, Limited, Measured, Retrying
 from godwit.providers.local.provider import LocalProvider
@@ -20,6 +20,7 @@ from godwit.providers.simulated import daemon
 
 KINDS: Mapping[str, Kind] = {
     "aws": aws.KIND,
+    "crusoe": crusoe.KIND,
     "digitalocean": digitalocean.KIND,
     "hyperstack": hyperstack.KIND,
     "lambda": lambdalabs.KIND,
