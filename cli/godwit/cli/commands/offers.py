@@ -28,12 +28,13 @@ def offers(
     spot: Annotated[
         bool | None, typer.Option("--spot/--on-demand", help="Only this market.", show_default=False)
     ] = None,
+    max_price: Annotated[float | None, typer.Option(min=0, help="USD per GPU and hour, at most.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     form: output.FormatOption = output.Format.TABLE,
 ) -> None:
     """List what can be bought now, cheapest first, with the age of each figure."""
     market = None if spot is None else str(spot).lower()
-    params = {"gpus": gpus, "infra": infra, "spot": market, "limit": min(limit, 100)}
+    params = {"gpus": gpus, "infra": infra, "spot": market, "max_price": max_price, "limit": min(limit, 100)}
     found = list(itertools.islice(console.control_plane().pages("/v1/offers", OfferView, params), limit))
     if form is not output.Format.TABLE:
         output.show(found, form)

@@ -63,28 +63,23 @@ def list_offers(
     gpus: Annotated[str | None, Query(max_length=64)] = None,
     infra: Annotated[str | None, Query(max_length=128)] = None,
     spot: bool | None = None,
+    max_price: Annotated[float | None, Query(ge=0, le=1e9, description="USD per GPU and hour.")] = None,
+    cursor: Annotated[str | None, Query(max_length=9, pattern=r"^\d+$")] = None,
+    limit: Limit = 100,
 ) -> Page[OfferView]:
-    """What can be bought now, cheapest per GPU first."""
-    ask = None if gpus is None else resources.parse_gpus(gpus)
-    place = None if infra is None else resources.parse_infra(infra)
+    """What can be bought now, cheapest per GPU first; for a machine without GPUs the price is the machine's."""
+    search = queries.OfferSearch(
+        gpus=None if gpus is None else resources.parse_gpus(gpus),
+        infra=None if infra is None else resources.parse_infra(infra),
+        spot=spot,
+        price_max_usd_per_gpu_hour=max_price,
+    )
+    offset = int(cursor or 0)
     with state.context.db.read() as conn:
-        offers = queries.offers(conn)
+        found = queries.offers_page(conn, search, limit, offset)
         holds = {hold.offer_key: hold for hold in queries.holds(conn, state.context.now())}
-    fitting = [
-        offer
-        for offer in offers
-        if (spot is None or offer.spot == spot)
-        and (place is None or place.covers(offer.provider, offer.region, offer.zone))
-        and (
-            ask is None
-            or (
-                offer.gpu_count >= ask.count
-                and (not ask.count or ask.accepts(offer.gpu_model or "", offer.gpu_memory_gib))
-            )
-        )
-    ]
-    fitting.sort(key=lambda offer: (offer.price_usd_per_gpu_hour, offer.key))
-    return Page(items=[views.offer(offer, holds.get(offer.key)) for offer in fitting])
+    items = [views.offer(offer, holds.get(offer.key)) for offer in found]
+    return Page(items=items, next_cursor=str(offset + limit) if len(found) == limit else None)
 
 
 @router.get("/providers")

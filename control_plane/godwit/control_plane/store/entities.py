@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from godwit.control_plane import hints
@@ -97,6 +98,25 @@ def event_from(row: Row[Any]) -> Event:
 def offer_from(text: str) -> Offer:
     """An offer from its column."""
     return _OFFER.validate_json(text)
+
+
+def listed_offer_from(text: str, seen_at: float) -> Offer:
+    """An offer from its row in the market; most rows say the same at every refresh but for when they were seen."""
+    return replace(_offer_unseen(text), seen_at=seen_at)
+
+
+@lru_cache(maxsize=16_384)
+def _offer_unseen(text: str) -> Offer:
+    return _OFFER.validate_json(text)
+
+
+def offer_row(offer: Offer) -> dict[str, Any]:
+    """An offer as a row of the market."""
+    return {
+        "key": offer.key, "provider": offer.provider, "region": offer.region, "gpu_model": offer.gpu_model,
+        "gpu_count": offer.gpu_count, "spot": offer.spot, "price_usd_per_gpu_hour": offer.price_usd_per_gpu_hour,
+        "seen_at": offer.seen_at, "data": offer_text(replace(offer, seen_at=0.0)),
+    }  # fmt: skip
 
 
 def offer_text(offer: Offer) -> str:

@@ -126,7 +126,14 @@ offers = Table(
     metadata,
     Column("key", String(255), primary_key=True),
     Column("provider", String(64), nullable=False, index=True),
+    Column("region", String(128), nullable=False),
+    Column("gpu_model", String(128)),
+    Column("gpu_count", Integer, nullable=False),
+    Column("spot", Boolean, nullable=False),
+    Column("price_usd_per_gpu_hour", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
     Column("data", Text, nullable=False),
+    Index(None, "price_usd_per_gpu_hour", "key"),
 )
 
 holds = Table(

@@ -68,7 +68,7 @@ def replace_offers(tx: Transaction, provider: str, offers: Sequence[Offer]) -> N
     if offers:
         # By key: a provider that lists one twice must not hide all the others.
         by_key = {offer.key: offer for offer in offers}
-        rows = [{"key": k, "provider": provider, "data": entities.offer_text(o)} for k, o in by_key.items()]
+        rows = [entities.offer_row(offer) for offer in by_key.values()]
         tx.conn.execute(insert(table), rows)
 
 
