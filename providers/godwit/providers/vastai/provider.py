@@ -236,7 +236,9 @@ class VastProvider:
         if status == httpx.codes.TOO_MANY_REQUESTS:
             told = re.search(r"threshold=(\d+(?:\.\d+)?)", words)
             return errors.RateLimited(message, float(told[1]) if told else RETRY_AFTER_S)
-        known = next((error for word, error in ERRORS if word in words), None)
+        # Words of a broken answer promise nothing, but a machine that it names is there.
+        broken = status >= httpx.codes.INTERNAL_SERVER_ERROR
+        known = None if broken else next((error for word, error in ERRORS if word in words), None)
         if isinstance(body, Mapping) and body.get("new_contract"):
             return CreatedAnyway(message, InstanceId(str(int(body["new_contract"]))), known or errors.NoCapacity)
         return None if known is None else known(message)
