@@ -10,12 +10,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 
-from benchmarks import api_throughput, figures, first_line, idle, planner
+from benchmarks import api_throughput, figures, first_line, fleet, idle, market, planner
 from benchmarks.figures import Figure
 
 MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "planner": planner.measure,
     "idle": idle.measure,
+    "market": market.measure,
+    "fleet": fleet.measure,
     "api_throughput": api_throughput.measure,
     "first_line": first_line.measure,
 }
