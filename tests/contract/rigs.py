@@ -36,7 +36,8 @@ class Rig:
     `set_faults` is None where nothing can be made to go wrong. `boot_log` is None where machines are on paper.
     The traits say what a vendor's API does: whether a 503 on a launch promises that nothing was done, whether a 429
     says for how long, whether offers show how many can be had (`stock` then says how many there are), whether
-    listings show prices, and whether machines that ended are shown as failed rather than left out.
+    listings show prices, and whether machines that ended are shown as failed rather than left out. `unknown_word` is
+    what the adapter calls the state that the fault `state_word="hibernating"` makes up.
     """
 
     provider: Provider
@@ -52,6 +53,7 @@ class Rig:
     shows_capacity: bool = True
     lists_price: bool = True
     shows_failed: bool = True
+    unknown_word: str = "hibernating"
     tokens: Iterator[str] = field(default_factory=lambda: (f"token-{random.getrandbits(40):x}" for _ in range(10_000)))
 
     def offer(self) -> Offer:

@@ -122,7 +122,7 @@ def test_a_state_never_seen_before_is_unknown_and_keeps_the_vendors_word(faulty_
     listed = faulty_rig.listed(instance.id)
     assert listed is not None
     assert listed.state is InstanceState.UNKNOWN
-    assert listed.detail == "hibernating"
+    assert listed.detail == faulty_rig.unknown_word
 
 
 def test_a_token_used_for_something_else_is_rejected_where_tokens_are_known(faulty_rig: Rig) -> None:
