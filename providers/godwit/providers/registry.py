@@ -11,7 +11,7 @@ from typing import Any
 from godwit.domain.clock import Clock, SystemClock
 from godwit.domain.errors import InvalidRequest, Problem, ProviderUnavailable
 from godwit.domain.ids import ProviderName
-from godwit.providers import aws, crusoe, digitalocean, hyperstack, lambdalabs, local, runpod, simulated, vastai
+from godwit.providers import aws, crusoe, digitalocean, hyperstack, lambdalabs, local, nebius, runpod, simulated, vastai
 from godwit.providers.kinds import Kind, Setup
 from godwit.providers.layers import CallMetrics, Limited, Measured, Retrying
 from godwit.providers.local.provider import LocalProvider
@@ -25,6 +25,7 @@ KINDS: Mapping[str, Kind] = {
     "hyperstack": hyperstack.KIND,
     "lambda": lambdalabs.KIND,
     "local": local.KIND,
+    "nebius": nebius.KIND,
     "runpod": runpod.KIND,
     "simulated": simulated.KIND,
     "vastai": vastai.KIND,
