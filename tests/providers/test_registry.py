@@ -1,5 +1,6 @@
 """config.yaml's providers become providers, or an error that says which line is wrong."""
 
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,12 @@ def test_simulated_clouds_that_do_not_run_are_unavailable(tmp_path: Path) -> Non
 def test_stopping_what_never_started_is_no_error(tmp_path: Path) -> None:
     registry.stop_simulated(tmp_path)
     registry.stop_local(tmp_path)
+
+
+def test_a_cloud_that_needs_credentials_is_added_and_not_written_down(tmp_path: Path) -> None:
+    assert "godwit providers add lambda" in problem([{"kind": "lambda", "name": "l"}], tmp_path).message
+
+
+@pytest.mark.parametrize("name", sorted(registry.KINDS))
+def test_every_kind_names_an_adapter_that_is_there(name: str) -> None:
+    assert callable(pkgutil.resolve_name(registry.KINDS[name].adapter))

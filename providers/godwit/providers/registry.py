@@ -11,7 +11,19 @@ from typing import Any
 from godwit.domain.clock import Clock, SystemClock
 from godwit.domain.errors import InvalidRequest, Problem, ProviderUnavailable
 from godwit.domain.ids import ProviderName
-from godwit.providers import aws, crusoe, digitalocean, hyperstack, lambdalabs, local, nebius, runpod, simulated, vastai
+from godwit.providers import (
+    aws,
+    crusoe,
+    digitalocean,
+    hyperstack,
+    kubernetes_pods,
+    lambdalabs,
+    local,
+    nebius,
+    runpod,
+    simulated,
+    vastai,
+)
 from godwit.providers.kinds import Kind, Setup
 from godwit.providers.layers import CallMetrics, Limited, Measured, Retrying
 from godwit.providers.local.provider import LocalProvider
@@ -20,9 +32,11 @@ from godwit.providers.simulated import daemon
 
 KINDS: Mapping[str, Kind] = {
     "aws": aws.KIND,
+    "coreweave": kubernetes_pods.COREWEAVE,
     "crusoe": crusoe.KIND,
     "digitalocean": digitalocean.KIND,
     "hyperstack": hyperstack.KIND,
+    "kubernetes": kubernetes_pods.KUBERNETES,
     "lambda": lambdalabs.KIND,
     "local": local.KIND,
     "nebius": nebius.KIND,
@@ -58,14 +72,11 @@ def build(
             raise _wrong((*path, "kind"), f"{kind.title} can be configured only once", "", ())
         if name in built:
             raise _wrong((*path, "name"), f"two providers are called {name!r}", "", ())
-        setup = Setup(
-            name,
-            home,
-            clock or SystemClock(),
-            random.SystemRandom(),
-            _options(entry),
-            secrets(name) if kind.secrets else {},
-        )
+        own = secrets(name) if kind.secrets else {}
+        if set(kind.secrets) - set(own):
+            what = f"{kind.title} needs credentials; `godwit providers add {entry['kind']}` asks for them"
+            raise _wrong((*path, "kind"), what, "", ())
+        setup = Setup(name, home, clock or SystemClock(), random.SystemRandom(), _options(entry), own)
         try:
             built[ProviderName(name)] = layered(kind, setup, metrics or CallMetrics())
         except InvalidRequest as wrong:
