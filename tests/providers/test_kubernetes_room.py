@@ -189,7 +189,23 @@ def test_a_kubeconfig_leads_to_its_context_and_a_url_with_a_token_to_that() -> N
     assert (chosen.host, chosen.verify_ssl) == ("https://k.example", True)
 
 
-@pytest.mark.parametrize("kubeconfig", ["", "- a list", "{}", "clusters: []", "a: b: c", "in-cluster"])
+NO_CLUSTERS = ["", "- a list", "{}", "clusters: []", "a: b: c", "in-cluster", "users: [1]"]
+
+
+@pytest.mark.parametrize("kubeconfig", NO_CLUSTERS)
 def test_what_leads_to_no_cluster_is_refused_with_what_to_do(kubeconfig: str) -> None:
-    with pytest.raises(InvalidRequest, match="give a kubeconfig, or a token"):
+    with pytest.raises(InvalidRequest, match="give a kubeconfig"):
         cluster.configured(_options(), kubeconfig)
+
+
+@pytest.mark.parametrize(
+    "user", ["exec: {command: touch, args: [never]}", "tokenFile: /etc/shadow", "auth-provider: {}"]
+)
+def test_a_kubeconfig_runs_no_program_and_reads_no_file_of_the_control_planes_machine(user: str) -> None:
+    text = (
+        f"current-context: a\nusers: [{{name: u, user: {{{user}}}}}]\n"
+        "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:9'}}]\n"
+        "contexts: [{name: a, context: {cluster: a, user: u}}]\n"
+    )
+    with pytest.raises(InvalidRequest, match="a kubeconfig with a token or certificates"):
+        cluster.configured(_options(), text)

@@ -34,7 +34,6 @@ class StartupHook(StrEnum):
     CLOUD_INIT = "cloud-init"
     CONTAINER = "container"
     SSH = "ssh"
-    POD = "pod"
     PROCESS = "process"
 
 
