@@ -19,7 +19,8 @@ from typing import Any
 
 import uvicorn
 import yaml
-from godwit.domain.clock import ManualClock
+from godwit.domain.clock import Clock, ManualClock
+from godwit.providers.machines import Machines
 from godwit.providers.simulated.catalogue import Shape
 from godwit.providers.simulated.cloud import Cloud
 from godwit.providers.simulated.paper import PaperMachines
@@ -53,14 +54,23 @@ class Emulator:
     spec_prefix = ""
     """What the description's paths leave out of the URL's."""
 
-    def __init__(self, shapes: Sequence[Shape], *, page_limit: int = 2, quota_gpus: int | None = None) -> None:
+    def __init__(
+        self,
+        shapes: Sequence[Shape],
+        *,
+        page_limit: int = 2,
+        quota_gpus: int | None = None,
+        clock: Clock | None = None,
+        machines: Machines | None = None,
+    ) -> None:
         self.clock = ManualClock()
         self.lock = threading.RLock()
         settings = CloudSettings(
             "emulated", 1, "127.16.1", tuple(shapes), boot_s=(2.0, 4.0), stop_s=1.0, page_limit=page_limit,
             quota_gpus=quota_gpus,
         )  # fmt: skip
-        self.cloud = Cloud(settings, self.clock, random.Random(7), PaperMachines())
+        # Machines are on paper and time is moved by hand, unless somebody wants them real.
+        self.cloud = Cloud(settings, clock or self.clock, random.Random(7), machines or PaperMachines())
         self.invalid: list[str] = []
         """What went against the vendor's description, in either direction. Tests demand that it stays empty."""
         self._serial = 0
@@ -96,12 +106,14 @@ class Emulator:
         self._serial += 1
         return f"call-{self._serial}"
 
-    def launch(self, shape: Shape, marks: dict[str, str], *, spot: bool = False, token: str = "") -> dict[str, Any]:
+    def launch(
+        self, shape: Shape, marks: dict[str, str], *, spot: bool = False, token: str = "", user_data: str = ""
+    ) -> dict[str, Any]:
         """Sell a machine of `shape`; `marks` come back as the row's "tags"."""
         return self.cloud.launch(
             {
                 "client_token": token or self.fresh_token(), "instance_type": shape.instance_type,
-                "region": shape.region, "zone": shape.zone, "spot": spot, "tags": marks, "user_data": "",
+                "region": shape.region, "zone": shape.zone, "spot": spot, "tags": marks, "user_data": user_data,
             }
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,13 @@ class System:
         kept = {key: value for key, value in os.environ.items() if key not in ("GODWIT_URL", "GODWIT_TOKEN")}
         self.environment = {**kept, "GODWIT_HOME": str(home)}
 
-    def godwit(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
+    def godwit(self, *words: str, keys: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end; `keys` are typed, one a line."""
         command = [sys.executable, "-m", "godwit.cli.main", *words]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=180, check=False)
+        typed = "".join(f"{key}\n" for key in keys)
+        return subprocess.run(
+            command, env=self.environment, input=typed, capture_output=True, text=True, timeout=180, check=False
+        )
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         """Start a command and go on."""

@@ -73,7 +73,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, home: Home, co
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
     if server.started:
-        home.announce(Holder(os.getpid(), context.url, context.identity))
+        home.announce(Holder(os.getpid(), _loopback(listener), context.identity))
         log.info("serving", url=context.url, identity=context.identity, providers=sorted(context.providers))
     await serving
 
@@ -91,11 +91,15 @@ def _context(home: Home, settings: Settings, listener: socket.socket, roster: Ro
         keyring=home.keyring(),
         providers=roster,
         identity=_introduce(db, home.token(), ids, clock.now()),
-        url=f"http://127.0.0.1:{listener.getsockname()[1]}",
+        url=settings.url or _loopback(listener),
         store_url=settings.store_url,
         serving_since=clock.now(),
         policy=settings.policy,
     )
+
+
+def _loopback(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def _introduce(db: Database, token: str, ids: IdSource, now: float) -> str:

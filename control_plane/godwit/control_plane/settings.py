@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -21,6 +22,9 @@ FIRST_CONFIG = """\
 # port: where it listens on 127.0.0.1; 0 takes 7461 or, if that is in use, any free port, and keeps it.
 port: 0
 
+# Where nodes on other machines reach it; left out: http://127.0.0.1:<port>, which only nodes on this machine do.
+# url: https://godwit.example.com
+
 # Where its truth lies; left out: a SQLite file in this folder. PostgreSQL: postgresql://user:password@host/name
 # database: postgresql://...
 
@@ -38,15 +42,19 @@ providers:
 # policy: {missed_after_s: 4, lease_s: 15, idle_after_s: 300}
 """
 
-_KEYS = ("port", "database", "checkpoints", "providers", "policy")
+_KEYS = ("port", "url", "database", "checkpoints", "providers", "policy")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What one control plane needs to know. `port` 0 means the default one or any free one."""
+    """What one control plane needs to know. `port` 0 means the default one or any free one.
+
+    `url` is where nodes reach it, empty for its own loopback address.
+    """
 
     home: Path
     port: int = 0
+    url: str = ""
     database_url: str = ""
     store_url: str = ""
     providers: tuple[Mapping[str, Any], ...] = ()
@@ -78,12 +86,21 @@ def read(home: Path) -> Settings:
     return Settings(
         home=home,
         port=_port(0 if config.get("port") is None else config["port"], path),
+        url=_url(config.get("url"), path),
         database_url=os.environ.get("GODWIT_DATABASE_URL")
         or str(config.get("database") or f"sqlite:///{home.absolute()}/godwit.db"),
         store_url=str(config.get("checkpoints") or f"file://{home.absolute()}/checkpoints"),
         providers=tuple(providers),
         policy=_policy({} if config.get("policy") is None else config["policy"], path),
     )
+
+
+def _url(value: object, path: Path) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not re.match(r"^https?://[^\s/]+$", value):
+        raise InvalidRequest(f"{path}: url must be http(s)://host[:port], not {value!r}")
+    return value
 
 
 def _policy(values: object, path: Path) -> Policy:

@@ -70,7 +70,9 @@ class LambdaEmulator(Emulator):
         if len(order.get("user_data", "").encode()) > 1_000_000:
             raise Refused(400, "global/invalid-parameters", "user_data is too long")
         marks = {tag["key"]: tag["value"] for tag in order["tags"]} | {"name": order["name"]}
-        row = self.launch(self.shape(order["instance_type_name"], order["region_name"]), marks)
+        row = self.launch(
+            self.shape(order["instance_type_name"], order["region_name"]), marks, user_data=order["user_data"]
+        )
         return answer({"data": {"instance_ids": [row["id"]]}})
 
     async def terminated(self, request: Request) -> Response:
