@@ -62,8 +62,6 @@ def test_a_wrong_file_is_refused_naming_it(tmp_path: Path, text: str) -> None:
 
 
 def test_where_nodes_reach_it_is_a_plain_address(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("url: https://godwit.example.com:8443\n")
-    assert read(tmp_path).url == "https://godwit.example.com:8443"
-    (tmp_path / "config.yaml").write_text("url: godwit.example.com/path\n")
+    assert read(tmp_path, "url: https://godwit.example.com:8443\n").url == "https://godwit.example.com:8443"
     with pytest.raises(InvalidRequest, match="url must be"):
-        read(tmp_path)
+        read(tmp_path, "url: godwit.example.com/path\n")
