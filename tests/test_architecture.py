@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from godwit.providers import registry
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("domain", "scheduler", "providers", "control_plane", "agents", "sdk", "cli")
@@ -94,3 +95,9 @@ def test_every_record_of_a_decision_says_what_was_refused() -> None:
     for record in records:
         text = record.read_text()
         assert [part for part in ("## Problem", "## Decision", "## Refused") if part not in text] == [], record.name
+
+
+def test_the_table_of_providers_has_a_row_for_each_kind() -> None:
+    page = (ROOT / "docs" / "providers.md").read_text()
+    missing = [kind for kind in registry.KINDS if f"| `{kind}` |" not in page]
+    assert not missing

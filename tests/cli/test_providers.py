@@ -28,10 +28,12 @@ def test_adding_sends_what_was_typed_and_shows_none_of_it(
 ) -> None:
     scripted.on("GET", "/v1/provider-kinds", {"items": [LAMBDA], "next_cursor": None})
     scripted.on("POST", "/v1/providers", VIEW, status=201)
-    assert godwit("providers", "add", "lambda", "--name", "mine", "--set", "url=http://x", "--set", "timeout_s=5") == 0
+    assert (
+        godwit("providers", "add", "lambda", "--name", "mine", "--set", "url=http://x", "--set", "regions=[a, b]") == 0
+    )
     sent = json.loads(scripted.asked[-1].content)
     assert sent["secrets"] == {"api_key": "sk-typed"}
-    assert (sent["name"], sent["options"]) == ("mine", {"url": "http://x", "timeout_s": 5.0})
+    assert (sent["name"], sent["options"]) == ("mine", {"url": "http://x", "regions": ["a", "b"]})
     shown = capsys.readouterr()
     assert "sk-typed" not in shown.out + shown.err
 

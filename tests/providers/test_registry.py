@@ -1,12 +1,15 @@
 """config.yaml's providers become providers, or an error that says which line is wrong."""
 
 import pkgutil
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from godwit.domain.clock import ManualClock
 from godwit.domain.errors import InvalidRequest, ProviderUnavailable
 from godwit.providers import registry
+from godwit.providers.kinds import Kind, Setup
 
 
 def problem(config: list[dict[str, Any]], home: Path) -> Any:
@@ -71,3 +74,9 @@ def test_a_cloud_that_needs_credentials_is_added_and_not_written_down(tmp_path: 
 @pytest.mark.parametrize("name", sorted(registry.KINDS))
 def test_every_kind_names_an_adapter_that_is_there(name: str) -> None:
     assert callable(pkgutil.resolve_name(registry.KINDS[name].adapter))
+
+
+def test_a_package_that_is_missing_is_named_with_the_extra_that_brings_it(tmp_path: Path) -> None:
+    kind = Kind("Some Cloud", "package_that_is_not_there.provider:Adapter", extra="some")
+    with pytest.raises(InvalidRequest, match=r"needs package_that_is_not_there.*godwit\[some\]"):
+        kind.build(Setup("some", tmp_path, ManualClock(), random.Random(1)))

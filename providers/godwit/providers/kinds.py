@@ -54,6 +54,7 @@ class Kind:
 
     `adapter` names the class as `package.module:Class`; it takes one `Setup`. `options` and `secrets` are the keys it
     accepts: option to what it means, secret to where a person finds it. `once`: only one of it makes sense.
+    `extra` names godwit's extra that brings the packages it needs.
     """
 
     title: str
@@ -62,8 +63,17 @@ class Kind:
     secrets: Mapping[str, str] = field(default_factory=dict)
     rates: Rates = field(default_factory=Rates)
     once: bool = False
+    extra: str = ""
 
     def build(self, setup: Setup) -> Provider:
-        """The adapter itself; loads what it needs. Raises `InvalidRequest` for options that make no sense."""
-        provider: Provider = pkgutil.resolve_name(self.adapter)(setup)
+        """The adapter itself; loads what it needs.
+
+        Raises `InvalidRequest` for options that make no sense, and when a package is missing, with how to install it.
+        """
+        try:
+            adapter = pkgutil.resolve_name(self.adapter)
+        except ModuleNotFoundError as exc:
+            what = f"{self.title} needs {exc.name}, which is not installed: pip install 'godwit[{self.extra}]'"
+            raise InvalidRequest(problems=[Problem(("kind",), what)]) from exc
+        provider: Provider = adapter(setup)
         return provider

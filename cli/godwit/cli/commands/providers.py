@@ -5,10 +5,12 @@ import time
 from typing import Annotated
 
 import typer
+import yaml
 from godwit.cli import console, figures, output
 from godwit.cli.client import ControlPlane
 from godwit.cli.exits import ExitCode, Failure
 from godwit.domain.wire.views import ProviderIn, ProviderKindView, ProviderView, StandingView
+from pydantic import JsonValue
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 COLUMNS = (
@@ -66,7 +68,7 @@ def kinds(form: output.FormatOption = output.Format.TABLE) -> None:
 def add(
     kind: Annotated[str, typer.Argument(help="A kind, from `godwit providers kinds`.")],
     name: Annotated[str | None, typer.Option(help="What to call the account; the kind, when left out.")] = None,
-    option: Annotated[list[str] | None, typer.Option("--set", help="An option of the kind, as key=value.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--set", help="An option, as key=value (YAML).")] = None,
 ) -> None:
     """Add an account at a cloud. Credentials are asked for, checked with one read, and stored encrypted.
 
@@ -118,13 +120,16 @@ def _ask(title: str, key: str, where: str) -> str:
     return value.strip()
 
 
-def _options(pairs: list[str]) -> dict[str, str | float | bool]:
-    options: dict[str, str | float | bool] = {}
+def _options(pairs: list[str]) -> dict[str, JsonValue]:
+    options: dict[str, JsonValue] = {}
     for pair in pairs:
         key, found, value = pair.partition("=")
         if not found or not key:
             raise Failure(f"--set takes key=value, not {pair!r}", ExitCode.USAGE)
-        options[key] = float(value) if value.replace(".", "", 1).isdecimal() else value
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError as exc:
+            raise Failure(f"--set {key}: the value cannot be read as YAML: {value!r}", ExitCode.USAGE) from exc
     return options
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.specs import NAME_PATTERN, JobSpecIn
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 
 class ProgressView(Message):
@@ -212,9 +212,7 @@ class ProviderIn(Message):
 
     kind: Annotated[str, Field(min_length=1, max_length=32)]
     name: Annotated[str, Field(pattern=NAME_PATTERN)] | None = None
-    options: Annotated[dict[str, Annotated[str, Field(max_length=4_096)] | float | bool], Field(max_length=64)] = Field(
-        default_factory=dict
-    )
+    options: Annotated[dict[str, JsonValue], Field(max_length=64)] = Field(default_factory=dict)
     secrets: Annotated[dict[str, Annotated[str, Field(max_length=16_384)]], Field(max_length=16, repr=False)] = Field(
         default_factory=dict
     )

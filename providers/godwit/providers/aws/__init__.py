@@ -18,5 +18,6 @@ KIND = Kind(
         "secret_access_key": "shown once, beside the key's id",
     },
     # EC2's API throttling page, 2026-10: per region, RunInstances refills 2 tokens a second, unfiltered reads 10.
+    extra="aws",
     rates=Rates(calls_per_s=10.0, launches_per_s=2.0),
 )

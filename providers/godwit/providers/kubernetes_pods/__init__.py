@@ -40,5 +40,7 @@ SECRETS = {
 _PROVIDER = "godwit.providers.kubernetes_pods.provider"
 
 # No rates: API servers state none; they pace their callers with 429 and Retry-After, which is honoured.
-KUBERNETES = Kind("Kubernetes", f"{_PROVIDER}:kubernetes_provider", options=OPTIONS, secrets=SECRETS)
-COREWEAVE = Kind("CoreWeave", f"{_PROVIDER}:coreweave_provider", options=OPTIONS, secrets=SECRETS)
+KUBERNETES = Kind(
+    "Kubernetes", f"{_PROVIDER}:kubernetes_provider", options=OPTIONS, secrets=SECRETS, extra="kubernetes"
+)
+COREWEAVE = Kind("CoreWeave", f"{_PROVIDER}:coreweave_provider", options=OPTIONS, secrets=SECRETS, extra="kubernetes")

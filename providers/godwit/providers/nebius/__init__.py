@@ -13,6 +13,7 @@ KIND = Kind(
         "url": "another address, for every service; http:// means without encryption",
         "timeout_s": "seconds that a call may take (default 20)",
     },
+    extra="nebius",
     secrets={
         "service_account_id": "Nebius console, IAM, service accounts; it needs the role of an editor in each project",
         "public_key_id": "the id of its authorized key",
