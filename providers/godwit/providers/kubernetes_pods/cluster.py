@@ -62,7 +62,8 @@ class Cluster:
         self.name, self.namespace = name, options.namespace
         configuration = configured(options, access)
         self.host = str(configuration.host)
-        self._timeout_s = options.timeout_s
+        # A pair, since clients before version 36 silently ignore a number that is no int.
+        self._timeouts_s = (options.timeout_s, options.timeout_s)
         self._api = client.ApiClient(configuration)
         self._core = client.CoreV1Api(self._api)
 
@@ -117,7 +118,7 @@ class Cluster:
         stream = watch.Watch(return_type="object").stream(
             self._core.list_namespaced_pod, self.namespace, field_selector=f"metadata.name={meta['name']}",
             resource_version=meta["resourceVersion"], timeout_seconds=math.ceil(seconds), allow_watch_bookmarks=True,
-            _request_timeout=(self._timeout_s, seconds),
+            _request_timeout=(self._timeouts_s[0], seconds),
         )  # fmt: skip
         ends = time.monotonic() + seconds
         try:
@@ -162,7 +163,7 @@ class Cluster:
     ) -> Json | None:
         doubt = errors.UnknownOutcome if launching else errors.ProviderUnavailable
         try:
-            answer = call(*args, **kwargs, _preload_content=False, _request_timeout=self._timeout_s)
+            answer = call(*args, **kwargs, _preload_content=False, _request_timeout=self._timeouts_s)
             status, text, headers = answer.status, answer.data, answer.headers
         except client.ApiException as refused:
             if not refused.status:  # TLS: no request was sent

@@ -24,8 +24,9 @@ SHAPE = "godwit-shape"
 
 PRICE = "godwit-usd-per-hour"
 
-START = 'umask 077; printf %s "$GODWIT_STARTUP" > /gw/startup; unset GODWIT_STARTUP; exec /bin/sh /gw/startup'
-"""The command: the script passes through the environment, since arguments can be read by every process of the host."""
+START = '(umask 077; printf %s "$GODWIT_STARTUP" > /gw/startup); unset GODWIT_STARTUP; exec /bin/sh /gw/startup'
+"""The command: the script passes through the environment, since arguments can be read by every process of the host.
+The tight umask is not for the jobs that run later, hence the parentheses."""
 
 NEVER_STARTS = frozenset(
     {
