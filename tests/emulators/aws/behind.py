@@ -1,6 +1,7 @@
 """moto in this process, and the calls that reach it. Its state is one for the process, so an emulator resets it."""
 
 import json
+import os
 from functools import cache, cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -13,6 +14,9 @@ from starlette.responses import Response
 from werkzeug.test import Client, TestResponse
 
 from tests.emulators.emulator import API_KEY
+
+os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+"""moto makes 1,300 of them for each region and keeps them past each reset."""
 
 _FORM = "application/x-www-form-urlencoded; charset=utf-8"
 
