@@ -18,12 +18,16 @@ COMING = frozenset({NodeState.REQUESTED, NodeState.PROVISIONING, NodeState.JOINI
 
 @dataclass(frozen=True)
 class Purchase:
-    """How to complete one gang: nodes it already has or waits for, and offers to buy; all in one `domain`."""
+    """How to complete one gang: nodes it already has or waits for, and offers to buy; all in one `domain`.
+
+    `usd_per_useful_hour` is the price divided by the trust in each offer: what an hour of work costs there.
+    """
 
     domain: tuple[str, ...]
     keep: tuple[FreeNode, ...]
     buy: tuple[Offer, ...]
     recently_lost: bool
+    usd_per_useful_hour: float
 
     @property
     def price_usd_per_hour(self) -> float:
@@ -61,7 +65,7 @@ def choose(
             refusals.append(option)
         else:
             options.append(option)
-    best = min(options, key=lambda o: (o.recently_lost, o.price_usd_per_hour, o.domain), default=None)
+    best = min(options, key=lambda o: (o.recently_lost, o.usd_per_useful_hour, o.domain), default=None)
     return best, refusals
 
 
@@ -87,7 +91,11 @@ def _complete(
     missing = resources.nodes_min - len(keep)
     buy: list[Offer] = []
     lost = {provider for provider, at in snapshot.losses.items() if now - at < snapshot.policy.loss_memory_s}
-    for offer in sorted(offers, key=lambda o: (o.provider in lost, o.price_usd_per_hour, o.key)):
+
+    def useful(offer: Offer) -> float:
+        return offer.price_usd_per_hour / snapshot.trust_in(offer)
+
+    for offer in sorted(offers, key=lambda o: (o.provider in lost, useful(o), o.key)):
         buy += [offer] * min(missing - len(buy), stock.left(offer))
     if len(buy) < missing:
         place = "/".join(domain[1:]) or "anywhere"
@@ -95,7 +103,8 @@ def _complete(
         read_again_at = max((o.seen_at for o in offers), default=now) + snapshot.policy.offers_every_s
         help_ = "fewer nodes, fabric: any, or wait for capacity"
         return Refusal(Code.NO_CAPACITY, place, message, help_, max(now, read_again_at))
-    return Purchase(domain, tuple(keep), tuple(buy), any(offer.provider in lost for offer in buy))
+    is_lossy = any(offer.provider in lost for offer in buy)
+    return Purchase(domain, tuple(keep), tuple(buy), is_lossy, sum(useful(offer) for offer in buy))
 
 
 def _already_there(job: Job, domain: tuple[str, ...], fleet: Fleet) -> Iterator[FreeNode]:

@@ -8,6 +8,7 @@ from godwit.domain.ids import JobId, NodeId, OfferKey
 from godwit.domain.jobs import Attempt, Job
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
+from godwit.scheduler.trust import UNKNOWN, Record
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ class Hold:
 class Snapshot:
     """One consistent reading of the database.
 
-    `jobs`: every job that is not final, in queue order among those that wait (a bounded window of them; `waiting`
-    counts all). `attempts`: every attempt that has not ended. `nodes`: every node that is not final. `losses`: when
-    each provider last lost a node. `serving_since`: since when this control plane hears agents; nobody is late before.
+    `jobs`: every job that is not final, in queue order among those that wait (a bounded window of them). `attempts`:
+    every attempt that has not ended. `nodes`: every node that is not final. `losses`: when each provider last lost a
+    node. `records`: what happened with the offers that were tried. `serving_since`: since when this control plane hears
+    agents; nobody is late before.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -57,6 +59,7 @@ class Snapshot:
     nodes: tuple[Node, ...] = ()
     offers: tuple[Offer, ...] = ()
     holds: tuple[Hold, ...] = ()
+    records: Mapping[OfferKey, Record] = field(default_factory=dict)
     losses: Mapping[str, float] = field(default_factory=dict)
     serving_since: float = 0.0
     policy: Policy = Policy()
@@ -85,6 +88,10 @@ class Snapshot:
     def attempt_by_job(self) -> Mapping[JobId, Attempt]:
         """The one attempt of each job that has not ended; there is never more than one."""
         return {attempt.job_id: attempt for attempt in self.attempts}
+
+    def trust_in(self, offer: Offer) -> float:
+        """The share of what is paid for this offer that becomes work."""
+        return self.records.get(offer.key, UNKNOWN).score
 
     @cached_property
     def held(self) -> Mapping[OfferKey, Hold]:

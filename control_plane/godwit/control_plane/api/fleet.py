@@ -14,6 +14,7 @@ from godwit.domain import resources
 from godwit.domain.errors import InvalidRequest
 from godwit.domain.wire.pages import Page
 from godwit.domain.wire.views import DrillRequest, DrillView, EventView, NodeView, OfferView, ProviderView
+from godwit.scheduler.trust import UNKNOWN
 
 router = APIRouter(prefix="/v1")
 
@@ -78,7 +79,8 @@ def list_offers(
     with state.context.db.read() as conn:
         found = queries.offers_page(conn, search, limit, offset)
         holds = {hold.offer_key: hold for hold in queries.holds(conn, state.context.now())}
-    items = [views.offer(offer, holds.get(offer.key)) for offer in found]
+        records = queries.records(conn)
+    items = [views.offer(offer, holds.get(offer.key), records.get(offer.key, UNKNOWN).score) for offer in found]
     return Page(items=items, next_cursor=str(offset + limit) if len(found) == limit else None)
 
 

@@ -32,6 +32,7 @@ from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Instance
 from godwit.providers.protocol import FaultPanel, LaunchRequest, Provider
 from godwit.scheduler.snapshot import Hold
+from godwit.scheduler.trust import Record
 
 log = structlog.get_logger()
 
@@ -173,6 +174,7 @@ class Executor:
             intent = replace(intent, tries=intent.tries + 1, detail=why)
             entities.advance(tx, intent, IntentState.FAILED, reason=why, actor=ACTOR, now=now)
             writes.hold(tx, Hold(node.offer.key, now + self._context.policy.hold_s, f"refused: {why}"))
+            writes.experience(tx, node.offer, Record(refusals=1))
             node = queries.node(tx.conn, node.id)
             if node.state is NodeState.REQUESTED:
                 entities.advance(tx, replace(node, detail=why), NodeState.FAILED, reason=why, actor=ACTOR, now=now)

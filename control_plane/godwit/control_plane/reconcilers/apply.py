@@ -32,6 +32,7 @@ from godwit.scheduler.plan import (
     TerminateNode,
 )
 from godwit.scheduler.snapshot import Hold, Snapshot
+from godwit.scheduler.trust import Record
 
 ACTOR = "planner"
 
@@ -146,7 +147,7 @@ def _lost(writing: _Writing, action: MarkNodeLost) -> None:
     if queries.node(writing.tx.conn, node.id).last_seen_at != node.last_seen_at:
         raise StaleWrite(f"node {node.id} was heard in the meantime")
     writing.move_node(node, NodeState.LOST, action.reason)
-    writes.loss(writing.tx, node.offer.provider, writing.now)
+    writes.loss(writing.tx, node.offer, writing.now)
     writing.tx.hint(hints.PROVIDERS)
 
 
@@ -157,6 +158,7 @@ def _terminate(writing: _Writing, action: TerminateNode) -> None:
     if action.blame:
         why = f"node {node.id} never became usable: {action.reason}"
         writes.hold(writing.tx, Hold(node.offer.key, now + writing.policy.hold_s, why))
+        writes.experience(writing.tx, node.offer, Record(failures=1))
     for intent in queries.pending_intents(writing.tx.conn, [IntentKind.LAUNCH_NODE], node.id):
         entities.advance(writing.tx, intent, IntentState.CANCELLED, reason=action.reason, actor=ACTOR, now=now)
     writing.move_node(replace(node, detail=action.reason, reserved_for=None), NodeState.TERMINATING, action.reason)

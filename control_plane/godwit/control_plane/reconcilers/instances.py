@@ -15,6 +15,7 @@ from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Instance, InstanceState
 from godwit.providers.protocol import Provider
+from godwit.scheduler.trust import Record
 
 log = structlog.get_logger()
 
@@ -80,7 +81,8 @@ class InstanceWatch:
             self._gone(tx, node, f"{self._provider.name} lists {instance.id} as terminated", now)
         elif instance.state in OFF and not node.gone and node.state is not NodeState.TERMINATING:
             detail = f"{self._provider.name} lists {instance.id} as {instance.detail or instance.state}"
-            writes.loss(tx, node.offer.provider, now)
+            if node.state is not NodeState.LOST:
+                writes.loss(tx, node.offer, now)
             entities.save(tx, replace(node, gone=True, detail=detail))
             self._tell(tx, node, "node.off", detail, now)
         elif instance.state is InstanceState.RUNNING:
@@ -120,8 +122,9 @@ class InstanceWatch:
             self._gone(tx, node, f"{self._provider.name} lists {node.instance_id} no more", now)
 
     def _gone(self, tx: Transaction, node: Node, reason: str, now: float) -> None:
-        if node.state is not NodeState.TERMINATING:
-            writes.loss(tx, node.offer.provider, now)
+        if node.state not in {NodeState.TERMINATING, NodeState.LOST} and not node.gone:
+            writes.loss(tx, node.offer, now)
+        writes.experience(tx, node.offer, Record(hours=max(0.0, now - node.created_at) / 3600))
         node = replace(node, gone=True)
         entities.advance(tx, node, NodeState.TERMINATED, reason=reason, actor=self._actor, now=now)
 

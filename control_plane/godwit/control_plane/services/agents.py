@@ -16,6 +16,7 @@ from godwit.domain.jobs import Attempt, AttemptState, Outcome
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.wire import agents as wire
 from godwit.scheduler.snapshot import Hold
+from godwit.scheduler.trust import Record
 from sqlalchemy import Row
 
 LEAVING = frozenset({NodeState.TERMINATING, NodeState.TERMINATED, NodeState.FAILED})
@@ -121,7 +122,10 @@ def _admit(context: Context, tx: Transaction, node: Node, request: wire.JoinRequ
         # Paid for more than is there. The planner's deadline rules end cordoned nodes never, so end it here.
         short = f"joined with {len(gpus)} GPUs, but {node.offer.gpu_count} were paid for"
         writes.hold(tx, Hold(node.offer.key, now + context.policy.hold_s, short))
+        writes.experience(tx, node.offer, Record(failures=1))
         entities.save(tx, replace(node, gone=True, detail=short))
+    else:
+        writes.experience(tx, node.offer, Record(ready=1, ready_s=now - node.created_at))
 
 
 def _is_fenced(tx: Transaction, node: Node, live: wire.LiveAttempt) -> bool:

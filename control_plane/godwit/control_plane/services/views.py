@@ -128,15 +128,15 @@ def holders(attempts: Iterable[Attempt]) -> dict[tuple[str, int], Attempt]:
     return {(s.node_id, gpu): a for a in attempts for s in a.slots if not s.released for gpu in s.gpus}
 
 
-def offer(of: Offer, hold: Hold | None) -> views.OfferView:
-    """An offer, and whether it is passed over now."""
+def offer(of: Offer, hold: Hold | None, trust: float) -> views.OfferView:
+    """An offer, whether it is passed over now, and how far it is trusted."""
     return views.OfferView(
         key=of.key, provider=of.provider, region=of.region, zone=of.zone, instance_type=of.instance_type,
         gpu_model=of.gpu_model, gpu_count=of.gpu_count, gpu_memory_gib=of.gpu_memory_gib, cpus=of.cpus,
         memory_gib=of.memory_gib, price_usd_per_hour=of.price_usd_per_hour,
         price_usd_per_gpu_hour=of.price_usd_per_gpu_hour, spot=of.spot, capacity=of.capacity, seen_at=of.seen_at,
         source=of.source, held_until=None if hold is None else hold.until,
-        held_because=None if hold is None else hold.reason,
+        held_because=None if hold is None else hold.reason, trust=round(trust, 4),
     )  # fmt: skip
 
 

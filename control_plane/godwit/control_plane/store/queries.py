@@ -9,12 +9,14 @@ from godwit.control_plane.store import entities, schema
 from godwit.domain import lifecycle
 from godwit.domain.errors import NotFound
 from godwit.domain.events import Event
+from godwit.domain.ids import OfferKey
 from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
 from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Offer
 from godwit.domain.resources import GpuAsk, Infra
 from godwit.scheduler.snapshot import Hold, Policy, Snapshot
+from godwit.scheduler.trust import Record
 from sqlalchemy import Connection, Row, Table, and_, func, or_, select
 
 FINAL_JOBS = tuple(state for state in JobState if lifecycle.is_final(state))
@@ -225,6 +227,11 @@ def holds(conn: Connection, now: float) -> list[Hold]:
     return [Hold(*row) for row in conn.execute(select(table).where(table.c.until > now).order_by(table.c.offer_key))]
 
 
+def records(conn: Connection) -> dict[OfferKey, Record]:
+    """What happened with each offer that was ever tried."""
+    return {OfferKey(row.offer_key): Record(*row[1:]) for row in conn.execute(select(schema.experience))}
+
+
 def checkpoints(conn: Connection, job_id: str) -> Sequence[Row[Any]]:
     """Committed checkpoints of a job, oldest first."""
     table = schema.checkpoints
@@ -253,6 +260,7 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
         nodes=tuple(nodes(conn)),
         offers=tuple(offers(conn)),
         holds=tuple(holds(conn, now)),
+        records=records(conn),
         losses={row.provider: row.at for row in conn.execute(select(schema.losses))},
         serving_since=serving_since,
         policy=policy,

@@ -144,6 +144,18 @@ holds = Table(
     Column("reason", Text, nullable=False),
 )
 
+experience = Table(
+    "experience",
+    metadata,
+    Column("offer_key", String(255), primary_key=True),
+    Column("refusals", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("ready", Integer, nullable=False),
+    Column("ready_s", Float, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("hours", Float, nullable=False),
+)
+
 losses = Table(
     "losses",
     metadata,

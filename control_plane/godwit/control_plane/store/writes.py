@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from godwit.control_plane.store import entities, schema
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.jobs import Progress
 from godwit.domain.offers import Offer
 from godwit.scheduler.snapshot import Hold
+from godwit.scheduler.trust import Record
 from sqlalchemy import delete, insert, select, update
 
 
@@ -83,10 +85,22 @@ def hold(tx: Transaction, new: Hold) -> None:
         tx.conn.execute(changed.values(until=new.until, reason=new.reason))
 
 
-def loss(tx: Transaction, provider: str, now: float) -> None:
-    """A provider lost a node."""
-    tx.conn.execute(delete(schema.losses).where(schema.losses.c.provider == provider))
-    tx.conn.execute(insert(schema.losses).values(provider=provider, at=now))
+def loss(tx: Transaction, offer: Offer, now: float) -> None:
+    """A node of this offer was lost."""
+    tx.conn.execute(delete(schema.losses).where(schema.losses.c.provider == offer.provider))
+    tx.conn.execute(insert(schema.losses).values(provider=offer.provider, at=now))
+    experience(tx, offer, Record(losses=1))
+
+
+def experience(tx: Transaction, offer: Offer, more: Record) -> None:
+    """Something happened with this offer: add it to what is known."""
+    table, added = schema.experience, asdict(more)
+    known = tx.conn.execute(select(table.c.offer_key).where(table.c.offer_key == offer.key)).first()
+    if known is None:
+        tx.conn.execute(insert(table).values(offer_key=offer.key, **added))
+    else:
+        sums = {name: table.c[name] + value for name, value in added.items()}
+        tx.conn.execute(update(table).where(table.c.offer_key == offer.key).values(**sums))
 
 
 def checkpoint(

@@ -165,7 +165,10 @@ class NodeView(Message):
 
 
 class OfferView(Message):
-    """Something one can buy. `held_until` is set while the planner passes it over, `held_because` says why."""
+    """Something one can buy. `held_until` is set while the planner passes it over, `held_because` says why.
+
+    `trust` is the share of what is paid for it that becomes work, learned from what happened; 0.9 before it was tried.
+    """
 
     key: str
     provider: str
@@ -185,6 +188,7 @@ class OfferView(Message):
     source: str
     held_until: float | None = None
     held_because: str | None = None
+    trust: float | None = None
 
 
 class ProviderView(Message):

@@ -1,0 +1,39 @@
+"""What godwit's own history says of an offer: how much of what is paid for there turns into work."""
+
+from dataclasses import dataclass
+
+PRIOR_USABLE, PRIOR_UNUSABLE = 9.0, 1.0
+"""Before there is a history nine launches of ten are taken to end in a usable node: a Beta(9, 1) prior, which a dozen
+launches outweigh."""
+
+PRIOR_LOSSES, PRIOR_HOURS = 0.13, 480.0
+"""Twenty node-days at 6.5 failures per 1,000 node-days, as measured on research clusters of 16,000 and 8,000 A100s
+(Kokolis et al., "Revisiting Reliability in Large-Scale Machine Learning Research Clusters", 2024, section 3)."""
+
+LOSS_COSTS_H = 0.5
+"""What a lost node costs its gang, in hours of work: steps since the last checkpoint, finding out, starting again."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What happened with one offer: launches refused, machines that never became usable, nodes that did (and how many
+    seconds that took in all), nodes that were lost, and the hours that nodes of it lived."""
+
+    refusals: int = 0
+    failures: int = 0
+    ready: int = 0
+    ready_s: float = 0.0
+    losses: int = 0
+    hours: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """The expected share of what is paid for that becomes work, between 0 and 1; `UNKNOWN` scores 0.9 about."""
+        tries = self.ready + self.refusals + self.failures
+        usable = (self.ready + PRIOR_USABLE) / (tries + PRIOR_USABLE + PRIOR_UNUSABLE)
+        losses_per_hour = (self.losses + PRIOR_LOSSES) / (self.hours + PRIOR_HOURS)
+        return usable / (1 + LOSS_COSTS_H * losses_per_hour)
+
+
+UNKNOWN = Record()
+"""An offer that was never tried."""
