@@ -7,8 +7,8 @@ PRIOR_USABLE, PRIOR_UNUSABLE = 9.0, 1.0
 launches outweigh."""
 
 PRIOR_LOSSES, PRIOR_HOURS = 0.13, 480.0
-"""Twenty node-days at 6.5 failures per 1,000 node-days, as measured on research clusters of 16,000 and 8,000 A100s
-(Kokolis et al., "Revisiting Reliability in Large-Scale Machine Learning Research Clusters", 2024, section 3)."""
+"""Twenty node-days at 6.5 failures per 1,000 node-days, as measured on a research cluster of 16,000 A100s (Kokolis et
+al., "Revisiting Reliability in Large-Scale Machine Learning Research Clusters", arXiv 2410.21680)."""
 
 LOSS_COSTS_H = 0.5
 """What a lost node costs its gang, in hours of work: steps since the last checkpoint, finding out, starting again."""
