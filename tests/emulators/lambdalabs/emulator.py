@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from godwit.providers.simulated.catalogue import Shape
-from godwit.providers.simulated.vendor import Refused
+from godwit.providers.simulated.vendor import STARTUP_LIMIT_BYTES, Refused
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
