@@ -105,10 +105,18 @@ def test_a_worker_whose_ray_ends_after_the_heads_program_failed_proves_nothing(w
     attempt_id = world.attempt(job_id).id
     head.beat(head.stopped(attempt_id, 1, "failed", exit_code=3))
     world.clock.advance(1)
-    other.beat(other.stopped(attempt_id, 1, "interrupted", detail="Ray ended: its head is gone"))
+    other.beat(other.stopped(attempt_id, 1, "interrupted", detail="Ray ended: its head is gone", ray_ended=True))
     head.beat()
     world.plan()
     assert (world.job(job_id).state, world.job(job_id).exit_code) == ("failed", 3)
+
+
+def test_a_node_that_was_cut_off_before_the_heads_program_failed_is_what_made_it_fail(world: World) -> None:
+    job_id, (head, other) = world.run(nodes=2)
+    attempt_id = world.attempt(job_id).id
+    head.beat(head.stopped(attempt_id, 1, "failed", exit_code=1, detail="a peer is gone"))
+    other.beat(other.stopped(attempt_id, 1, "interrupted", detail="the lease ran out"))
+    assert (world.job(job_id).state, world.job(job_id).interruptions) == ("recovering", 1)
 
 
 def test_a_checkpoint_is_recorded_once_and_a_stale_one_is_not_counted(world: World) -> None:

@@ -17,6 +17,7 @@ from godwit.providers.machines import Machine
 
 CLUSTER_STARTS_S = 2.0
 PEER_LOSS_SHOWS_S = 2.0
+HEAD_LOSS_SHOWS_S = 1.0
 STEPS_PER_CHECKPOINT = 5
 
 
@@ -38,6 +39,8 @@ class Run:
     step: int = 0
     told_running: bool = False
     peer_missing_since: float | None = None
+    seen_head: bool = False
+    head_missing_since: float | None = None
     ended: Stopped | None = None
 
     @property
@@ -175,6 +178,19 @@ class SimMachine:
             self._end(run, Stopped(run.command.attempt_id, "interrupted", detail="the guard saw the lease run out"))
         elif run.command.rank == 0 and now - run.started_at >= CLUSTER_STARTS_S:
             self._head_second(run, now)
+        elif run.command.rank > 0:
+            self._worker_second(run, now)
+
+    def _worker_second(self, run: Run, now: float) -> None:
+        """Ray on the other nodes ends once its head is gone, whatever the reason."""
+        run.seen_head = run.seen_head or self._world.has_head(run.command)
+        if not run.seen_head or self._world.has_head(run.command):
+            run.head_missing_since = None
+            return
+        run.head_missing_since = run.head_missing_since or now
+        if now - run.head_missing_since >= HEAD_LOSS_SHOWS_S:
+            end = Stopped(run.command.attempt_id, "interrupted", detail="Ray ended: its head is gone", ray_ended=True)
+            self._end(run, end)
 
     def _head_second(self, run: Run, now: float) -> None:
         command = run.command
@@ -220,6 +236,7 @@ class Surroundings:
     heartbeat: Callable[[SimMachine, str, wire.HeartbeatRequest], wire.HeartbeatReply]
     commands: Callable[[SimMachine, str, set[str]], list[wire.Command]]
     gang_is_whole: Callable[[wire.StartAttempt], bool]
+    has_head: Callable[[wire.StartAttempt], bool]
     program_of: Callable[[str], Program]
 
 

@@ -56,7 +56,13 @@ class World:
         self._ids = IdSource(self.clock.now, random.Random(seed + 1))
         self._machine_rng = random.Random(seed + 2)
         self._surroundings = Surroundings(
-            self.checkpoints, self._join, self._heartbeat, self._commands, self._gang_is_whole, self._program_of
+            self.checkpoints,
+            self._join,
+            self._heartbeat,
+            self._commands,
+            self._gang_is_whole,
+            self._has_head,
+            self._program_of,
         )
         self.clouds, self.machines = self._make_clouds()
         self._late: list[tuple[float, Callable[[], object]]] = []
@@ -300,14 +306,19 @@ class World:
     def _program_of(self, job_name: str) -> Program:
         return self.programs[job_name]
 
+    def _has_head(self, command: wire.StartAttempt) -> bool:
+        return 0 in self._ranks_alive(command)
+
     def _gang_is_whole(self, command: wire.StartAttempt) -> bool:
-        alive = {
+        return len(self._ranks_alive(command)) == len(command.peers)
+
+    def _ranks_alive(self, command: wire.StartAttempt) -> set[int]:
+        return {
             run.command.rank
             for machine in self.machines.by_id.values()
             for run in machine.runs.values()
             if run.alive and run.command.attempt_id == command.attempt_id
         }
-        return len(alive) == len(command.peers)
 
     def _tell(self, what: str) -> None:
         self.story.append(f"{self.elapsed_s:6.1f} {what}")

@@ -40,13 +40,17 @@ class Running:
 
 @dataclass(frozen=True)
 class Stopped:
-    """No process of the attempt is left on this node; `outcome` is what the runtime itself saw."""
+    """No process of the attempt is left on this node; `outcome` is what the runtime itself saw.
+
+    `ray_ended`: interrupted because Ray ended here or lost its head, as it does too when the head's program fails.
+    """
 
     attempt_id: str
     outcome: Outcome
     exit_code: int | None = None
     detail: str = ""
     last_lines: tuple[str, ...] = ()
+    ray_ended: bool = False
 
 
 @dataclass(frozen=True)

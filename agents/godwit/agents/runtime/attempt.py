@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from godwit.agents.checkpoints import commit
@@ -255,14 +255,14 @@ class AttemptRun:
             return self._stopped("failed", f"set-up failed with exit code {record.exit_code}", record.exit_code)
         if record.step == "ray" and record.cause == "ended":
             detail = f"Ray on this node ended with exit code {record.exit_code}"
-            return self._stopped("interrupted", detail, of_ray=True)
+            return replace(self._stopped("interrupted", detail, of_ray=True), ray_ended=True)
         causes: dict[str, tuple[Outcome, str]] = {
             "stopped": ("cancelled", "it was told to stop"),
             "lease": ("interrupted", "the lease ran out"),
             "head-unreachable": ("interrupted", "the head of the Ray cluster could not be reached"),
             "guard-died": ("interrupted", "the attempt's guard was killed"),
         }
-        return self._stopped(*causes[record.cause])
+        return replace(self._stopped(*causes[record.cause]), ray_ended=record.cause == "head-unreachable")
 
     def _stopped(self, outcome: Outcome, detail: str, exit_code: int | None = None, *, of_ray: bool = False) -> Stopped:
         last_lines = self._folder.last_lines(of_ray=of_ray)

@@ -86,7 +86,7 @@ def _stopped(
         else:
             entities.save(tx, attempt)
             tx.hint(hints.PLAN)
-    elif attempt.failed_at is not None:
+    elif attempt.failed_at is not None and seen.ray_ended:
         # The head's program failed and its Ray goes down, so the others' does too: that proves nothing new.
         tx.hint(hints.PLAN)
     else:
