@@ -38,9 +38,11 @@ def check_now(machines: Iterable[SimMachine]) -> None:
         raise Violation(f"double run: {twice}")
 
 
-def is_quiet(database: Database, clouds: Iterable[InProcessProvider]) -> bool:
-    """Whether nothing is bought, nothing lives and nothing is owed."""
+def is_quiet(database: Database, clouds: Iterable[InProcessProvider], names: Iterable[str]) -> bool:
+    """Whether nothing is bought, nothing lives, nothing is owed and every job is over."""
     if any(cloud.cloud.live() for cloud in clouds):
+        return False
+    if not all(lifecycle.is_final(job.state) for job in _jobs(database, names)):
         return False
     with database.read() as conn:
         return not queries.nodes(conn) and not queries.pending_intents(conn, FOR_PROVIDERS | FOR_AGENTS)

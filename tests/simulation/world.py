@@ -130,7 +130,7 @@ class World:
 
     def run(self) -> None:
         """Run until everything is quiet; raises `Violation` when an invariant breaks or quiet never comes."""
-        while self.faulty or self._submissions or not invariants.is_quiet(self._database, self.clouds):
+        while self.faulty or self._submissions or not invariants.is_quiet(self._database, self.clouds, self.programs):
             if self.elapsed_s > QUIET_BY_S:
                 left = invariants.unfinished(self._database, self.clouds, self.programs)
                 raise Violation(f"not quiet after {QUIET_BY_S:.0f} s: {left}")
