@@ -22,6 +22,7 @@ from godwit.providers import (
     nebius,
     runpod,
     simulated,
+    ssh_hosts,
     vastai,
 )
 from godwit.providers.kinds import Kind, Setup
@@ -42,6 +43,7 @@ KINDS: Mapping[str, Kind] = {
     "nebius": nebius.KIND,
     "runpod": runpod.KIND,
     "simulated": simulated.KIND,
+    "ssh": ssh_hosts.KIND,
     "vastai": vastai.KIND,
 }
 """Every kind of provider. To add one: its package beside these, one line here, and its rig in tests/contract."""
