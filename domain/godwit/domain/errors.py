@@ -9,7 +9,6 @@
     ├── TooLarge                send less
     ├── Conflict                reload, then decide again
     │   ├── StaleWrite          another writer was first; reload and retry
-    │   ├── StaleEpoch          a newer attempt exists; stop what you do
     │   └── InvalidTransition   this state has no such edge
     ├── ProviderError           a cloud did not do what was asked
     │   ├── NoCapacity          try the next offer
@@ -85,10 +84,6 @@ class Conflict(GodwitError):
 
 class StaleWrite(Conflict):
     """Another writer changed this row first; reload and retry."""
-
-
-class StaleEpoch(Conflict):
-    """A newer attempt of this job exists; stop this one."""
 
 
 class InvalidTransition(Conflict):
