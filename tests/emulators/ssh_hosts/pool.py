@@ -70,14 +70,22 @@ class Pool:
                 self.run(host.close())
             taken = set(self.processes(self.taken.home))
             assert set(self.processes()) <= taken, "processes of machines outlived them"
+            assert self._folders("host-*") == [], "folders of machines outlived them"
         finally:
             for process in self.processes():
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
+            self.run(_cancel_all())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
-            shutil.rmtree(self._root, ignore_errors=True)
+            for folder in [*self._folders("*"), self._root]:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _folders(self, hosts: str) -> list[Path]:
+        """The folders of machines outside of their homes."""
+        kept = self._root.glob(f"{hosts}/home/.godwit-host/*/machines/*/node_dir")
+        return [folder for folder in (Path(file.read_text().strip()) for file in kept) if folder.exists()]
 
     def run(self, coroutine: Coroutine[Any, Any, Done]) -> Done:
         """Run something where the servers run."""
@@ -267,6 +275,14 @@ class _HangingUp(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
+
+
+async def _cancel_all() -> None:
+    """End what still keeps an answer back."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _free_port() -> int:
