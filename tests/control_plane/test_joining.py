@@ -106,3 +106,16 @@ def test_a_machine_with_fewer_gpus_than_were_paid_for_is_given_back_and_its_offe
     assert node.state is NodeState.TERMINATING
     assert "7 GPUs" in node.detail
     assert [n.offer.provider for n in world.nodes() if n.state is NodeState.REQUESTED] == ["dear"]
+
+
+def test_a_machine_with_another_gpu_than_was_paid_for_is_given_back(world: World, node_id: str) -> None:
+    Agent(world, node_id).join(model="A100-80GB-SXM")
+    world.plan()
+    node = world.node(node_id)
+    assert node.state is NodeState.TERMINATING
+    assert "A100-80GB-SXM, but H100-SXM was paid for" in node.detail
+
+
+def test_a_gpu_that_godwit_has_no_name_for_is_taken_as_it_comes(world: World, node_id: str) -> None:
+    Agent(world, node_id).join(model="NVIDIA Graphics Device")
+    assert world.node(node_id).state is NodeState.READY

@@ -57,11 +57,10 @@ class Agent:
         self.live: list[wire.LiveAttempt] = []
         self.credential = ""
 
-    def join(self, gpus: int = 8, token: str | None = None) -> wire.JoinReply:
+    def join(self, gpus: int = 8, token: str | None = None, model: str = "H100-SXM") -> wire.JoinReply:
         """Introduce the machine; its token is the one in its startup script."""
         facts = [
-            wire.GpuFact(index=i, uuid=f"GPU-{self.node_id}-{i}", model="H100-SXM", memory_gib=80.0)
-            for i in range(gpus)
+            wire.GpuFact(index=i, uuid=f"GPU-{self.node_id}-{i}", model=model, memory_gib=80.0) for i in range(gpus)
         ]
         request = wire.JoinRequest(
             agent_id=self.agent_id, hostname="h", address="127.20.0.1", agent_version="1", cpus=208, memory_gib=1800.0,

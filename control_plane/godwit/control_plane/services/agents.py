@@ -14,6 +14,7 @@ from godwit.domain.ids import GpuUuid, NodeId
 from godwit.domain.intents import FOR_AGENTS, Intent, IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Outcome
 from godwit.domain.nodes import Gpu, Node, NodeState
+from godwit.domain.resources import GPU_MODELS
 from godwit.domain.wire import agents as wire
 from godwit.scheduler.snapshot import Hold
 from godwit.scheduler.trust import Record
@@ -118,14 +119,25 @@ def _admit(context: Context, tx: Transaction, node: Node, request: wire.JoinRequ
     reason = f"its agent {request.agent_version} joined from {request.address} with {len(gpus)} GPUs"
     for state in _TO_READY[_TO_READY.index(node.state) + 1 if node.state in _TO_READY else 0 :]:
         node = entities.advance(tx, node, state, reason=reason, actor=_actor(node), now=now)
-    if len(gpus) < node.offer.gpu_count:
-        # Paid for more than is there. The planner's deadline rules end cordoned nodes never, so end it here.
-        short = f"joined with {len(gpus)} GPUs, but {node.offer.gpu_count} were paid for"
-        writes.hold(tx, Hold(node.offer.key, now + context.policy.hold_s, short))
-        writes.experience(tx, node.offer, Record(failures=1))
-        entities.save(tx, replace(node, gone=True, detail=short))
-    else:
+    wrong = _not_as_paid_for(node)
+    if wrong is None:
         writes.experience(tx, node.offer, Record(ready=1, ready_s=now - node.created_at))
+        return
+    # Nothing runs on it yet, so it is as good as gone: the planner gives it back.
+    writes.hold(tx, Hold(node.offer.key, now + context.policy.hold_s, wrong))
+    writes.experience(tx, node.offer, Record(failures=1))
+    entities.save(tx, replace(node, gone=True, detail=wrong))
+
+
+def _not_as_paid_for(node: Node) -> str | None:
+    """Say what a machine that joined lacks of what its offer promised, or None. Only names that are known are compared."""
+    paid = node.offer
+    if len(node.gpus) < paid.gpu_count:
+        return f"joined with {len(node.gpus)} GPUs, but {paid.gpu_count} were paid for"
+    other = next((gpu.model for gpu in node.gpus if gpu.model != paid.gpu_model and gpu.model in GPU_MODELS), None)
+    if other is not None and paid.gpu_model in GPU_MODELS:
+        return f"joined with {other}, but {paid.gpu_model} was paid for"
+    return None
 
 
 def _is_fenced(tx: Transaction, node: Node, live: wire.LiveAttempt) -> bool:
