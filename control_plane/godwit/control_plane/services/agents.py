@@ -130,7 +130,7 @@ def _admit(context: Context, tx: Transaction, node: Node, request: wire.JoinRequ
 
 
 def _not_as_paid_for(node: Node) -> str | None:
-    """Say what a machine that joined lacks of what its offer promised, or None. Only names that are known are compared."""
+    """Say what a machine that joined lacks of what was paid for, or None. Only names that are known are compared."""
     paid = node.offer
     if len(node.gpus) < paid.gpu_count:
         return f"joined with {len(node.gpus)} GPUs, but {paid.gpu_count} were paid for"
