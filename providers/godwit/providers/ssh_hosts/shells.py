@@ -22,6 +22,11 @@ Done = TypeVar("Done")
 RETRY_AFTER_S = 5.0
 """sshd does not say when it takes connections again; its own penalties start at a second (sshd_config(5), 2024)."""
 
+_HOST_KEY_ALGORITHMS = (
+    "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256",
+)  # fmt: skip
+"""Those of sshd's host keys (sshd_config(5), 2024), in its order."""
+
 _MAX_ANSWER = 1_048_576
 """Characters; an answer is a few lines, and a host that talks without end must not fill our memory."""
 
@@ -138,16 +143,12 @@ class Shells:
                 host.address, host.port, username=host.user, client_keys=[self._key], client_factory=lambda: greeting,
                 # Nothing of this machine's own SSH set-up: no agent, no configuration, no other key.
                 config=None, agent_path=None, preferred_auth="publickey", gss_host=None,
-                known_hosts=None if expected is None else (expected, [], []),
+                known_hosts=None if expected is None else (expected, [], []), server_host_key_algs=_algorithms(expected),
                 keepalive_interval=15, keepalive_count_max=3, connect_timeout=self._timeout_s,
                 login_timeout=self._timeout_s,
             )  # fmt: skip
         except asyncssh.HostKeyNotVerifiable as exc:
             raise self._host_keys.changed(host) from exc
-        except asyncssh.KeyExchangeFailed as exc:
-            if expected is None:
-                raise
-            raise self._host_keys.changed(host) from exc  # it has no key of that sort any more
         if expected is None:
             self._host_keys.record(host, _host_key(connection))
         return connection
@@ -206,6 +207,12 @@ async def _read(process: asyncssh.SSHClientProcess[str]) -> str:
             process.close()
             raise OSError(f"it said more than {_MAX_ANSWER} characters")
     return "".join(parts)
+
+
+def _algorithms(expected: Sequence[asyncssh.SSHKey] | None) -> Sequence[str]:
+    """The expected keys' first, then all: a host that has only other keys is to show one, and be told from one away."""
+    first = [algorithm.decode() for key in expected or () for algorithm in key.sig_algorithms]
+    return [*first, *_HOST_KEY_ALGORITHMS]
 
 
 def _host_key(connection: asyncssh.SSHClientConnection) -> asyncssh.SSHKey:
