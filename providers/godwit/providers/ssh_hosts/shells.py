@@ -143,7 +143,8 @@ class Shells:
                 host.address, host.port, username=host.user, client_keys=[self._key], client_factory=lambda: greeting,
                 # Nothing of this machine's own SSH set-up: no agent, no configuration, no other key.
                 config=None, agent_path=None, preferred_auth="publickey", gss_host=None,
-                known_hosts=None if expected is None else (expected, [], []), server_host_key_algs=_algorithms(expected),
+                known_hosts=None if expected is None else (expected, [], []),
+                server_host_key_algs=_algorithms(expected),
                 keepalive_interval=15, keepalive_count_max=3, connect_timeout=self._timeout_s,
                 login_timeout=self._timeout_s,
             )  # fmt: skip
