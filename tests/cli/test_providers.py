@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,15 @@ def test_removing_forgets(scripted: ScriptedControlPlane, godwit: Godwit) -> Non
     scripted.on("DELETE", "/v1/providers/mine", "", status=204)
     assert godwit("providers", "remove", "mine") == 0
     assert scripted.paths() == ["DELETE /v1/providers/mine"]
+
+
+def test_a_key_of_several_lines_comes_from_a_file(
+    scripted: ScriptedControlPlane, godwit: Godwit, tmp_path: Path
+) -> None:
+    scripted.on("GET", "/v1/provider-kinds", {"items": [LAMBDA], "next_cursor": None})
+    scripted.on("POST", "/v1/providers", VIEW, status=201)
+    key = tmp_path / "key.pem"
+    key.write_text("-----BEGIN-----\nabc\n-----END-----\n")
+    assert godwit("providers", "add", "lambda", "--secret-file", f"api_key={key}") == 0
+    assert json.loads(scripted.asked[-1].content)["secrets"] == {"api_key": key.read_text()}
+    assert godwit("providers", "add", "lambda", "--secret-file", "api_key=/nowhere") == 2

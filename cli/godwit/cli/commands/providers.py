@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -69,14 +70,19 @@ def add(
     kind: Annotated[str, typer.Argument(help="A kind, from `godwit providers kinds`.")],
     name: Annotated[str | None, typer.Option(help="What to call the account; the kind, when left out.")] = None,
     option: Annotated[list[str] | None, typer.Option("--set", help="An option, as key=value (YAML).")] = None,
+    secret_file: Annotated[
+        list[str] | None, typer.Option("--secret-file", help="A credential from a file, as key=path.")
+    ] = None,
 ) -> None:
     """Add an account at a cloud. Credentials are asked for, checked with one read, and stored encrypted.
 
-    Without a terminal they are read from standard input, one line each, in the order that `kinds` shows.
+    Without a terminal they are read from standard input, one line each, in the order that `kinds` shows. One of
+    several lines, such as a PEM key, comes from a file.
     """
     control_plane = console.control_plane()
     wanted = _kind(control_plane, kind)
-    secrets = {key: _ask(wanted.title, key, where) for key, where in wanted.secrets.items()}
+    from_files = _files(secret_file or [])
+    secrets = {key: from_files.get(key) or _ask(wanted.title, key, where) for key, where in wanted.secrets.items()}
     request = ProviderIn(kind=kind, name=name, options=_options(option or []), secrets=secrets)
     view = control_plane.post("/v1/providers", request, ProviderView)
     output.note(f"{view.name} is added; `godwit offers --infra {view.name}` shows what it sells in a moment")
@@ -118,6 +124,17 @@ def _ask(title: str, key: str, where: str) -> str:
         return sys.stdin.readline().strip()
     value: str = typer.prompt(f"{title}: {key} ({where})", hide_input=True, err=True)
     return value.strip()
+
+
+def _files(pairs: list[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        key, _, path = pair.partition("=")
+        try:
+            found[key] = Path(path).expanduser().read_text()
+        except OSError as exc:
+            raise Failure(f"--secret-file {key}: {path!r} cannot be read: {exc.strerror}", ExitCode.USAGE) from exc
+    return found
 
 
 def _options(pairs: list[str]) -> dict[str, JsonValue]:
