@@ -63,6 +63,7 @@ OFFER = {
     "source": "live",
     "held_until": 4_000_000_000.0,
     "held_because": "no capacity",
+    "trust": 0.9,
 }
 PROVIDER = {"name": LONG, "reachable": True, "offers": 12, "nodes": 3, "last_contact_at": AT, "detail": "d" * 90}
 PLAN = {
