@@ -89,7 +89,7 @@ def list_providers(state: Godwit, _actor: Actor) -> Page[ProviderView]:
     """Configured providers, and how the last contact with each went."""
     with state.context.db.read() as conn:
         counted = {
-            name: (len(queries.offers(conn, name)), len(queries.nodes(conn, provider=name)))
+            name: (queries.offers_count(conn, name), len(queries.nodes(conn, provider=name)))
             for name in state.context.providers
         }
     contacts = state.contacts()

@@ -187,6 +187,12 @@ def offers(conn: Connection, provider: str | None = None) -> list[Offer]:
     return [entities.listed_offer_from(row.data, row.seen_at) for row in conn.execute(query)]
 
 
+def offers_count(conn: Connection, provider: str) -> int:
+    """How many offers a provider has, without reading them."""
+    table = schema.offers
+    return conn.execute(select(func.count()).where(table.c.provider == provider)).scalar_one()
+
+
 @dataclass(frozen=True)
 class OfferSearch:
     """What people look for on the market; None means that it does not matter."""
