@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from godwit.control_plane import hints
-from godwit.control_plane.services import attempts
+from godwit.control_plane.services import attempts, nodes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import InvariantBroken, StaleWrite
@@ -159,10 +159,7 @@ def _terminate(writing: _Writing, action: TerminateNode) -> None:
         why = f"node {node.id} never became usable: {action.reason}"
         writes.hold(writing.tx, Hold(node.offer.key, now + writing.policy.hold_s, why))
         writes.experience(writing.tx, node.offer, Record(failures=1))
-    for intent in queries.pending_intents(writing.tx.conn, [IntentKind.LAUNCH_NODE], node.id):
-        entities.advance(writing.tx, intent, IntentState.CANCELLED, reason=action.reason, actor=ACTOR, now=now)
-    writing.move_node(replace(node, detail=action.reason, reserved_for=None), NodeState.TERMINATING, action.reason)
-    writing.owe(IntentKind.TERMINATE_NODE, node.id, action.reason)
+    writing.nodes[node.id] = nodes.give_back(writing.tx, writing.ids, node, action.reason, ACTOR, now)
 
 
 def _finish_job(writing: _Writing, action: FinishJob) -> None:

@@ -9,7 +9,7 @@ from godwit.control_plane.services import attempts, views
 from godwit.control_plane.store import entities, queries
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
-from godwit.domain.ids import IntentId
+from godwit.domain.ids import IdSource, IntentId
 from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.jobs import Outcome
 from godwit.domain.nodes import Node, NodeState
@@ -42,20 +42,26 @@ def terminate(context: Context, node_id: str, actor: str) -> NodeView:
     now, reason = context.now(), f"terminated by {actor}"
 
     def end(tx: Transaction, node: Node) -> Node:
-        for launch in queries.pending_intents(tx.conn, [IntentKind.LAUNCH_NODE], node.id):
-            entities.advance(tx, launch, IntentState.CANCELLED, reason=reason, actor=actor, now=now)
-        node = replace(node, detail=reason, reserved_for=None)
-        node = entities.advance(tx, node, NodeState.TERMINATING, reason=reason, actor=actor, now=now)
-        intent_id = IntentId(context.ids.new("intent"))
-        owed = Intent(intent_id, IntentKind.TERMINATE_NODE, IntentState.PENDING, node.id, now, now, reason)
-        entities.insert(tx, owed)
+        node = give_back(tx, context.ids, node, reason, actor, now)
         for attempt in queries.live_attempts(tx.conn):
             if any(slot.node_id == node.id and not slot.released for slot in attempt.slots):
                 attempts.settle(tx, context.ids, attempt, Outcome.INTERRUPTED, f"its node was {reason}", actor, now)
-        tx.hint(hints.INTENTS)
         return node
 
     return _change(context, node_id, end)
+
+
+def give_back(tx: Transaction, ids: IdSource, node: Node, reason: str, actor: str, now: float) -> Node:
+    """Owe a node's end to its provider; a launch that is still owed is owed no more. Raises `InvalidTransition`."""
+    for launch in queries.pending_intents(tx.conn, [IntentKind.LAUNCH_NODE], node.id):
+        entities.advance(tx, launch, IntentState.CANCELLED, reason=reason, actor=actor, now=now)
+    node = replace(node, detail=reason, reserved_for=None)
+    node = entities.advance(tx, node, NodeState.TERMINATING, reason=reason, actor=actor, now=now)
+    intent_id = IntentId(ids.new("intent"))
+    owed = Intent(intent_id, IntentKind.TERMINATE_NODE, IntentState.PENDING, node.id, now, now, reason)
+    entities.insert(tx, owed)
+    tx.hint(hints.INTENTS)
+    return node
 
 
 def _move(context: Context, node_id: str, to: NodeState, reason: str, actor: str) -> NodeView:
