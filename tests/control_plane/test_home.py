@@ -98,3 +98,8 @@ def test_a_port_that_is_in_use_is_a_conflict_that_says_what_to_do(home: Home) ->
             home.listen(port)
     with home.listen(port) as free:
         assert free.getsockname()[1] == port
+
+
+def test_two_control_planes_that_start_at_once_listen_on_different_ports(tmp_path: Path) -> None:
+    with Home(tmp_path / "one").listen(0) as one, Home(tmp_path / "two").listen(0) as two:
+        assert one.getsockname() != two.getsockname()

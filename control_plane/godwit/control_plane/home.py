@@ -13,6 +13,9 @@ from godwit.control_plane.settings import DEFAULT_PORT
 from godwit.control_plane.vault import Vault, new_key
 from godwit.domain.errors import Conflict, InvalidRequest
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted: uvicorn's own default, for agents that all come back at once."""
+
 
 @dataclass(frozen=True)
 class Holder:
@@ -113,6 +116,8 @@ class Home:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 listener.bind(("127.0.0.1", candidate))
+                # Two sockets with SO_REUSEADDR may both bind a port on which nobody listens yet.
+                listener.listen(BACKLOG)
             except OSError as exc:
                 listener.close()
                 if candidate == wanted:
