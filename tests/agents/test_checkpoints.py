@@ -3,10 +3,6 @@
 import os
 import random
 import shutil
-import socket
-import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +13,7 @@ from godwit.agents.checkpoints import commit
 from godwit.agents.checkpoints.commit import Author
 from godwit.agents.checkpoints.store import Store, StoreUnavailable
 from godwit.agents.checkpoints.watch import FolderWatch, step_of
+from moto.server import ThreadedMotoServer
 
 NOW = 1_790_000_000.0
 
@@ -36,38 +33,20 @@ def write_entry(folder: Path, name: str, content: str = "weights") -> Path:
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[dict[str, str]]:
     """A real S3 API server over HTTP, with one bucket; yields the environment that reaches it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
     env = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
     }
     try:
-        _make_bucket(env, server)
+        request = urllib.request.Request(f"{env['AWS_ENDPOINT_URL']}/jobs", method="PUT")
+        urllib.request.urlopen(request, timeout=30).close()
         yield env
     finally:
-        server.terminate()
-        server.wait()
-
-
-def _make_bucket(env: dict[str, str], server: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            request = urllib.request.Request(f"{env['AWS_ENDPOINT_URL']}/jobs", method="PUT")
-            urllib.request.urlopen(request, timeout=5).close()
-            return
-        except OSError:
-            assert server.poll() is None, "moto ended"
-            assert time.monotonic() < deadline, "moto does not answer"
-            time.sleep(0.05)
+        server.stop()
 
 
 @pytest.fixture(params=["folder", "s3"])

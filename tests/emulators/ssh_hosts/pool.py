@@ -79,6 +79,8 @@ class Pool:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+            for host in [*self.hosts, self.taken]:
+                host.give_up_port()
             for folder in [*self._folders("*"), self._root]:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -140,7 +142,9 @@ class PoolHost:
         # Stands for an image's Python: it has an agent that stays.
         self.tool("agent-python", '#!/bin/sh\n[ "$1" = -m ] && exec sleep 1000\nexit 0\n')
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
-        self.port, self.drops, self.says, self.cut_after = _free_port(), 0, "", 0
+        self._reserved = _reserved_port()
+        self.port = int(self._reserved.getsockname()[1])
+        self.drops, self.says, self.cut_after = 0, "", 0
         self._listener: asyncio.Server | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
 
@@ -164,6 +168,10 @@ class PoolHost:
         if self._listener is not None:
             self._listener.close()
         await self.hang_up()
+
+    def give_up_port(self) -> None:
+        """Never be there again."""
+        self._reserved.close()
 
     async def hang_up(self) -> None:
         """Cut all connections."""
@@ -285,7 +293,9 @@ async def _cancel_all() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _reserved_port() -> socket.socket:
+    """A socket that keeps a port for as long as it is open: nobody else gets it, and it refuses all connections."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # lets our own listener have it too
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
