@@ -87,9 +87,10 @@ def build(
 
 
 def layered(kind: Kind, setup: Setup, metrics: CallMetrics) -> Provider:
-    """One provider in its layers: measured as called by us, repeated where safe, paced as its documentation allows."""
-    paced = Limited(kind.build(setup), kind.rates, setup.clock, time.sleep)
-    return Retrying(Measured(paced, metrics), time.sleep, setup.rng)
+    """One provider in its layers: each call to it measured, paced as its documentation allows, repeated where safe."""
+    # Measured below the pace: our own waiting for a turn says nothing of how the provider does.
+    paced = Limited(Measured(kind.build(setup), metrics), kind.rates, setup.clock, time.sleep)
+    return Retrying(paced, time.sleep, setup.rng)
 
 
 def checked(entry: Mapping[str, Any], path: Where) -> tuple[Kind, str]:
