@@ -65,7 +65,22 @@ OFFER = {
     "held_because": "no capacity",
     "trust": 0.9,
 }
-PROVIDER = {"name": LONG, "reachable": True, "offers": 12, "nodes": 3, "last_contact_at": AT, "detail": "d" * 90}
+CALLS = {"window_s": 900.0, "calls": 1000, "errors": {"RateLimited": 3}, "median_s": 0.12, "p99_s": 1.5}
+PROVIDER = {
+    "name": LONG,
+    "reachable": True,
+    "offers": 12,
+    "nodes": 3,
+    "last_contact_at": AT,
+    "detail": "d" * 90,
+    "offers_at": AT,
+    "offers_trouble": "",
+    "offers_trouble_since": None,
+    "foreign": 1234,
+    "foreign_ids": ["i-1", "i-2"],
+    "calls": CALLS,
+    "calls_by_method": {"instances": CALLS},
+}
 PLAN = {
     "feasible": True,
     "price_usd_per_hour": 4.2,
@@ -106,13 +121,13 @@ WHOLE = {
     "ps": ["ID", "STATE", "NODES", "STEP", "AGE"],
     "nodes": ["ID", "STATE", "GPUS", "BUSY", "PRICE/H", "HEARD"],
     "offers": ["GPUS", "SPOT", "PRICE/H", "GPU/H", "LEFT", "SEEN"],
-    "providers": ["REACHABLE", "OFFERS", "NODES", "CONTACT"],
+    "providers": ["REACHABLE", "OFFERS", "NODES", "FOREIGN", "CONTACT"],
 }
 WHOLE_CELLS = {
     "ps": ["job-4f0zq1m2k7xv9a", "running", "128..4096", "12/40"],
     "nodes": ["node-4f0zq1m2k7xv9a", "provisioning", "H100-SXM:2", "1/2", "$20.50*"],
     "offers": ["H100-SXM:8", "no", "$1,023.92", "$127.99", "4!"],
-    "providers": ["yes", "12", "3"],
+    "providers": ["yes", "12", "3", "1234"],
 }
 
 

@@ -37,3 +37,10 @@ def test_prices_are_per_hour() -> None:
 @pytest.mark.parametrize(("size_bytes", "text"), [(512, "512 B"), (3_565_158, "3.4 MiB"), (2 << 30, "2.0 GiB")])
 def test_sizes_are_binary(size_bytes: int, text: str) -> None:
     assert figures.size(size_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(None, "-"), (0.0, "0ms"), (0.0354, "35ms"), (0.9996, "1.0s"), (1.25, "1.2s"), (185, "3m 5s")]
+)
+def test_a_latency_is_in_the_unit_that_one_thinks_in(seconds: float | None, told: str) -> None:
+    assert figures.latency(seconds) == told

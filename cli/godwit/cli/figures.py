@@ -15,6 +15,13 @@ def duration(seconds: float) -> str:
     return f"{whole}s"
 
 
+def latency(seconds: float | None) -> str:
+    """How long a call takes: 35ms, 1.2s, 3m 5s. A dash for None."""
+    if seconds is None:
+        return "-"
+    return f"{1000 * max(0.0, seconds):.0f}ms" if seconds < 0.9995 else duration(seconds)
+
+
 def ago(at: float | None, now: float) -> str:
     """How long since `at` (seconds since the epoch), in one unit: 3m ago. Never for None."""
     if at is None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from godwit.control_plane import hints
+from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
 from godwit.control_plane.executors.launching import Executor
 from godwit.control_plane.reconcilers.instances import InstanceWatch, OfferWatch
@@ -46,14 +47,11 @@ class Loops:
         self._context = context
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._watches: dict[str, InstanceWatch] = {}
+        self._watches: dict[str, tuple[InstanceWatch, OfferWatch]] = {}
 
-    def contacts(self) -> Mapping[str, tuple[float | None, str]]:
-        """When each provider last answered, and its present trouble."""
-        return {
-            name: (w.last_contact_at, w.trouble or ("" if w.last_contact_at else "not contacted yet"))
-            for name, w in dict(self._watches).items()
-        }
+    def contacts(self) -> Mapping[str, Contact]:
+        """How the last look at each provider went."""
+        return {name: _contact(*watches) for name, watches in dict(self._watches).items()}
 
     def start(self) -> None:
         """Start every loop."""
@@ -65,8 +63,9 @@ class Loops:
 
     def watch(self, provider: Provider) -> None:
         """Watch a provider, for as long as it is configured."""
-        watch = self._watches[provider.name] = InstanceWatch(self._context, provider)
-        self._run(f"watch-{provider.name}", self._watching(provider, watch))
+        watch, offers = InstanceWatch(self._context, provider), OfferWatch(self._context, provider)
+        self._watches[provider.name] = watch, offers
+        self._run(f"watch-{provider.name}", self._watching(provider, watch, offers))
 
     def _run(self, name: str, body: Callable[[], None]) -> None:
         thread = threading.Thread(target=body, name=name, daemon=True)
@@ -124,9 +123,7 @@ class Loops:
                 left_s = 5.0 if due_at is None else due_at - self._context.now()
                 self._context.hints.wait(hints.INTENTS, seen, min(5.0, max(0.05, left_s)))
 
-    def _watching(self, provider: Provider, watch: InstanceWatch) -> Callable[[], None]:
-        offers = OfferWatch(self._context, provider)
-
+    def _watching(self, provider: Provider, watch: InstanceWatch, offers: OfferWatch) -> Callable[[], None]:
         def body() -> None:
             offers_at = 0.0
             while not self._stopping.is_set() and self._context.providers.get(provider.name) is provider:
@@ -154,3 +151,11 @@ class Loops:
         if not nodes:
             return LIST_EMPTY_S
         return LIST_CALM_S if all(node.state in _CALM and not node.gone for node in nodes) else LIST_BUSY_S
+
+
+def _contact(watch: InstanceWatch, offers: OfferWatch) -> Contact:
+    waiting = "" if watch.last_contact_at else "not contacted yet"
+    return Contact(
+        watch.last_contact_at, watch.trouble or waiting, offers.refreshed_at, offers.trouble, offers.trouble_since,
+        watch.foreign.count, watch.foreign.ids,
+    )  # fmt: skip

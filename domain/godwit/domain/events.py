@@ -10,7 +10,7 @@ class Event:
     """What happened to one subject.
 
     `kind` is `<subject>.<what>`, such as `job.state` (then `old` and `new` hold the states) or `job.restored`.
-    `subject` is "job", "attempt", "node" or "intent". `job_id` and `node_id` say whose story it belongs to.
+    `subject` is "job", "attempt", "node", "intent" or "provider". `job_id` and `node_id` say whose story it belongs to.
     `seq` is given by the store and grows with each event.
     """
 

@@ -1,26 +1,47 @@
 """`godwit providers`: the configured clouds, how they do, and adding one with its credentials."""
 
 import sys
+import textwrap
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
 from godwit.cli import console, figures, output
-from godwit.cli.client import ControlPlane
+from godwit.cli.client import ControlPlane, path_of
 from godwit.cli.exits import ExitCode, Failure
-from godwit.domain.wire.views import ProviderIn, ProviderKindView, ProviderView, StandingView
+from godwit.domain.wire.views import CallsView, ProviderIn, ProviderKindView, ProviderView, StandingView
 from pydantic import JsonValue
+from typer.core import TyperGroup
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+class OrShow(TyperGroup):
+    """What is no command here is the name of a provider to show."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As the base class, with `NAME` for `show NAME`."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["show", *args]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=OrShow, rich_markup_mode=None, add_completion=False)
 COLUMNS = (
     output.Column("NAME", whole=False),
     output.Column("REACHABLE"),
     output.Column("OFFERS", right=True),
     output.Column("NODES", right=True),
+    output.Column("FOREIGN", right=True),
     output.Column("CONTACT", right=True),
     output.Column("DETAIL", whole=False),
+)
+CALL_COLUMNS = (
+    output.Column("METHOD"),
+    output.Column("CALLS", right=True),
+    output.Column("MEDIAN", right=True),
+    output.Column("P99", right=True),
+    output.Column("ERRORS", whole=False),
 )
 KIND_COLUMNS = (
     output.Column("KIND"),
@@ -38,7 +59,11 @@ STANDING_COLUMNS = (
 
 @app.callback(invoke_without_command=True)
 def providers(context: typer.Context, form: output.FormatOption = output.Format.TABLE) -> None:
-    """List the configured clouds, whether they answer, and what they said last; or add, check and remove one."""
+    """List the configured clouds, whether they answer, and what they said last; or show, add, check and remove one.
+
+    FOREIGN counts instances in the account that this control plane did not launch; it leaves them alone. `godwit
+    providers NAME` shows one provider, with its foreign instances and how calls to it go.
+    """
     if context.invoked_subcommand is not None:
         return
     found = list(console.control_plane().pages("/v1/providers", ProviderView))
@@ -47,11 +72,53 @@ def providers(context: typer.Context, form: output.FormatOption = output.Format.
         return
     now = time.time()
     rows = [
-        (each.name, "yes" if each.reachable else "no", str(each.offers), str(each.nodes),
-         figures.ago(each.last_contact_at, now), each.detail)
+        (each.name, "yes" if each.reachable else "no", str(each.offers), str(each.nodes), str(each.foreign),
+         figures.ago(each.last_contact_at, now), each.detail or each.offers_trouble)
         for each in found
     ]  # fmt: skip
     output.table(COLUMNS, rows, "no providers are configured; `godwit providers add KIND` adds one")
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="A provider, from `godwit providers`.")],
+    form: output.FormatOption = output.Format.TABLE,
+) -> None:
+    """Show one provider: its trouble, its foreign instances, and how calls to it go (`godwit providers NAME`)."""
+    view = console.control_plane().get(path_of("/v1/providers", name), ProviderView)
+    if form is not output.Format.TABLE:
+        output.show(view, form)
+        return
+    for line in told(view, time.time()):
+        print(textwrap.fill(line, output.terminal_width(), subsequent_indent="  ", break_on_hyphens=False))
+    if view.calls is not None and view.calls.calls:
+        print(f"\ncalls within {figures.duration(view.calls.window_s)}")
+        rows = [_calls(method, calls) for method, calls in view.calls_by_method.items()]
+        output.table(CALL_COLUMNS, [*rows, _calls("all", view.calls)], "none")
+
+
+def told(view: ProviderView, now: float) -> list[str]:
+    """A provider in words: how it stands, and what is the matter."""
+    standing = "reachable" if view.reachable else "not reachable"
+    lines = [
+        f"{view.name}: {standing}, last contact {figures.ago(view.last_contact_at, now)}",
+        f"{view.offers} offers, refreshed {figures.ago(view.offers_at, now)}; {view.nodes} nodes",
+    ]
+    if view.detail:
+        lines.append(f"trouble: {view.detail}")
+    if view.offers_trouble:
+        since = "" if view.offers_trouble_since is None else f" for {figures.age(view.offers_trouble_since, now)}"
+        lines.append(f"offers cannot be refreshed{since}: {view.offers_trouble}")
+    if view.foreign:
+        more = f" and {view.foreign - len(view.foreign_ids)} more" if view.foreign > len(view.foreign_ids) else ""
+        what = "1 foreign instance" if view.foreign == 1 else f"{view.foreign} foreign instances"
+        lines.append(f"{what}, left alone: {', '.join(view.foreign_ids)}{more}")
+    return lines
+
+
+def _calls(method: str, of: CallsView) -> tuple[str, ...]:
+    errors = ", ".join(f"{name} {count}" for name, count in of.errors.items())
+    return method, str(of.calls), figures.latency(of.median_s), figures.latency(of.p99_s), errors or "none"
 
 
 @app.command("kinds")

@@ -13,7 +13,7 @@ from godwit.control_plane.store import queries
 from godwit.domain import resources
 from godwit.domain.errors import InvalidRequest
 from godwit.domain.wire.pages import Page
-from godwit.domain.wire.views import DrillRequest, DrillView, EventView, NodeView, OfferView, ProviderView
+from godwit.domain.wire.views import DrillRequest, DrillView, EventView, NodeView, OfferView
 from godwit.scheduler.trust import UNKNOWN
 
 router = APIRouter(prefix="/v1")
@@ -82,26 +82,6 @@ def list_offers(
         records = queries.records(conn)
     items = [views.offer(offer, holds.get(offer.key), records.get(offer.key, UNKNOWN).score) for offer in found]
     return Page(items=items, next_cursor=str(offset + limit) if len(found) == limit else None)
-
-
-@router.get("/providers")
-def list_providers(state: Godwit, _actor: Actor) -> Page[ProviderView]:
-    """Configured providers, and how the last contact with each went."""
-    with state.context.db.read() as conn:
-        counted = {
-            name: (queries.offers_count(conn, name), len(queries.nodes(conn, provider=name)))
-            for name in state.context.providers
-        }
-    contacts = state.contacts()
-    items = []
-    for name, (offers, held) in sorted(counted.items()):
-        at, trouble = contacts.get(name, (None, "not contacted yet"))
-        items.append(
-            ProviderView(
-                name=name, reachable=not trouble, offers=offers, nodes=held, last_contact_at=at, detail=trouble
-            )
-        )
-    return Page(items=items)
 
 
 @router.get("/events")

@@ -20,6 +20,18 @@ def list_kinds(state: Godwit, _actor: Actor) -> Page[ProviderKindView]:
     return Page(items=state.accounts.kinds())
 
 
+@router.get("/providers")
+def list_providers(state: Godwit, _actor: Actor) -> Page[ProviderView]:
+    """Configured providers: how the last look at each went, how calls to it do, and what foreign instances it lists."""
+    return Page(items=state.accounts.overview(state.contacts()))
+
+
+@router.get("/providers/{provider}")
+def get_provider(state: Godwit, _actor: Actor, provider: ProviderRef) -> ProviderView:
+    """One provider."""
+    return state.accounts.show(provider, state.contacts())
+
+
 @router.post("/providers", status_code=201)
 def add_provider(state: Godwit, _actor: Actor, request: ProviderIn) -> ProviderView:
     """Add an account: its credentials are checked with one cheap read, stored encrypted, and never shown."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.logs import LogStore
@@ -15,14 +16,14 @@ from godwit.control_plane.services.providers import Accounts
 class State:
     """The context of services, uploaded archives, output of jobs, and accounts at clouds.
 
-    `contacts` says for each provider when it last answered, and its present trouble, empty when there is none.
+    `contacts` says for each provider that is watched how the last look at it went.
     """
 
     context: Context
     shelf: Shelf
     logs: LogStore
     accounts: Accounts
-    contacts: Callable[[], Mapping[str, tuple[float | None, str]]]
+    contacts: Callable[[], Mapping[str, Contact]]
 
 
 async def _state(request: Request) -> State:

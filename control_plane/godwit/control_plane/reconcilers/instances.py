@@ -6,6 +6,7 @@ from dataclasses import replace
 import structlog
 from godwit.control_plane import hints
 from godwit.control_plane.context import Context
+from godwit.control_plane.reconcilers.foreign import Foreigners
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import ProviderError, StaleWrite
@@ -37,6 +38,7 @@ class InstanceWatch:
         self._provider = provider
         self._absent_since: dict[str, float] = {}
         self._swept: set[str] = set()
+        self.foreign = Foreigners(context, provider.name)
         self.last_contact_at: float | None = None
         self.trouble = ""
 
@@ -58,6 +60,7 @@ class InstanceWatch:
             log.debug("a node changed while its provider was read; the next list decides", why=stale.message)
             return
         self._sweep(listed)
+        self.foreign.seen(listed)
 
     def _mirror(self, tx: Transaction, listed: Sequence[Instance], known: set[NodeId]) -> None:
         now = self._context.now()
@@ -166,21 +169,37 @@ class InstanceWatch:
 
 
 class OfferWatch:
-    """Refreshes what one provider sells. `step` reads once; a provider that is away keeps its last offers."""
+    """Refreshes what one provider sells. `step` reads once; a provider that is away keeps its last offers.
+
+    `trouble` is why the last refresh failed, empty when it did not; `trouble_since` is when the refreshes began to
+    fail. `refreshed_at` is when one last succeeded.
+    """
 
     def __init__(self, context: Context, provider: Provider) -> None:
         self._context = context
         self._provider = provider
         self.trouble = ""
+        self.trouble_since: float | None = None
+        self.refreshed_at: float | None = None
 
     def step(self) -> None:
         """Read the provider's offers and replace what is stored."""
+        trouble = "its offers could not be refreshed by a fault of godwit's own; the control plane's log says which"
         try:
             offers = self._provider.offers()
+            with self._context.db.write() as tx:
+                writes.replace_offers(tx, self._provider.name, offers)
+                tx.hint(hints.PLAN)
+            trouble = ""
         except ProviderError as error:
-            self.trouble = error.message
-            return
-        self.trouble = ""
-        with self._context.db.write() as tx:
-            writes.replace_offers(tx, self._provider.name, offers)
-            tx.hint(hints.PLAN)
+            trouble = error.message
+        finally:
+            self._ended(trouble)
+
+    def _ended(self, trouble: str) -> None:
+        now = self._context.now()
+        self.trouble = trouble
+        if trouble:
+            self.trouble_since = now if self.trouble_since is None else self.trouble_since
+        else:
+            self.trouble_since, self.refreshed_at = None, now

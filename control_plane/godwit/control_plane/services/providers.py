@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
 from godwit.control_plane.roster import Roster
+from godwit.control_plane.services import views
 from godwit.control_plane.store import queries, schema
 from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.vault import Vault
@@ -73,11 +75,17 @@ class Accounts:
         self._roster.add(provider)
         return ProviderView(name=name, reachable=True, offers=0, nodes=0, last_contact_at=None, detail="just added")
 
+    def overview(self, contacts: Mapping[str, Contact]) -> list[ProviderView]:
+        """Every configured provider, by name, with what was last seen of it."""
+        return [self._view(name, contacts) for name in sorted(self._roster)]
+
+    def show(self, name: str, contacts: Mapping[str, Contact]) -> ProviderView:
+        """One provider, with what was last seen of it. Raises `NotFound`."""
+        return self._view(self._known(name).name, contacts)
+
     def check(self, name: str) -> StandingView:
         """Ask the provider how the account stands; a failure is an answer too. Raises `NotFound`."""
-        provider = self._roster.get(ProviderName(name))
-        if provider is None:
-            raise NotFound(f"no provider is called {name!r}; `godwit providers` lists them")
+        provider = self._known(name)
         try:
             standing = provider.check()
         except ProviderError as error:
@@ -106,6 +114,17 @@ class Accounts:
         for row in rows:
             kind, _ = registry.checked({**json.loads(row.options), "kind": row.kind, "name": row.name}, ())
             self._roster.add(self._build(kind, row.name, json.loads(row.options), self._vault.open(row.secrets)))
+
+    def _known(self, name: str) -> Provider:
+        provider = self._roster.get(ProviderName(name))
+        if provider is None:
+            raise NotFound(f"no provider is called {name!r}; `godwit providers` lists them")
+        return provider
+
+    def _view(self, name: ProviderName, contacts: Mapping[str, Contact]) -> ProviderView:
+        with self._context.db.read() as conn:
+            offers, nodes = queries.offers_count(conn, name), len(queries.nodes(conn, provider=name))
+        return views.provider(name, offers, nodes, contacts.get(name, Contact()), self._metrics.recent(name))
 
     def _build(self, kind: Kind, name: str, options: Mapping[str, Any], secrets: Mapping[str, str]) -> Provider:
         setup = Setup(name, self._home, self._context.clock, random.SystemRandom(), options, secrets)

@@ -1,8 +1,9 @@
 """Domain values as the API shows them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from godwit.control_plane.contacts import Contact
 from godwit.control_plane.store import entities
 from godwit.domain.events import Event
 from godwit.domain.jobs import Attempt, Job, JobSpec, Progress
@@ -10,6 +11,7 @@ from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.wire import views
 from godwit.domain.wire.specs import PRIORITIES, CheckpointSpec, JobSpecIn, ResourcesSpec, RetriesSpec
+from godwit.providers.layers import measuring
 from godwit.scheduler.plan import Action, BuyNode, StartAttempt
 from godwit.scheduler.reasons import Refusal
 from godwit.scheduler.snapshot import Hold
@@ -137,6 +139,26 @@ def offer(of: Offer, hold: Hold | None, trust: float) -> views.OfferView:
         price_usd_per_gpu_hour=of.price_usd_per_gpu_hour, spot=of.spot, capacity=of.capacity, seen_at=of.seen_at,
         source=of.source, held_until=None if hold is None else hold.until,
         held_because=None if hold is None else hold.reason, trust=round(trust, 4),
+    )  # fmt: skip
+
+
+def provider(name: str, offers: int, nodes: int, of: Contact, recent: Sequence[measuring.Call]) -> views.ProviderView:
+    """A provider: what it sells and holds, how the last look at it went, and how the recent calls to it did."""
+    methods = sorted({call.method for call in recent})
+    return views.ProviderView(
+        name=name, reachable=not of.trouble, offers=offers, nodes=nodes, last_contact_at=of.listed_at,
+        detail=of.trouble, offers_at=of.offers_at, offers_trouble=of.offers_trouble,
+        offers_trouble_since=of.offers_trouble_since, foreign=of.foreign, foreign_ids=list(of.foreign_ids),
+        calls=_calls(recent),
+        calls_by_method={method: _calls([call for call in recent if call.method == method]) for method in methods},
+    )  # fmt: skip
+
+
+def _calls(of: Sequence[measuring.Call]) -> views.CallsView:
+    found = measuring.figures(of)
+    return views.CallsView(
+        window_s=measuring.WINDOW_S, calls=found.calls, errors=dict(found.errors), median_s=found.median_s,
+        p99_s=found.p99_s,
     )  # fmt: skip
 
 

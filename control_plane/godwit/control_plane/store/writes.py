@@ -18,6 +18,12 @@ def set_meta(tx: Transaction, key: str, value: str) -> None:
     tx.conn.execute(insert(schema.meta).values(key=key, value=value))
 
 
+def replace_meta(tx: Transaction, key: str, value: str) -> None:
+    """Write a setting, whether or not it exists."""
+    tx.conn.execute(delete(schema.meta).where(schema.meta.c.key == key))
+    set_meta(tx, key, value)
+
+
 def add_token(tx: Transaction, token_id: str, digest: str, role: str, now: float) -> None:
     """Record a bearer token by its SHA-256."""
     tx.conn.execute(insert(schema.tokens).values(id=token_id, hash=digest, role=role, created_at=now))

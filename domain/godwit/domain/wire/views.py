@@ -191,8 +191,23 @@ class OfferView(Message):
     trust: float | None = None
 
 
+class CallsView(Message):
+    """Calls to a provider within the last `window_s`: how many, errors by class, seconds that a call took."""
+
+    window_s: float
+    calls: int = 0
+    errors: dict[str, int] = Field(default_factory=dict)
+    median_s: float | None = None
+    p99_s: float | None = None
+
+
 class ProviderView(Message):
-    """A configured provider and how its last contact went."""
+    """A configured provider, how its last contact went, and how the calls to it go.
+
+    `offers_at` is when its offers were last read well; `offers_trouble` is why they cannot be read now, since
+    `offers_trouble_since`. `foreign` counts the account's living instances that this control plane did not launch;
+    `foreign_ids` are the newest, 20 at the most. `calls` is over all methods, `calls_by_method` of each.
+    """
 
     name: str
     reachable: bool
@@ -200,6 +215,13 @@ class ProviderView(Message):
     nodes: int
     last_contact_at: float | None
     detail: str
+    offers_at: float | None = None
+    offers_trouble: str = ""
+    offers_trouble_since: float | None = None
+    foreign: int = 0
+    foreign_ids: list[str] = Field(default_factory=list)
+    calls: CallsView | None = None
+    calls_by_method: dict[str, CallsView] = Field(default_factory=dict)
 
 
 class ProviderKindView(Message):
