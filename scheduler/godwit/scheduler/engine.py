@@ -1,0 +1,218 @@
+"""The incremental planner: told of every change, it keeps its indexes true and decides in time that grows with news.
+
+`planner.plan` makes one from a snapshot; simulators and benchmarks keep one and tell it what happened. Both get the
+same decisions: an engine that was told of a thousand changes decides as one that was made from what is so now.
+
+A pass looks at waiting demands in order, one *class* of them at a time: demands that ask alike and stand alike. What
+one of a class is refused, the others of it are refused as well, since nothing becomes free within a pass.
+"""
+
+import heapq
+from bisect import insort
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from godwit.scheduler import gangs
+from godwit.scheduler.asks import Ask
+from godwit.scheduler.cluster import Cluster, Share
+from godwit.scheduler.demands import Decision, Demand, Running, Start, Yield
+from godwit.scheduler.fits import Fits, Scorer, best_fit
+
+Rank = tuple[float, ...]
+"""Where a demand stands before its age counts: priority and whatever an order adds. Less is sooner."""
+
+Key = tuple[Rank, bool, float, str]
+
+
+class Order(Protocol):
+    """Who is looked at first."""
+
+    def rank(self, demand: Demand, served_gpu_s: float) -> Rank:
+        """The rank of a demand that has been served so much. Of two with equal ranks the older goes first."""
+        ...
+
+
+class ByPriority:
+    """Higher priority first, then first come, first served."""
+
+    def rank(self, demand: Demand, served_gpu_s: float) -> Rank:  # noqa: ARG002 - an order may want it
+        """Only the priority."""
+        return (-demand.priority,)
+
+
+class Gate(Protocol):
+    """What a project may hold, whatever is free."""
+
+    def refusal(self, demand: Demand) -> str | None:
+        """Why this demand may not start now; None when it may."""
+        ...
+
+    def started(self, demand: Demand) -> None:
+        """It holds its gang."""
+        ...
+
+    def ended(self, demand: Demand) -> None:
+        """It holds nothing any more."""
+        ...
+
+
+class Open:
+    """A gate that lets everybody through."""
+
+    def refusal(self, demand: Demand) -> str | None:  # noqa: ARG002 - the protocol's signature
+        """Nobody is refused."""
+        return None
+
+    def started(self, demand: Demand) -> None:
+        """Nothing to book."""
+
+    def ended(self, demand: Demand) -> None:
+        """Nothing to book."""
+
+
+class Yielding(Protocol):
+    """Who gives way when a demand finds no room."""
+
+    def choose(self, demand: Demand, why: str, engine: "Engine", now: float) -> list[str]:
+        """The running jobs that must stop so that it can start; empty when none may. `why` is the refusal."""
+        ...
+
+
+class Nobody:
+    """Running jobs are left alone."""
+
+    def choose(self, demand: Demand, why: str, engine: "Engine", now: float) -> list[str]:  # noqa: ARG002
+        """Nobody yields."""
+        return []
+
+
+@dataclass(slots=True)
+class _Class:
+    """Waiting demands that ask alike and stand alike, in order."""
+
+    waiting: list[tuple[Key, Demand]] = field(default_factory=list)
+
+
+NO_ROOM = "no-room"
+"""The fleet has no place for the gang now."""
+
+
+class Engine:
+    """Demands, what runs, and a cluster. Not safe for several threads."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        order: Order | None = None,
+        gate: Gate | None = None,
+        yielding: Yielding | None = None,
+        scorer: Scorer = best_fit,
+    ) -> None:
+        self.cluster = cluster
+        self.running: dict[str, Running] = {}
+        self.order, self.gate, self.yielding = order or ByPriority(), gate or Open(), yielding or Nobody()
+        self._scorer = scorer
+        self._fits: dict[Ask, Fits] = {}
+        self._classes: dict[object, _Class] = {}
+        self._class_of: dict[str, tuple[object, Key]] = {}
+        self._yielded: dict[str, list[str]] = {}
+
+    def submit(self, demand: Demand) -> None:
+        """A demand begins to wait."""
+        rank = self.order.rank(demand, demand.served_gpu_s)
+        key: Key = (rank, not demand.is_recovering, demand.since, demand.job_id)
+        name = (demand.ask, demand.nodes_min, demand.nodes_max, demand.within, demand.project, demand.may_yield, rank)
+        insort(self._classes.setdefault(name, _Class()).waiting, (key, demand))
+        self._class_of[demand.job_id] = (name, key)
+
+    def withdraw(self, job_id: str) -> None:
+        """It waits no more."""
+        name, key = self._class_of.pop(job_id)
+        waiting = self._classes[name].waiting
+        index = next(i for i, (other, _) in enumerate(waiting) if other == key)
+        del waiting[index]
+        if not waiting:
+            del self._classes[name]
+        self._unhold(job_id)
+
+    def started(self, demand: Demand, shares: Iterable[Share], now: float) -> None:
+        """It runs on these shares."""
+        held = tuple(shares)
+        for share in held:
+            self.cluster.take(share)
+        self.gate.started(demand)
+        self.running[demand.job_id] = Running(demand, held, now, now)
+
+    def ended(self, job_id: str) -> Running:
+        """It runs no more, and what it held is free."""
+        running = self.running.pop(job_id)
+        for share in running.shares:
+            self.cluster.give(share)
+        self.gate.ended(running.demand)
+        return running
+
+    def saved(self, job_id: str, at: float) -> None:
+        """A checkpoint of it was committed."""
+        self.running[job_id].saved_at = at
+
+    def fits(self, ask: Ask) -> Fits:
+        """Where an ask fits now."""
+        found = self._fits.get(ask)
+        if found is None:
+            found = self._fits[ask] = Fits(self.cluster, ask, self._scorer)
+        return found.refresh()
+
+    def room(self, demand: Demand) -> list[int] | None:
+        """Rows for its gang, as many nodes as it takes, or None. What is kept for it counts."""
+        fits = self.fits(demand.ask)
+        key = fits.keys_for(demand.job_id) if self.cluster.held else None
+        for nodes in dict.fromkeys((demand.nodes_max, demand.nodes_min)):
+            rows = gangs.find(self.cluster, fits, nodes, demand.within, key)
+            if rows is not None:
+                return rows
+        return None
+
+    def decide(self, now: float) -> Decision:
+        """One pass over who waits. What it starts is booked here; what yields runs on until `ended` is told."""
+        decision = Decision()
+        heads = [(one.waiting[0][0], id(one), one) for one in self._classes.values()]
+        heapq.heapify(heads)
+        while heads:
+            _, tie, one = heapq.heappop(heads)
+            demand = one.waiting[0][1]
+            why = self._serve(demand, now, decision)
+            if why is not None:
+                decision.blocked[demand.job_id] = why
+            elif one.waiting:
+                heapq.heappush(heads, (one.waiting[0][0], tie, one))
+        return decision
+
+    def _serve(self, demand: Demand, now: float, decision: Decision) -> str | None:
+        why = self.gate.refusal(demand)
+        rows = self.room(demand) if why is None else None
+        if rows is not None:
+            shares = tuple(self.cluster.share(row, demand.ask) for row in rows)
+            self.withdraw(demand.job_id)
+            self.started(demand, shares, now)
+            decision.starts.append(Start(demand, shares))
+            return None
+        why = why or NO_ROOM
+        if demand.job_id not in self._yielded:
+            self._make_room(demand, why, now, decision)
+        return why
+
+    def _make_room(self, demand: Demand, why: str, now: float, decision: Decision) -> None:
+        chosen = self.yielding.choose(demand, why, self, now)
+        for job_id in chosen:
+            running = self.running[job_id]
+            running.yields_to = demand.job_id
+            decision.yields.append(Yield(job_id, demand.job_id, running.lost_gpu_s(now)))
+        if chosen:
+            self._yielded[demand.job_id] = chosen
+
+    def _unhold(self, job_id: str) -> None:
+        self._yielded.pop(job_id, None)
+        for row in [row for row, holder in self.cluster.held.items() if holder == job_id]:
+            self.cluster.hold(self.cluster.ids[row], None)

@@ -1,0 +1,125 @@
+"""Where one ask fits, and how well, for every node at once; kept true by looking only at the rows that changed."""
+
+from typing import Protocol
+
+import numpy as np
+from godwit.scheduler.asks import WHOLE, Ask
+from godwit.scheduler.cluster import LEVELS, Cluster
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+
+NEVER = np.int64(2**62)
+"""The key of a row on which the ask does not fit."""
+
+_TIE_BITS = 32
+
+
+class Scorer(Protocol):
+    """How good a node is for an ask, where it fits."""
+
+    def __call__(self, cluster: Cluster, rows: Rows, ask: Ask) -> NDArray[np.int64]:
+        """A score per row, less is better, of magnitude below 2**29. Must depend on these rows and the ask alone."""
+        ...
+
+
+def best_fit(cluster: Cluster, rows: Rows, ask: Ask) -> NDArray[np.int64]:
+    """What is left of the node's GPUs, then of its CPUs: nodes that are nearly full are filled first."""
+    left: NDArray[np.int64] = cluster.free[rows].sum(axis=1, dtype=np.int64) - ask.total_milli
+    left *= 1024
+    left += np.minimum(1023, cluster.cpu[rows] // 1000)
+    return left
+
+
+class Fits:
+    """One ask against a cluster. Read `key` and the counts only after `refresh`.
+
+    `key[row]` orders the rows on which the ask fits, best first: the score, and below it a hash of the node's id, so
+    that the choice does not depend on the order in which nodes were added. `count[level][domain]` is how many rows of a
+    domain fit, `most[level]` the largest of these.
+    """
+
+    def __init__(self, cluster: Cluster, ask: Ask, scorer: Scorer) -> None:
+        self.ask = ask
+        self._cluster, self._scorer = cluster, scorer
+        self._read = -1
+        self._suited = cluster.suited(ask)
+        self.key = np.full(0, NEVER)
+        self.count = [np.zeros(0, np.int64) for _ in LEVELS]
+        self.most = [0] * len(LEVELS)
+
+    def refresh(self) -> "Fits":
+        """Look at what changed since the last time."""
+        cluster = self._cluster
+        end = cluster.dropped_changes + len(cluster.changes)
+        if self._read == end:
+            return self
+        if self._read < cluster.dropped_changes or end - self._read > max(64, cluster.size // 2):
+            rows = np.arange(cluster.size)
+        else:
+            rows = np.unique(np.array(cluster.changes[self._read - cluster.dropped_changes :], np.int64))
+        self._read = end
+        self._widen()
+        self._look(rows)
+        return self
+
+    def fitting(self) -> Rows:
+        """The rows that fit."""
+        return np.flatnonzero(self.key < NEVER)
+
+    def best(self) -> int | None:
+        """The best row, if any fits."""
+        if not self.most[-1]:
+            return None
+        return int(np.argmin(self.key))
+
+    def keys_for(self, job_id: str) -> NDArray[np.int64]:
+        """`key`, with the rows that are kept for this job besides."""
+        cluster = self._cluster
+        mine = np.array([row for row, holder in cluster.held.items() if holder == job_id], np.int64)
+        good = mine[self._has_room(mine)]
+        if not len(good):
+            return self.key
+        key = self.key.copy()
+        key[good] = cluster.tie[good] - (1 << _TIE_BITS)  # what was kept for it is better than anything else
+        return key
+
+    def _look(self, rows: Rows) -> None:
+        fit = self._has_room(rows)
+        if self._cluster.held:
+            held = self._cluster.held
+            fit &= np.fromiter((int(row) not in held for row in rows), np.bool_, len(rows))
+        was = self.key[rows] < NEVER
+        self.key[rows] = NEVER
+        good = rows[fit]
+        if len(good):
+            scores = self._scorer(self._cluster, good, self.ask)
+            self.key[good] = (scores << _TIE_BITS) | self._cluster.tie[good]
+        if (fit != was).any():
+            self._count(rows[fit & ~was], 1)
+            self._count(rows[was & ~fit], -1)
+            self.most = [int(count.max(initial=0)) for count in self.count]
+
+    def _has_room(self, rows: Rows) -> NDArray[np.bool_]:
+        cluster, ask = self._cluster, self.ask
+        if len(self._suited) != len(cluster.kinds):
+            self._suited = cluster.suited(ask)
+        fit = cluster.open[rows] & self._suited[cluster.kind[rows]]
+        fit &= (cluster.cpu[rows] >= ask.cpu_milli) & (cluster.memory[rows] >= ask.memory_mib)
+        if ask.gpus:
+            enough = cluster.free[rows] >= (WHOLE if ask.gpu_milli == WHOLE else ask.gpu_milli)
+            fit &= enough.sum(axis=1) >= ask.gpus
+        return fit
+
+    def _count(self, rows: Rows, sign: int) -> None:
+        for level, count in enumerate(self.count):
+            np.add.at(count, self._cluster.domain[level, rows], sign)
+
+    def _widen(self) -> None:
+        more = len(self._cluster.cpu) - len(self.key)
+        if more:
+            self.key = np.pad(self.key, (0, more), constant_values=NEVER)
+        for level, count in enumerate(self.count):
+            short = self._cluster.domains(level) - len(count)
+            if short > 0:
+                self.count[level] = np.pad(count, (0, short))
