@@ -12,7 +12,7 @@ from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.vault import Vault, new_key
 from godwit.domain.errors import NotFound
 from godwit.domain.ids import ProviderName
-from godwit.domain.wire.views import ProviderView
+from godwit.domain.wire.providers import ProviderView
 from godwit.providers.layers import CallMetrics, Measured
 from godwit.providers.simulated.faults import Faults
 

@@ -12,7 +12,7 @@ from godwit.control_plane.store import schema
 from godwit.control_plane.vault import Vault, new_key
 from godwit.domain.errors import Conflict, InvalidRequest, NotFound, ProviderUnavailable
 from godwit.domain.ids import ProviderName
-from godwit.domain.wire.views import ProviderIn
+from godwit.domain.wire.providers import ProviderIn
 from godwit.providers.layers import CallMetrics
 from sqlalchemy import select
 

@@ -11,7 +11,7 @@ import yaml
 from godwit.cli import console, figures, output
 from godwit.cli.client import ControlPlane, path_of
 from godwit.cli.exits import ExitCode, Failure
-from godwit.domain.wire.views import CallsView, ProviderIn, ProviderKindView, ProviderView, StandingView
+from godwit.domain.wire.providers import CallsView, ProviderIn, ProviderKindView, ProviderView, StandingView
 from pydantic import JsonValue
 from typer.core import TyperGroup
 

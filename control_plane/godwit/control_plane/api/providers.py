@@ -7,7 +7,7 @@ from fastapi.responses import Response
 from godwit.control_plane.api.access import Actor
 from godwit.control_plane.api.state import Godwit
 from godwit.domain.wire.pages import Page
-from godwit.domain.wire.views import ProviderIn, ProviderKindView, ProviderView, StandingView
+from godwit.domain.wire.providers import ProviderIn, ProviderKindView, ProviderView, StandingView
 
 router = APIRouter(prefix="/v1")
 

@@ -15,7 +15,7 @@ from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.vault import Vault
 from godwit.domain.errors import Conflict, CredentialsRejected, InvalidRequest, NotFound, Problem, ProviderError
 from godwit.domain.ids import ProviderName
-from godwit.domain.wire.views import (
+from godwit.domain.wire.providers import (
     ProviderIn,
     ProviderKindView,
     ProviderView,

@@ -10,6 +10,7 @@ from godwit.domain.jobs import Attempt, Job, JobSpec, Progress
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.wire import views
+from godwit.domain.wire.providers import CallsView, ProviderView
 from godwit.domain.wire.specs import PRIORITIES, CheckpointSpec, JobSpecIn, ResourcesSpec, RetriesSpec
 from godwit.providers.layers import measuring
 from godwit.scheduler.plan import Action, BuyNode, StartAttempt
@@ -142,10 +143,10 @@ def offer(of: Offer, hold: Hold | None, trust: float) -> views.OfferView:
     )  # fmt: skip
 
 
-def provider(name: str, offers: int, nodes: int, of: Contact, recent: Sequence[measuring.Call]) -> views.ProviderView:
+def provider(name: str, offers: int, nodes: int, of: Contact, recent: Sequence[measuring.Call]) -> ProviderView:
     """A provider: what it sells and holds, how the last look at it went, and how the recent calls to it did."""
     methods = sorted({call.method for call in recent})
-    return views.ProviderView(
+    return ProviderView(
         name=name, reachable=not of.trouble, offers=offers, nodes=nodes, last_contact_at=of.listed_at,
         detail=of.trouble, offers_at=of.offers_at, offers_trouble=of.offers_trouble,
         offers_trouble_since=of.offers_trouble_since, foreign=of.foreign, foreign_ids=list(of.foreign_ids),
@@ -154,9 +155,9 @@ def provider(name: str, offers: int, nodes: int, of: Contact, recent: Sequence[m
     )  # fmt: skip
 
 
-def _calls(of: Sequence[measuring.Call]) -> views.CallsView:
+def _calls(of: Sequence[measuring.Call]) -> CallsView:
     found = measuring.figures(of)
-    return views.CallsView(
+    return CallsView(
         window_s=measuring.WINDOW_S, calls=found.calls, errors=dict(found.errors), median_s=found.median_s,
         p99_s=found.p99_s,
     )  # fmt: skip
