@@ -13,7 +13,8 @@ class Offer:
     `gpu_memory_gib` is per GPU; `memory_gib` is the machine's. `capacity` is how many instances can be had now,
     None when the provider does not say. `seen_at` is when this figure was read, `source` from where
     ("live" from the provider's API, "catalogue" from a dated list). `fabric_domain` names the NVLink, InfiniBand or
-    RoCE fabric that instances of this offer share with each other; None means that they share none.
+    RoCE fabric that instances of this offer share with each other; None means that they share none. `billing_step_s` is
+    what a started unit of billing lasts: a machine that is given back early in one is paid for to its end.
     """
 
     provider: ProviderName
@@ -31,6 +32,7 @@ class Offer:
     fabric_domain: str | None = None
     seen_at: float = 0.0
     source: str = "live"
+    billing_step_s: float = 1.0
 
     @property
     def key(self) -> OfferKey:

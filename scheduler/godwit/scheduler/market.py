@@ -1,12 +1,14 @@
 """What to buy when the fleet cannot hold a gang: the cheapest offers that complete it, within one fabric domain."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from godwit.domain.jobs import Fabric, Job
+from godwit.domain.jobs import Fabric, Job, Resources
 from godwit.domain.nodes import NodeState
 from godwit.domain.offers import Offer
+from godwit.scheduler.bounds import Room
 from godwit.scheduler.fleet import Fleet, FreeNode
 from godwit.scheduler.placement import node_refusal, offer_refusal
 from godwit.scheduler.reasons import Code, Refusal
@@ -36,18 +38,20 @@ class Purchase:
 
 
 class Stock:
-    """What is left of each offer's capacity while one plan is made."""
+    """What is left of each offer's capacity, and of the fleet's maximum, while one plan is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room | None = None) -> None:
         self._taken: Counter[str] = Counter()
+        self.room = room or Room()
 
     def left(self, offer: Offer) -> int:
         """Instances of `offer` that may still be bought; a provider that does not say is taken to have plenty."""
         return 1_000_000 if offer.capacity is None else max(0, offer.capacity - self._taken[offer.key])
 
-    def take(self, offers: Iterable[Offer]) -> None:
+    def take(self, offers: Sequence[Offer]) -> None:
         """Book the capacity of bought offers."""
         self._taken.update(offer.key for offer in offers)
+        self.room.take(offers)
 
 
 def choose(
@@ -57,7 +61,7 @@ def choose(
 
     A provider that lost a node lately is the last choice: what killed one machine of a gang is often still around.
     """
-    usable, refusals = _usable_offers(job, snapshot, now)
+    usable, refusals = _usable_offers(job.spec.resources, snapshot, now)
     options = []
     for domain in sorted({_domain(job, offer) for offer in usable}):
         option = _complete(job, domain, [o for o in usable if _domain(job, o) == domain], snapshot, fleet, stock, now)
@@ -66,13 +70,22 @@ def choose(
         else:
             options.append(option)
     best = min(options, key=lambda o: (o.recently_lost, o.usd_per_useful_hour, o.domain), default=None)
-    return best, refusals
+    return best, list(dict.fromkeys(refusals))
 
 
-def _usable_offers(job: Job, snapshot: Snapshot, now: float) -> tuple[list[Offer], list[Refusal]]:
+def cheapest(
+    resources: Resources, snapshot: Snapshot, stock: Stock, now: float, passed_over: Collection[str] = ()
+) -> Offer | None:
+    """The best offer for one node of `resources`, not of the providers in `passed_over`; None when none can be had."""
+    usable, _ = _usable_offers(resources, snapshot, now)
+    there = (o for o in usable if o.provider not in passed_over and stock.left(o) and stock.room.refusal([o]) is None)
+    return min(there, key=_by_usefulness(snapshot, now), default=None)
+
+
+def _usable_offers(resources: Resources, snapshot: Snapshot, now: float) -> tuple[list[Offer], list[Refusal]]:
     usable, refusals = [], []
     for offer in snapshot.offers:
-        refusal = offer_refusal(job.spec.resources, offer, offer.key)
+        refusal = offer_refusal(resources, offer, offer.key)
         hold = snapshot.held.get(offer.key)
         if refusal is None and hold is not None and hold.until > now:
             refusal = Refusal(Code.HELD, offer.key, hold.reason, "wait: it is tried again then", hold.until)
@@ -89,22 +102,42 @@ def _complete(
     resources = job.spec.resources
     keep = list(_already_there(job, domain, fleet))[: resources.nodes_min]
     missing = resources.nodes_min - len(keep)
-    buy: list[Offer] = []
-    lost = {provider for provider, at in snapshot.losses.items() if now - at < snapshot.policy.loss_memory_s}
-
-    def useful(offer: Offer) -> float:
-        return offer.price_usd_per_hour / snapshot.trust_in(offer)
-
-    for offer in sorted(offers, key=lambda o: (o.provider in lost, useful(o), o.key)):
-        buy += [offer] * min(missing - len(buy), stock.left(offer))
+    buy = _pick(offers, missing, stock, _by_usefulness(snapshot, now))
+    if stock.room.refusal(buy) is not None:
+        # What is trusted more may cost more, and within a maximum the least price is better than nothing.
+        buy = _pick(offers, missing, stock, lambda offer: (offer.price_usd_per_hour, offer.key))
     if len(buy) < missing:
         place = "/".join(domain[1:]) or "anywhere"
         message = f"{len(keep)} nodes there and {len(buy)} to be had, {resources.nodes_min} needed together"
         read_again_at = max((o.seen_at for o in offers), default=now) + snapshot.policy.offers_every_s
         help_ = "fewer nodes, fabric: any, or wait for capacity"
         return Refusal(Code.NO_CAPACITY, place, message, help_, max(now, read_again_at))
-    is_lossy = any(offer.provider in lost for offer in buy)
-    return Purchase(domain, tuple(keep), tuple(buy), is_lossy, sum(useful(offer) for offer in buy))
+    over = stock.room.refusal(buy)
+    if over is not None:
+        return over
+    is_lossy = any(_lost_lately(offer, snapshot, now) for offer in buy)
+    return Purchase(domain, tuple(keep), tuple(buy), is_lossy, sum(_useful_price(offer, snapshot) for offer in buy))
+
+
+def _pick(offers: list[Offer], count: int, stock: Stock, order: Callable[[Offer], Any]) -> list[Offer]:
+    """Up to `count` instances, the first in this order first, as far as each offer's capacity goes."""
+    picked: list[Offer] = []
+    for offer in sorted(offers, key=order):
+        picked += [offer] * min(count - len(picked), stock.left(offer))
+    return picked
+
+
+def _by_usefulness(snapshot: Snapshot, now: float) -> Callable[[Offer], Any]:
+    return lambda offer: (_lost_lately(offer, snapshot, now), _useful_price(offer, snapshot), offer.key)
+
+
+def _useful_price(offer: Offer, snapshot: Snapshot) -> float:
+    return offer.price_usd_per_hour / snapshot.trust_in(offer)
+
+
+def _lost_lately(offer: Offer, snapshot: Snapshot, now: float) -> bool:
+    at = snapshot.losses.get(offer.provider)
+    return at is not None and now - at < snapshot.policy.loss_memory_s
 
 
 def _already_there(job: Job, domain: tuple[str, ...], fleet: Fleet) -> Iterator[FreeNode]:

@@ -11,10 +11,10 @@ from godwit.scheduler.reasons import Refusal
 
 @dataclass(frozen=True)
 class BuyNode:
-    """Buy one machine for a job."""
+    """Buy one machine for a job, or for nobody in particular (None)."""
 
     offer: Offer
-    job_id: JobId
+    job_id: JobId | None
     reason: str
 
 

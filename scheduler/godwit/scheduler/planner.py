@@ -14,7 +14,8 @@ from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Job, Slot
 from godwit.domain.offers import Offer
 from godwit.scheduler import fleet as fleets
-from godwit.scheduler import market, placement, queue, release, repair
+from godwit.scheduler import market, placement, queue, release, repair, warm
+from godwit.scheduler.bounds import Room
 from godwit.scheduler.fleet import Fleet
 from godwit.scheduler.plan import Action, BuyNode, Plan, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
@@ -36,7 +37,10 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     actions: list[Action] = list(release.idle(snapshot, now))
     released = {action.node_id for action in actions if isinstance(action, TerminateNode)}
     placed, refusals = _serve_queue(snapshot, now, seed, released)
-    return Plan((*actions, *placed), refusals, _wake_at(snapshot, now))
+    actions += placed
+    # Last of all: what was just decided changes which nodes are idle, and nobody waits for a warm one.
+    actions = actions or list(warm.purchases(snapshot, refusals.values(), now))
+    return Plan(tuple(actions), refusals, _wake_at(snapshot, now))
 
 
 def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
@@ -50,7 +54,7 @@ def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
 def _serve_queue(
     snapshot: Snapshot, now: float, seed: int, excluded: Iterable[NodeId]
 ) -> tuple[list[Action], dict[JobId, tuple[Refusal, ...]]]:
-    fleet, stock = fleets.free_of(snapshot), market.Stock()
+    fleet, stock = fleets.free_of(snapshot), market.Stock(Room(snapshot.policy.bounds, snapshot.nodes))
     for node_id in excluded:
         fleet.by_id.pop(node_id, None)
     ports = {attempt.port for attempt in snapshot.attempts}
@@ -147,7 +151,7 @@ def _no_offers() -> Refusal:
 def _wake_at(snapshot: Snapshot, now: float) -> float | None:
     instants = [
         *repair.next_deadlines(snapshot, now),
-        *release.next_deadlines(snapshot),
+        *release.next_deadlines(snapshot, now),
         *(hold.until for hold in snapshot.holds),
     ]
     return min((at for at in instants if at > now), default=None)

@@ -8,6 +8,7 @@ class Code(StrEnum):
     """What kind of refusal it is; stable for programs. What time may lift comes first: explanations use the order."""
 
     NO_OFFERS = "no-offers"
+    FLEET_MAX = "fleet-max"
     HELD = "held"
     NO_CAPACITY = "no-capacity"
     BUSY = "busy"

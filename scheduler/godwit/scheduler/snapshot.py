@@ -8,19 +8,23 @@ from godwit.domain.ids import JobId, NodeId, OfferKey
 from godwit.domain.jobs import Attempt, Job
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
+from godwit.scheduler.bounds import Bounds
 from godwit.scheduler.trust import UNKNOWN, Record
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The times that decide when something is lost, safe, or idle. All in seconds.
+    """The times that decide when something is lost, safe, or idle, all in seconds; and the bounds of the fleet.
 
     `missed_after_s`: a node unheard for this long is lost. Four missed heartbeats of 1 s: one or two get lost in a
     busy network, four in a row do not.
     `lease_margin_s`: added to a lease before its work is given away. An agent counts its lease from when it *sent* the
     heartbeat, which is never later than when it was received, so the margin only has to cover the time that ending a
     process group takes and the drift of two clocks over one lease.
-    `idle_after_s`: a node that nobody uses is released after this.
+    `idle_after_s`: a node that nobody uses is released after this, or late in the step that is paid then.
+    `release_margin_s`: how long before the end of a paid step an idle node is given back. It covers 5 s until the
+    planner looks again, a first call to the provider that hangs (60 s until another try) and a second one, and half a
+    minute for the machine to end. Of a paid hour it wastes 3 %; coming too late wastes a whole one.
     `hold_s`: an offer that was refused is passed over for this long.
     `offers_every_s`: offers are read again after this; prices and capacity move within minutes.
     `loss_memory_s`: a provider that lost a node is the last choice for this long.
@@ -30,9 +34,11 @@ class Policy:
     lease_s: float = 15.0
     lease_margin_s: float = 3.0
     idle_after_s: float = 300.0
+    release_margin_s: float = 120.0
     hold_s: float = 30.0
     offers_every_s: float = 15.0
     loss_memory_s: float = 600.0
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True)
