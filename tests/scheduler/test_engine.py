@@ -34,7 +34,7 @@ def placed(one: Engine, *demands: Demand) -> dict[str, list[str]]:
 def test_a_gang_is_placed_whole_or_not_at_all() -> None:
     one = engine(("a", H100, "f"), ("b", H100, "f"))
     assert placed(one, demand("three", nodes=3)) == {}
-    assert one.decide(0.0).blocked == {"three": NO_ROOM}
+    assert one.blocked() == {"three": NO_ROOM}
     assert sorted(placed(one, demand("two", nodes=2))["two"]) == ["a", "b"]
 
 
@@ -55,9 +55,19 @@ def test_small_jobs_fill_nodes_that_are_nearly_full() -> None:
 
 def test_what_is_kept_for_a_job_goes_to_nobody_else() -> None:
     one = engine(("a", H100, "f"))
-    one.cluster.hold("a", "mine")
+    one.keep("a", demand("mine"))
     assert placed(one, demand("other")) == {}
     assert placed(one, demand("mine")) == {"mine": ["a"]}
+    one.ended("mine")
+    assert placed(one) == {"other": ["a"]}
+
+
+def test_what_is_kept_for_a_waiting_job_serves_it_though_older_ones_like_it_wait() -> None:
+    one = engine(("a", H100, "f"))
+    one.submit(demand("older"))
+    one.submit(demand("younger"))
+    one.keep("a", demand("younger"))
+    assert placed(one) == {"younger": ["a"]}
 
 
 def test_higher_priority_goes_first_then_the_older() -> None:
@@ -110,7 +120,7 @@ def test_an_engine_that_was_told_of_changes_decides_as_one_made_anew(
     anew = _anew(data.draw(st.permutations(sorted(present.items()))), closed, one, waiting)
     mine, its = one.decide(1.0), anew.decide(1.0)
     assert mine.starts == its.starts
-    assert mine.blocked == its.blocked
+    assert one.blocked() == anew.blocked()
     _check_capacity(one, present)
 
 

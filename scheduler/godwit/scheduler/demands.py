@@ -77,9 +77,8 @@ class Yield:
 
 @dataclass(slots=True)
 class Decision:
-    """What to do now; `blocked` says of each kind of demand that gets nothing which gate shut."""
+    """What to do now. `wake_at` is when time alone may change the answer."""
 
     starts: list[Start] = field(default_factory=list)
     yields: list[Yield] = field(default_factory=list)
-    blocked: dict[str, str] = field(default_factory=dict)
     wake_at: float | None = None

@@ -4,13 +4,15 @@
 same decisions: an engine that was told of a thousand changes decides as one that was made from what is so now.
 
 A pass looks at waiting demands in order, one *class* of them at a time: demands that ask alike and stand alike. What
-one of a class is refused, the others of it are refused as well, since nothing becomes free within a pass.
+one of a class is refused, the others of it are refused as well, since nothing becomes free within a pass. Classes whose
+gang fits nowhere are not looked at, however many they are, unless running jobs may yield.
 """
 
 import heapq
-from bisect import insort
-from collections.abc import Iterable
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Protocol
 
 from godwit.scheduler import gangs
@@ -74,6 +76,10 @@ class Open:
 class Yielding(Protocol):
     """Who gives way when a demand finds no room."""
 
+    def may_help(self, demand: Demand, engine: "Engine", now: float) -> bool:
+        """Whether `choose` is worth a call. Cheap: it is asked of every class of waiting demands in every pass."""
+        ...
+
     def choose(self, demand: Demand, why: str, engine: "Engine", now: float) -> list[str]:
         """The running jobs that must stop so that it can start; empty when none may. `why` is the refusal."""
         ...
@@ -82,9 +88,17 @@ class Yielding(Protocol):
 class Nobody:
     """Running jobs are left alone."""
 
+    def may_help(self, demand: Demand, engine: "Engine", now: float) -> bool:  # noqa: ARG002
+        """Never."""
+        return False
+
     def choose(self, demand: Demand, why: str, engine: "Engine", now: float) -> list[str]:  # noqa: ARG002
         """Nobody yields."""
         return []
+
+
+Shape = tuple[Ask, int, int]
+"""What decides whether a gang fits anywhere: the ask, the fewest nodes, and the level it may not leave."""
 
 
 @dataclass(slots=True)
@@ -92,6 +106,10 @@ class _Class:
     """Waiting demands that ask alike and stand alike, in order."""
 
     waiting: list[tuple[Key, Demand]] = field(default_factory=list)
+
+    @property
+    def first(self) -> Demand:
+        return self.waiting[0][1]
 
 
 NO_ROOM = "no-room"
@@ -115,27 +133,48 @@ class Engine:
         self.order, self.gate, self.yielding = order or ByPriority(), gate or Open(), yielding or Nobody()
         self._scorer = scorer
         self._fits: dict[Ask, Fits] = {}
-        self._classes: dict[object, _Class] = {}
-        self._class_of: dict[str, tuple[object, Key]] = {}
+        self._classes: dict[Shape, dict[object, _Class]] = {}
+        self._class_of: dict[str, tuple[Shape, object, Key]] = {}
         self._yielded: dict[str, list[str]] = {}
+        self._keepers: dict[str, list[str]] = {}
 
     def submit(self, demand: Demand) -> None:
         """A demand begins to wait."""
         rank = self.order.rank(demand, demand.served_gpu_s)
         key: Key = (rank, not demand.is_recovering, demand.since, demand.job_id)
-        name = (demand.ask, demand.nodes_min, demand.nodes_max, demand.within, demand.project, demand.may_yield, rank)
-        insort(self._classes.setdefault(name, _Class()).waiting, (key, demand))
-        self._class_of[demand.job_id] = (name, key)
+        shape = (demand.ask, demand.nodes_min, demand.within)
+        own = demand.job_id if demand.job_id in self._keepers else ""
+        name = (demand.nodes_max, demand.project, demand.may_yield, rank, own)
+        insort(self._classes.setdefault(shape, {}).setdefault(name, _Class()).waiting, (key, demand))
+        self._class_of[demand.job_id] = (shape, name, key)
 
     def withdraw(self, job_id: str) -> None:
-        """It waits no more."""
-        name, key = self._class_of.pop(job_id)
-        waiting = self._classes[name].waiting
-        index = next(i for i, (other, _) in enumerate(waiting) if other == key)
-        del waiting[index]
+        """It waits no more, and nothing is kept for it."""
+        self._leave_class(job_id)
+        self._yielded.pop(job_id, None)
+        for node_id in self._keepers.pop(job_id, []):
+            if node_id in self.cluster.row_of:
+                self.cluster.hold(node_id, None)
+
+    def _leave_class(self, job_id: str) -> None:
+        shape, name, key = self._class_of.pop(job_id)
+        alike = self._classes[shape]
+        waiting = alike[name].waiting
+        # Keys are unique, so the demand behind a key is never compared.
+        del waiting[bisect_left(waiting, key, key=itemgetter(0))]
         if not waiting:
-            del self._classes[name]
-        self._unhold(job_id)
+            del alike[name]
+        if not alike:
+            del self._classes[shape]
+
+    def keep(self, node_id: str, demand: Demand) -> None:
+        """Keep a node for a demand until it starts or is withdrawn, waiting or not yet."""
+        self.cluster.hold(node_id, demand.job_id)
+        self._keepers.setdefault(demand.job_id, []).append(node_id)
+        if demand.job_id in self._class_of:
+            # What it has of its own makes it unlike any other.
+            self._leave_class(demand.job_id)
+            self.submit(demand)
 
     def started(self, demand: Demand, shares: Iterable[Share], now: float) -> None:
         """It runs on these shares."""
@@ -177,31 +216,40 @@ class Engine:
     def decide(self, now: float) -> Decision:
         """One pass over who waits. What it starts is booked here; what yields runs on until `ended` is told."""
         decision = Decision()
-        heads = [(one.waiting[0][0], id(one), one) for one in self._classes.values()]
+        heads = [(one.waiting[0][0], id(one), one) for one in self._hopeful(now)]
         heapq.heapify(heads)
         while heads:
             _, tie, one = heapq.heappop(heads)
-            demand = one.waiting[0][1]
-            why = self._serve(demand, now, decision)
-            if why is not None:
-                decision.blocked[demand.job_id] = why
-            elif one.waiting:
+            if self._serve(one.first, now, decision) and one.waiting:
                 heapq.heappush(heads, (one.waiting[0][0], tie, one))
         return decision
 
-    def _serve(self, demand: Demand, now: float, decision: Decision) -> str | None:
+    def blocked(self) -> dict[str, str]:
+        """Why the first of each class of waiting demands gets nothing: the gate's word, or that there is no room."""
+        firsts = (one.first for alike in self._classes.values() for one in alike.values())
+        return {demand.job_id: self.gate.refusal(demand) or NO_ROOM for demand in firsts}
+
+    def _hopeful(self, now: float) -> Iterator[_Class]:
+        """Classes that may get something in this pass."""
+        for (ask, nodes, within), alike in self._classes.items():
+            has_room = self.fits(ask).most[within] >= nodes
+            for one in alike.values():
+                if has_room or one.first.job_id in self._keepers or self.yielding.may_help(one.first, self, now):
+                    yield one
+
+    def _serve(self, demand: Demand, now: float, decision: Decision) -> bool:
+        """Whether it started."""
         why = self.gate.refusal(demand)
         rows = self.room(demand) if why is None else None
-        if rows is not None:
-            shares = tuple(self.cluster.share(row, demand.ask) for row in rows)
-            self.withdraw(demand.job_id)
-            self.started(demand, shares, now)
-            decision.starts.append(Start(demand, shares))
-            return None
-        why = why or NO_ROOM
-        if demand.job_id not in self._yielded:
-            self._make_room(demand, why, now, decision)
-        return why
+        if rows is None:
+            if demand.job_id not in self._yielded and self.yielding.may_help(demand, self, now):
+                self._make_room(demand, why or NO_ROOM, now, decision)
+            return False
+        shares = tuple(self.cluster.share(row, demand.ask) for row in rows)
+        self.withdraw(demand.job_id)
+        self.started(demand, shares, now)
+        decision.starts.append(Start(demand, shares))
+        return True
 
     def _make_room(self, demand: Demand, why: str, now: float, decision: Decision) -> None:
         chosen = self.yielding.choose(demand, why, self, now)
@@ -211,8 +259,3 @@ class Engine:
             decision.yields.append(Yield(job_id, demand.job_id, running.lost_gpu_s(now)))
         if chosen:
             self._yielded[demand.job_id] = chosen
-
-    def _unhold(self, job_id: str) -> None:
-        self._yielded.pop(job_id, None)
-        for row in [row for row, holder in self.cluster.held.items() if holder == job_id]:
-            self.cluster.hold(self.cluster.ids[row], None)
