@@ -13,89 +13,16 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Protocol
 
 from godwit.scheduler import gangs
 from godwit.scheduler.asks import Ask
 from godwit.scheduler.cluster import Cluster, Share
 from godwit.scheduler.demands import Decision, Demand, Running, Start, Yield
 from godwit.scheduler.fits import Fits, Scorer, best_fit
-
-Rank = tuple[float, ...]
-"""Where a demand stands before its age counts: priority and whatever an order adds. Less is sooner."""
+from godwit.scheduler.policies import ByPriority, Gate, Nobody, Open, Order, Rank, Yielding
 
 Key = tuple[Rank, bool, float, str]
-
-
-class Order(Protocol):
-    """Who is looked at first."""
-
-    def rank(self, demand: Demand, served_gpu_s: float) -> Rank:
-        """The rank of a demand that has been served so much. Of two with equal ranks the older goes first."""
-        ...
-
-
-class ByPriority:
-    """Higher priority first, then first come, first served."""
-
-    def rank(self, demand: Demand, served_gpu_s: float) -> Rank:  # noqa: ARG002 - an order may want it
-        """Only the priority."""
-        return (-demand.priority,)
-
-
-class Gate(Protocol):
-    """What a project may hold, whatever is free."""
-
-    def refusal(self, demand: Demand) -> str | None:
-        """Why this demand may not start now; None when it may."""
-        ...
-
-    def started(self, demand: Demand) -> None:
-        """It holds its gang."""
-        ...
-
-    def ended(self, demand: Demand) -> None:
-        """It holds nothing any more."""
-        ...
-
-
-class Open:
-    """A gate that lets everybody through."""
-
-    def refusal(self, demand: Demand) -> str | None:  # noqa: ARG002 - the protocol's signature
-        """Nobody is refused."""
-        return None
-
-    def started(self, demand: Demand) -> None:
-        """Nothing to book."""
-
-    def ended(self, demand: Demand) -> None:
-        """Nothing to book."""
-
-
-class Yielding(Protocol):
-    """Who gives way when a demand finds no room."""
-
-    def may_help(self, demand: Demand, engine: "Engine", now: float) -> bool:
-        """Whether `choose` is worth a call. Cheap: it is asked of every class of waiting demands in every pass."""
-        ...
-
-    def choose(self, demand: Demand, why: str, engine: "Engine", now: float) -> list[str]:
-        """The running jobs that must stop so that it can start; empty when none may. `why` is the refusal."""
-        ...
-
-
-class Nobody:
-    """Running jobs are left alone."""
-
-    def may_help(self, demand: Demand, engine: "Engine", now: float) -> bool:  # noqa: ARG002
-        """Never."""
-        return False
-
-    def choose(self, demand: Demand, why: str, engine: "Engine", now: float) -> list[str]:  # noqa: ARG002
-        """Nobody yields."""
-        return []
-
+"""The order of waiting demands: rank, then what was interrupted, then the older."""
 
 Shape = tuple[Ask, int, int]
 """What decides whether a gang fits anywhere: the ask, the fewest nodes, and the level it may not leave."""
@@ -110,6 +37,13 @@ class _Class:
     @property
     def first(self) -> Demand:
         return self.waiting[0][1]
+
+    @property
+    def head(self) -> "_Head":
+        return (self.waiting[0][0], id(self), self)
+
+
+_Head = tuple[Key, int, _Class]
 
 
 NO_ROOM = "no-room"
@@ -151,6 +85,9 @@ class Engine:
     def withdraw(self, job_id: str) -> None:
         """It waits no more, and nothing is kept for it."""
         self._leave_class(job_id)
+        self._forget(job_id)
+
+    def _forget(self, job_id: str) -> None:
         self._yielded.pop(job_id, None)
         for node_id in self._keepers.pop(job_id, []):
             if node_id in self.cluster.row_of:
@@ -206,7 +143,7 @@ class Engine:
     def room(self, demand: Demand) -> list[int] | None:
         """Rows for its gang, as many nodes as it takes, or None. What is kept for it counts."""
         fits = self.fits(demand.ask)
-        key = fits.keys_for(demand.job_id) if self.cluster.held else None
+        key = fits.keys_for(demand.job_id) if demand.job_id in self._keepers else None
         for nodes in dict.fromkeys((demand.nodes_max, demand.nodes_min)):
             rows = gangs.find(self.cluster, fits, nodes, demand.within, key)
             if rows is not None:
@@ -216,12 +153,22 @@ class Engine:
     def decide(self, now: float) -> Decision:
         """One pass over who waits. What it starts is booked here; what yields runs on until `ended` is told."""
         decision = Decision()
-        heads = [(one.waiting[0][0], id(one), one) for one in self._hopeful(now)]
+        lines = list(self._lines(now))
+        heads = [(line[0][0], number) for number, line in enumerate(lines)]
         heapq.heapify(heads)
         while heads:
-            _, tie, one = heapq.heappop(heads)
-            if self._serve(one.first, now, decision) and one.waiting:
-                heapq.heappush(heads, (one.waiting[0][0], tie, one))
+            _, number = heapq.heappop(heads)
+            line = lines[number]
+            one = heapq.heappop(line)[2]
+            why = self._serve(one.first, now, decision)
+            if why is None and one.waiting:
+                heapq.heappush(line, one.head)
+            elif why == NO_ROOM:
+                # Nor has anybody else of this shape, unless it has something of its own or somebody may yield to it.
+                line[:] = [head for head in line if self._has_other_hope(head[2].first, now)]
+                heapq.heapify(line)
+            if line:
+                heapq.heappush(heads, (line[0][0], number))
         return decision
 
     def blocked(self) -> dict[str, str]:
@@ -229,27 +176,37 @@ class Engine:
         firsts = (one.first for alike in self._classes.values() for one in alike.values())
         return {demand.job_id: self.gate.refusal(demand) or NO_ROOM for demand in firsts}
 
-    def _hopeful(self, now: float) -> Iterator[_Class]:
-        """Classes that may get something in this pass."""
+    def _lines(self, now: float) -> Iterator[list[_Head]]:
+        """For each shape a heap of its classes that may get something in this pass."""
+        others_hope = bool(self._keepers) or self.yielding.may_help_anybody(self, now)
         for (ask, nodes, within), alike in self._classes.items():
-            has_room = self.fits(ask).most[within] >= nodes
-            for one in alike.values():
-                if has_room or one.first.job_id in self._keepers or self.yielding.may_help(one.first, self, now):
-                    yield one
+            if self.fits(ask).most[within] >= nodes:
+                line = [one.head for one in alike.values()]
+            elif others_hope:
+                line = [one.head for one in alike.values() if self._has_other_hope(one.first, now)]
+            else:
+                continue
+            if line:
+                heapq.heapify(line)
+                yield line
 
-    def _serve(self, demand: Demand, now: float, decision: Decision) -> bool:
-        """Whether it started."""
+    def _has_other_hope(self, demand: Demand, now: float) -> bool:
+        return demand.job_id in self._keepers or self.yielding.may_help(demand, self, now)
+
+    def _serve(self, demand: Demand, now: float, decision: Decision) -> str | None:
+        """Why it did not start; None when it did."""
         why = self.gate.refusal(demand)
         rows = self.room(demand) if why is None else None
         if rows is None:
             if demand.job_id not in self._yielded and self.yielding.may_help(demand, self, now):
                 self._make_room(demand, why or NO_ROOM, now, decision)
-            return False
+            return why or NO_ROOM
         shares = tuple(self.cluster.share(row, demand.ask) for row in rows)
-        self.withdraw(demand.job_id)
+        self._leave_class(demand.job_id)
         self.started(demand, shares, now)
+        self._forget(demand.job_id)
         decision.starts.append(Start(demand, shares))
-        return True
+        return None
 
     def _make_room(self, demand: Demand, why: str, now: float, decision: Decision) -> None:
         chosen = self.yielding.choose(demand, why, self, now)
