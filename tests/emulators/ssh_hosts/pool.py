@@ -145,6 +145,7 @@ class PoolHost:
         self._reserved = _reserved_port()
         self.port = int(self._reserved.getsockname()[1])
         self.drops, self.says, self.cut_after = 0, "", 0
+        self.mute, self.knocks = False, 0
         self._listener: asyncio.Server | None = None
         self._connections: set[asyncssh.SSHServerConnection] = set()
 
@@ -173,6 +174,11 @@ class PoolHost:
         """Never be there again."""
         self._reserved.close()
 
+    async def fall_silent(self) -> None:
+        """Take connections and never say a word, as a machine that hangs."""
+        self.mute = True
+        await self.hang_up()
+
     async def hang_up(self) -> None:
         """Cut all connections."""
         for connection in list(self._connections):
@@ -180,6 +186,9 @@ class PoolHost:
         await asyncio.gather(*(connection.wait_closed() for connection in list(self._connections)))
 
     def _accept(self) -> asyncio.Protocol:
+        self.knocks += 1
+        if self.mute:
+            return asyncio.Protocol()
         if self.drops:
             self.drops -= 1
             return _HangingUp()

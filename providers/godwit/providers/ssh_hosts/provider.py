@@ -45,7 +45,7 @@ class SshHostsProvider:
         pinned = setup.options.get("known_hosts")
         host_keys = HostKeys(setup.name, folder / "known_hosts", None if pinned is None else Path(str(pinned)))
         key = _key(setup.secrets.get("private_key", ""))
-        self._shells = Shells(setup.name, key, host_keys, setup.seconds("timeout_s", 15.0))
+        self._shells = Shells(setup.name, key, host_keys, setup.seconds("timeout_s", 15.0), setup.clock)
         self._memory = Memory(folder / "machines.json")
         self._shapes: dict[Host, tuple[float, Shape]] = {}
 
@@ -67,8 +67,8 @@ class SshHostsProvider:
         self._shells.close()
 
     def check(self) -> Standing:
-        """Look at every host; tells which are away and why. Raises when none answers."""
-        looks = self._look()
+        """Look at every host, also at silent ones; tells which are away and why. Raises when none answers."""
+        looks = self._look(also_silent=True)
         self._demand_one(looks)
         away = [error.message for error in looks.values() if isinstance(error, errors.ProviderError)]
         account = "; ".join([f"{len(looks) - len(away)} of {len(looks)} hosts answer", *away])
@@ -165,9 +165,9 @@ class SshHostsProvider:
             raise errors.UnknownOutcome(f"{self._name}: {host.name} did not say what became of a launch")
         return machines[0]
 
-    def _look(self) -> Mapping[Host, Look]:
+    def _look(self, *, also_silent: bool = False) -> Mapping[Host, Look]:
         number = self._memory.look()
-        answers = self._shells.run_everywhere(self._hosts, programs.call("look"))
+        answers = self._shells.run_everywhere(self._hosts, programs.call("look"), also_silent=also_silent)
         return {host: self._seen(host, answer, number) for host, answer in answers.items()}
 
     def _seen(self, host: Host, answer: str | errors.ProviderError, number: int) -> Look:

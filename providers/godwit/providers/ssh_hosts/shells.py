@@ -4,7 +4,9 @@ The one home of asyncssh and of its loop. What went wrong is sorted by what the 
 """
 
 import asyncio
+import errno
 import logging
+import socket
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import Future
@@ -12,8 +14,10 @@ from typing import Any, TypeVar
 
 import asyncssh
 from godwit.domain import errors
+from godwit.domain.clock import Clock
 from godwit.providers.ssh_hosts.host_keys import HostKeys
 from godwit.providers.ssh_hosts.hosts import Host
+from godwit.providers.ssh_hosts.silences import Silences, Silent
 
 logging.getLogger("asyncssh").setLevel(logging.WARNING)  # it tells of every connection
 
@@ -37,11 +41,16 @@ _HOSTS_AT_ONCE = 64
 """Hosts asked at a time: with more, our own cryptography would make the last ones late."""
 
 
+_NO_WAY = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH)
+"""The kernel gives up on such an address after some seconds, a resolver on a name: lost like a time-out."""
+
+
 class Shells:
     """Connections to a pool of hosts, kept open between calls. Safe to call from several threads."""
 
-    def __init__(self, name: str, key: asyncssh.SSHKey, host_keys: HostKeys, timeout_s: float) -> None:
+    def __init__(self, name: str, key: asyncssh.SSHKey, host_keys: HostKeys, timeout_s: float, clock: Clock) -> None:
         self._name, self._key, self._host_keys, self._timeout_s = name, key, host_keys, timeout_s
+        self._silences = Silences(clock, timeout_s)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
         self._connections: dict[Host, asyncssh.SSHClientConnection] = {}
@@ -49,15 +58,21 @@ class Shells:
         self._channels: dict[Host, asyncio.Semaphore] = {}
 
     def run(self, host: Host, program: str, *, launching: bool = False) -> str:
-        """Run a program with sh on the host; returns what it said. Blocks up to `timeout_s`.
+        """Run a program with sh on the host, also on a silent one; returns what it said. Blocks up to `timeout_s`.
 
         Raises a `ProviderError`; `launching` says that one whose answer never came may have started a machine.
         """
         return self._wait(self._run(host, program, launching=launching))
 
-    def run_everywhere(self, hosts: Sequence[Host], program: str) -> Mapping[Host, str | errors.ProviderError]:
-        """Run a program that changes nothing on many hosts at once; each answers or fails for itself."""
-        return self._wait(self._run_everywhere(hosts, program))
+    def run_everywhere(
+        self, hosts: Sequence[Host], program: str, *, also_silent: bool = False
+    ) -> Mapping[Host, str | errors.ProviderError]:
+        """Run a program that changes nothing on many hosts at once; each answers or fails for itself.
+
+        Hosts that did not answer lately are left alone for a while and fail at once (see `silences`), unless
+        `also_silent`.
+        """
+        return self._wait(self._run_everywhere(hosts, program, also_silent=also_silent))
 
     def close(self) -> None:
         """Close the connections; the next call opens them again."""
@@ -85,14 +100,23 @@ class Shells:
             connection.abort()
         await asyncio.gather(*(connection.wait_closed() for connection in connections))
 
-    async def _run_everywhere(self, hosts: Sequence[Host], program: str) -> Mapping[Host, str | errors.ProviderError]:
+    async def _run_everywhere(
+        self, hosts: Sequence[Host], program: str, *, also_silent: bool
+    ) -> Mapping[Host, str | errors.ProviderError]:
         slots = asyncio.Semaphore(_HOSTS_AT_ONCE)
+        left_alone = {} if also_silent else self._silences.left_alone(hosts)
 
         async def one(host: Host) -> str | errors.ProviderError:
+            if host in left_alone:
+                return left_alone[host]
             async with slots:
                 try:
                     return await self._run(host, program)
+                except Silent as silent:
+                    self._silences.note(host, silent)
+                    return silent
                 except errors.ProviderError as error:
+                    self._silences.over(host)
                     return error
 
         answers = await asyncio.gather(*(one(host) for host in hosts))
@@ -104,14 +128,16 @@ class Shells:
             async with asyncio.timeout(self._timeout_s):
                 async with self._channels.setdefault(host, asyncio.Semaphore(_CHANNELS)):
                     try:
-                        return await self._converse(host, program, call)
+                        said = await self._converse(host, program, call)
                     except (asyncssh.ConnectionLost, asyncssh.ChannelOpenError, BrokenPipeError):
                         # A kept connection may have died while nobody looked. Once, and only on such a one.
                         if call.fresh or (call.sent and launching):
                             raise
-                        return await self._converse(host, program, call)
+                        said = await self._converse(host, program, call)
         except (TimeoutError, OSError, asyncssh.Error) as exc:
             raise call.failed(exc, f"within {self._timeout_s:g} s") from exc
+        self._silences.over(host)
+        return said
 
     async def _converse(self, host: Host, program: str, call: "_Call") -> str:
         connection = await self._connection(host, call)
@@ -195,7 +221,8 @@ class _Call:
             return errors.UnknownOutcome(f"{where} {said}, after a launch was sent")
         if isinstance(exc, asyncssh.ConnectionLost | ConnectionResetError) and not self.greeting.came:
             return errors.RateLimited(f"{where} hung up at once: too many connections for it?", RETRY_AFTER_S)
-        return errors.ProviderUnavailable(f"{where} {said}")
+        slow = isinstance(exc, TimeoutError | socket.gaierror) or getattr(exc, "errno", None) in _NO_WAY
+        return (Silent if slow else errors.ProviderUnavailable)(f"{where} {said}")
 
 
 async def _read(process: asyncssh.SSHClientProcess[str]) -> str:
