@@ -10,7 +10,7 @@ gang fits nowhere are not looked at, however many they are, unless running jobs 
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -22,7 +22,7 @@ from godwit.scheduler.fits import Fits, Scorer, best_fit
 from godwit.scheduler.policies import ByPriority, Gate, Nobody, Open, Order, Rank, Yielding
 
 Key = tuple[Rank, bool, float, str]
-"""The order of waiting demands: rank, then what was interrupted, then the older."""
+"""The order of the waiting demands of a class: rank, then what was interrupted, then the older."""
 
 Shape = tuple[Ask, int, int]
 """What decides whether a gang fits anywhere: the ask, the fewest nodes, and the level it may not leave."""
@@ -38,12 +38,9 @@ class _Class:
     def first(self) -> Demand:
         return self.waiting[0][1]
 
-    @property
-    def head(self) -> "_Head":
-        return (self.waiting[0][0], id(self), self)
 
-
-_Head = tuple[Key, int, _Class]
+_Head = tuple[Rank, Key, int, _Class]
+"""A class in a pass, in the order in which classes are served: the turn of its first demand, and that one's key."""
 
 
 NO_ROOM = "no-room"
@@ -69,7 +66,7 @@ class Engine:
         self._fits: dict[Ask, Fits] = {}
         self._classes: dict[Shape, dict[object, _Class]] = {}
         self._class_of: dict[str, tuple[Shape, object, Key]] = {}
-        self._yielded: dict[str, list[str]] = {}
+        self._yielded: dict[str, set[str]] = {}
         self._keepers: dict[str, list[str]] = {}
 
     def submit(self, demand: Demand) -> None:
@@ -88,10 +85,14 @@ class Engine:
         self._forget(job_id)
 
     def _forget(self, job_id: str) -> None:
-        self._yielded.pop(job_id, None)
+        self._break_promise(job_id)
         for node_id in self._keepers.pop(job_id, []):
             if node_id in self.cluster.row_of:
                 self.cluster.hold(node_id, None)
+
+    def _break_promise(self, job_id: str) -> None:
+        if self._yielded.pop(job_id, None) is not None:
+            self.gate.forgotten(job_id)
 
     def _leave_class(self, job_id: str) -> None:
         shape, name, key = self._class_of.pop(job_id)
@@ -118,7 +119,7 @@ class Engine:
         held = tuple(shares)
         for share in held:
             self.cluster.take(share)
-        self.gate.started(demand)
+        self.gate.started(demand, len(held))
         self.running[demand.job_id] = Running(demand, held, now, now)
 
     def ended(self, job_id: str) -> Running:
@@ -126,7 +127,9 @@ class Engine:
         running = self.running.pop(job_id)
         for share in running.shares:
             self.cluster.give(share)
-        self.gate.ended(running.demand)
+        self.gate.ended(running.demand, len(running.shares))
+        if running.yields_to in self._yielded:
+            self._yielded[running.yields_to].discard(job_id)
         return running
 
     def saved(self, job_id: str, at: float) -> None:
@@ -141,10 +144,12 @@ class Engine:
         return found.refresh()
 
     def room(self, demand: Demand) -> list[int] | None:
-        """Rows for its gang, as many nodes as it takes, or None. What is kept for it counts."""
+        """Rows for its gang, as many nodes as it takes and may hold, or None. What is kept for it counts."""
         fits = self.fits(demand.ask)
         key = fits.keys_for(demand.job_id) if demand.job_id in self._keepers else None
         for nodes in dict.fromkeys((demand.nodes_max, demand.nodes_min)):
+            if nodes > demand.nodes_min and self.gate.refusal(demand, nodes) is not None:
+                continue
             rows = gangs.find(self.cluster, fits, nodes, demand.within, key)
             if rows is not None:
                 return rows
@@ -154,51 +159,59 @@ class Engine:
         """One pass over who waits. What it starts is booked here; what yields runs on until `ended` is told."""
         decision = Decision()
         lines = list(self._lines(now))
-        heads = [(line[0][0], number) for number, line in enumerate(lines)]
+        heads = [(*line[0][:2], number) for number, line in enumerate(lines)]
         heapq.heapify(heads)
         while heads:
-            _, number = heapq.heappop(heads)
+            number = heapq.heappop(heads)[2]
             line = lines[number]
-            one = heapq.heappop(line)[2]
-            why = self._serve(one.first, now, decision)
+            head = heapq.heappop(line)
+            one = head[3]
+            is_late = self.order.turn(one.first, now) > head[0]
+            why = None if is_late else self._serve(one.first, now, decision)
             if why is None and one.waiting:
-                heapq.heappush(line, one.head)
+                heapq.heappush(line, self._head(one, now))
             elif why == NO_ROOM:
                 # Nor has anybody else of this shape, unless it has something of its own or somebody may yield to it.
-                line[:] = [head for head in line if self._has_other_hope(head[2].first, now)]
+                line[:] = [head for head in line if self._has_other_hope(head[3].first, now)]
                 heapq.heapify(line)
             if line:
-                heapq.heappush(heads, (line[0][0], number))
+                heapq.heappush(heads, (*line[0][:2], number))
+        for job_id in [job_id for job_id, still_there in self._yielded.items() if not still_there]:
+            self._break_promise(job_id)  # all who yielded to it are gone, and it had its turn
         return decision
 
     def blocked(self) -> dict[str, str]:
         """Why the first of each class of waiting demands gets nothing: the gate's word, or that there is no room."""
         firsts = (one.first for alike in self._classes.values() for one in alike.values())
-        return {demand.job_id: self.gate.refusal(demand) or NO_ROOM for demand in firsts}
+        return {demand.job_id: self.gate.refusal(demand, demand.nodes_min) or NO_ROOM for demand in firsts}
 
     def _lines(self, now: float) -> Iterator[list[_Head]]:
         """For each shape a heap of its classes that may get something in this pass."""
         others_hope = bool(self._keepers) or self.yielding.may_help_anybody(self, now)
         for (ask, nodes, within), alike in self._classes.items():
             if self.fits(ask).most[within] >= nodes:
-                line = [one.head for one in alike.values()]
+                line = [self._head(one, now) for one in alike.values()]
             elif others_hope:
-                line = [one.head for one in alike.values() if self._has_other_hope(one.first, now)]
+                line = [self._head(one, now) for one in alike.values() if self._has_other_hope(one.first, now)]
             else:
                 continue
             if line:
                 heapq.heapify(line)
                 yield line
 
+    def _head(self, one: _Class, now: float) -> _Head:
+        return (self.order.turn(one.first, now), one.waiting[0][0], id(one), one)
+
     def _has_other_hope(self, demand: Demand, now: float) -> bool:
         return demand.job_id in self._keepers or self.yielding.may_help(demand, self, now)
 
     def _serve(self, demand: Demand, now: float, decision: Decision) -> str | None:
         """Why it did not start; None when it did."""
-        why = self.gate.refusal(demand)
+        why = self.gate.refusal(demand, demand.nodes_min)
         rows = self.room(demand) if why is None else None
         if rows is None:
-            if demand.job_id not in self._yielded and self.yielding.may_help(demand, self, now):
+            # Who yielded to it and is gone did not help: somebody else may be asked.
+            if not self._yielded.get(demand.job_id) and self.yielding.may_help(demand, self, now):
                 self._make_room(demand, why or NO_ROOM, now, decision)
             return why or NO_ROOM
         shares = tuple(self.cluster.share(row, demand.ask) for row in rows)
@@ -211,8 +224,13 @@ class Engine:
     def _make_room(self, demand: Demand, why: str, now: float, decision: Decision) -> None:
         chosen = self.yielding.choose(demand, why, self, now)
         for job_id in chosen:
-            running = self.running[job_id]
-            running.yields_to = demand.job_id
-            decision.yields.append(Yield(job_id, demand.job_id, running.lost_gpu_s(now)))
-        if chosen:
-            self._yielded[demand.job_id] = chosen
+            decision.yields.append(Yield(job_id, demand.job_id, self.running[job_id].lost_gpu_s(now)))
+        self.gives_way(chosen, demand)
+
+    def gives_way(self, job_ids: Collection[str], demand: Demand) -> None:
+        """These running jobs were told to yield to a waiting demand."""
+        for job_id in job_ids:
+            self.running[job_id].yields_to = demand.job_id
+        if job_ids:
+            self._yielded[demand.job_id] = set(job_ids)
+            self.gate.promised(demand)

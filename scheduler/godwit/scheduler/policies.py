@@ -18,6 +18,13 @@ class Order(Protocol):
         """The rank of a demand that has been served so much. Of two with equal ranks the older goes first."""
         ...
 
+    def turn(self, demand: Demand, now: float) -> Rank:
+        """What stands before the rank and changes with time or usage; asked of the first of each class in every pass.
+
+        Within a pass it may only grow, as starts are booked: the engine asks again before it serves.
+        """
+        ...
+
 
 class ByPriority:
     """Higher priority first, then first come, first served."""
@@ -26,34 +33,52 @@ class ByPriority:
         """Only the priority."""
         return (-demand.priority,)
 
+    def turn(self, demand: Demand, now: float) -> Rank:  # noqa: ARG002
+        """Nothing that changes."""
+        return ()
+
 
 class Gate(Protocol):
     """What a project may hold, whatever is free."""
 
-    def refusal(self, demand: Demand) -> str | None:
-        """Why this demand may not start now; None when it may."""
+    def refusal(self, demand: Demand, nodes: int) -> str | None:
+        """Why this demand may not start on so many nodes now; None when it may."""
         ...
 
-    def started(self, demand: Demand) -> None:
-        """It holds its gang."""
+    def started(self, demand: Demand, nodes: int) -> None:
+        """It holds a gang of so many nodes."""
         ...
 
-    def ended(self, demand: Demand) -> None:
+    def ended(self, demand: Demand, nodes: int) -> None:
         """It holds nothing any more."""
+        ...
+
+    def promised(self, demand: Demand) -> None:
+        """Others were told to yield to it: what they free is for nobody else until it starts or is `forgotten`."""
+        ...
+
+    def forgotten(self, job_id: str) -> None:
+        """Nothing is promised to it any more, if anything was."""
         ...
 
 
 class Open:
     """A gate that lets everybody through."""
 
-    def refusal(self, demand: Demand) -> str | None:  # noqa: ARG002 - the protocol's signature
+    def refusal(self, demand: Demand, nodes: int) -> str | None:  # noqa: ARG002 - the protocol's signature
         """Nobody is refused."""
         return None
 
-    def started(self, demand: Demand) -> None:
+    def started(self, demand: Demand, nodes: int) -> None:
         """Nothing to book."""
 
-    def ended(self, demand: Demand) -> None:
+    def ended(self, demand: Demand, nodes: int) -> None:
+        """Nothing to book."""
+
+    def promised(self, demand: Demand) -> None:
+        """Nothing to book."""
+
+    def forgotten(self, job_id: str) -> None:
         """Nothing to book."""
 
 
