@@ -41,6 +41,7 @@ class Pool:
         self.faults = Faults()
         self.lock = threading.Lock()
         self.launched_at: dict[str, float] = {}
+        self.forwarded: list[int] = []
         self.key = asyncssh.generate_private_key("ssh-ed25519")
         self._root = Path(tempfile.mkdtemp(prefix="godwit-pool-"))
         self._loop = asyncio.new_event_loop()
@@ -279,6 +280,11 @@ class _Door(asyncssh.SSHServer):
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         return username == USER and key == self._pool.key.convert_to_public()
+
+    def connection_requested(self, dest_host: str, dest_port: int, _orig_host: str, _orig_port: int) -> bool:
+        """As a jump host is asked to."""
+        self._pool.forwarded.append(dest_port)
+        return dest_host == "127.0.0.1"
 
     def session_requested(self) -> asyncssh.SSHServerProcess[str]:
         """Raises while nothing can be run here."""

@@ -1,6 +1,7 @@
 """The pool as it is configured."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
 from godwit.domain.errors import InvalidRequest, Problem
@@ -37,6 +38,17 @@ def parse(text: object) -> tuple[Host, ...]:
         if host.name in [earlier.name for earlier in hosts[:index]]:
             raise _wrong(f"{host.name} is named twice")
     return hosts
+
+
+def jump(text: object) -> Host | None:
+    """The host of the option `via`, None when it is left out. Raises `InvalidRequest`."""
+    if text is None:
+        return None
+    with suppress(InvalidRequest):  # which would speak of another option
+        if isinstance(text, str) and "=" not in text:
+            return _host(text)
+    what = f"{text!r} is not a jump host: via is user@host:port"
+    raise InvalidRequest(problems=[Problem(("via",), what, ("user@host:port",))])
 
 
 def _host(text: str) -> Host:

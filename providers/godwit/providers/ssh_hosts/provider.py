@@ -45,7 +45,8 @@ class SshHostsProvider:
         pinned = setup.options.get("known_hosts")
         host_keys = HostKeys(setup.name, folder / "known_hosts", None if pinned is None else Path(str(pinned)))
         key = _key(setup.secrets.get("private_key", ""))
-        self._shells = Shells(setup.name, key, host_keys, setup.seconds("timeout_s", 15.0), setup.clock)
+        via = hosts.jump(setup.options.get("via"))
+        self._shells = Shells(setup.name, key, host_keys, setup.seconds("timeout_s", 15.0), setup.clock, via)
         self._memory = Memory(folder / "machines.json")
         self._shapes: dict[Host, tuple[float, Shape]] = {}
 

@@ -46,11 +46,16 @@ _NO_WAY = (errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETUNREACH)
 
 
 class Shells:
-    """Connections to a pool of hosts, kept open between calls. Safe to call from several threads."""
+    """Connections to a pool of hosts, kept open between calls, all through the host `via` where there is one.
 
-    def __init__(self, name: str, key: asyncssh.SSHKey, host_keys: HostKeys, timeout_s: float, clock: Clock) -> None:
+    Safe to call from several threads.
+    """
+
+    def __init__(
+        self, name: str, key: asyncssh.SSHKey, host_keys: HostKeys, timeout_s: float, clock: Clock, via: Host | None
+    ) -> None:
         self._name, self._key, self._host_keys, self._timeout_s = name, key, host_keys, timeout_s
-        self._silences = Silences(clock, timeout_s)
+        self._silences, self._via = Silences(clock, timeout_s), via
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
         self._connections: dict[Host, asyncssh.SSHClientConnection] = {}
@@ -163,10 +168,12 @@ class Shells:
 
     async def _connect(self, host: Host, call: "_Call") -> asyncssh.SSHClientConnection:
         expected = self._host_keys.of(host)
+        tunnel = await self._tunnel(host)
         call.greeting = greeting = _Greeting()
         try:
             connection = await asyncssh.connect(
-                host.address, host.port, username=host.user, client_keys=[self._key], client_factory=lambda: greeting,
+                host.address, host.port, tunnel=tunnel, username=host.user, client_keys=[self._key],
+                client_factory=lambda: greeting,
                 # Nothing of this machine's own SSH set-up: no agent, no configuration, no other key.
                 config=None, agent_path=None, preferred_auth="publickey", gss_host=None,
                 known_hosts=None if expected is None else (expected, [], []),
@@ -179,6 +186,18 @@ class Shells:
         if expected is None:
             self._host_keys.record(host, _host_key(connection))
         return connection
+
+    async def _tunnel(self, host: Host) -> asyncssh.SSHClientConnection | None:
+        """The connection to the jump host, kept like any other; None for itself, and where there is none."""
+        if self._via is None or host == self._via:
+            return None
+        call, patience_s = _Call(self._name, self._via, launching=False), self._timeout_s / 2
+        try:
+            # Half of the time, so that its silence is told as its own.
+            async with asyncio.timeout(patience_s):
+                return await self._connection(self._via, call)
+        except (TimeoutError, OSError, asyncssh.Error) as exc:
+            raise call.failed(exc, f"as a jump host within {patience_s:g} s") from exc
 
     def _drop(self, host: Host, connection: asyncssh.SSHClientConnection) -> None:
         if self._connections.get(host) is connection:

@@ -61,4 +61,4 @@ class Silences:
 
 def pause(times: int, longest: int = LONGEST) -> int:
     """The pause after so many silences in a row, in time-outs: 1, 2, 4, 8, 16, then `longest`. Pure."""
-    return min(longest, 2 ** min(times - 1, 16))
+    return min(longest, 1 << min(times - 1, 16))
