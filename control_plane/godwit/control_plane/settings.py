@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from godwit.control_plane import fleet
+from godwit.control_plane.version import AGENT_PACKAGE
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.scheduler.snapshot import Policy
 
 DEFAULT_PORT = 7461
 MAX_PORT = 65_535
+URL_CHARACTERS_MAX, PACKAGE_CHARACTERS_MAX = 200, 160
+"""Both stand in every startup script, of which the tightest cloud takes 4,048 characters (Vast.ai, August 2026)."""
 
 FIRST_CONFIG = """\
 # How this control plane is set up. Read at start.
@@ -24,6 +28,9 @@ port: 0
 
 # Where nodes on other machines reach it; left out: http://127.0.0.1:<port>, which only nodes on this machine do.
 # url: https://godwit.example.com
+
+# What a machine installs whose image has no agent; left out: godwit[agent] of this very version, from pip's index.
+# agent_package: godwit[agent] @ https://example.com/godwit-0.1.0-py3-none-any.whl
 
 # Where its truth lies; left out: a SQLite file in this folder. PostgreSQL: postgresql://user:password@host/name
 # database: postgresql://...
@@ -39,22 +46,27 @@ providers:
   - {kind: simulated, name: sim-cascade}
 
 # Times in seconds that decide when a node is lost, or idle.
-# policy: {missed_after_s: 4, lease_s: 15, idle_after_s: 300}
+# policy: {missed_after_s: 4, lease_s: 15}
+
+# What the fleet may grow to and cost, how long a node may idle, what is never given back, and what is kept ready.
+# fleet: {max_nodes: 16, max_usd_per_hour: 400, idle_s: 300, min_nodes: 0, warm: [{gpus: H100:8, count: 1}]}
 """
 
-_KEYS = ("port", "url", "database", "checkpoints", "providers", "policy")
+_KEYS = ("port", "url", "agent_package", "database", "checkpoints", "providers", "policy", "fleet")
 
 
 @dataclass(frozen=True)
 class Settings:
     """What one control plane needs to know. `port` 0 means the default one or any free one.
 
-    `url` is where nodes reach it, empty for its own loopback address.
+    `url` is where nodes reach it, empty for its own loopback address. `agent_package` is what pip is told to install
+    on a machine without the agent.
     """
 
     home: Path
     port: int = 0
     url: str = ""
+    agent_package: str = AGENT_PACKAGE
     database_url: str = ""
     store_url: str = ""
     providers: tuple[Mapping[str, Any], ...] = ()
@@ -83,15 +95,18 @@ def read(home: Path) -> Settings:
     providers = [] if config.get("providers") is None else config["providers"]
     if not isinstance(providers, list) or not all(isinstance(entry, dict) for entry in providers):
         raise InvalidRequest(f"{path}: providers must be a list of {{kind: ..., name: ...}}")
+    times = {} if config.get("policy") is None else config["policy"]
+    policy = fleet.bounded(_policy(times, path), config.get("fleet"), path, is_idle_given="idle_after_s" in times)
     return Settings(
         home=home,
         port=_port(0 if config.get("port") is None else config["port"], path),
         url=_url(config.get("url"), path),
+        agent_package=_agent_package(config.get("agent_package"), path),
         database_url=os.environ.get("GODWIT_DATABASE_URL")
         or str(config.get("database") or f"sqlite:///{home.absolute()}/godwit.db"),
         store_url=str(config.get("checkpoints") or f"file://{home.absolute()}/checkpoints"),
         providers=tuple(providers),
-        policy=_policy({} if config.get("policy") is None else config["policy"], path),
+        policy=policy,
     )
 
 
@@ -100,11 +115,27 @@ def _url(value: object, path: Path) -> str:
         return ""
     if not isinstance(value, str) or not re.match(r"^https?://[^\s/]+$", value):
         raise InvalidRequest(f"{path}: url must be http(s)://host[:port], not {value!r}")
+    if len(value) > URL_CHARACTERS_MAX:
+        raise InvalidRequest(f"{path}: url must have {URL_CHARACTERS_MAX} characters at most, not {len(value)}")
+    return value
+
+
+def _agent_package(value: object, path: Path) -> str:
+    if value is None:
+        return AGENT_PACKAGE
+    if not isinstance(value, str) or not re.fullmatch(r"[!-,.-~][ -~]*", value):
+        raise InvalidRequest(f"{path}: agent_package must be one line that `pip install` takes, not {value!r}")
+    if len(value) > PACKAGE_CHARACTERS_MAX:
+        what = f"agent_package must have {PACKAGE_CHARACTERS_MAX} characters at most, not {len(value)}"
+        raise InvalidRequest(f"{path}: {what}")
+    if re.search(r"://[^/]*@", value):
+        what = "agent_package must hold no credentials: clouds keep and show the startup scripts that it stands in"
+        raise InvalidRequest(f"{path}: {what}; set up pip in your image instead")
     return value
 
 
 def _policy(values: object, path: Path) -> Policy:
-    names = tuple(f.name for f in fields(Policy))
+    names = tuple(f.name for f in fields(Policy) if f.type is float)
     if not isinstance(values, Mapping):
         raise InvalidRequest(f"{path}: policy must hold keys and seconds, such as {{idle_after_s: 300}}")
     _refuse_unknown(values, names, path)

@@ -186,7 +186,9 @@ class OfferWatch:
         """Read the provider's offers and replace what is stored."""
         trouble = "its offers could not be refreshed by a fault of godwit's own; the control plane's log says which"
         try:
-            offers = self._provider.offers()
+            # Written on each offer, so that the planner knows it, and a node keeps what it was bought with.
+            step_s = self._provider.capabilities.billing_step_s
+            offers = [replace(offer, billing_step_s=step_s) for offer in self._provider.offers()]
             with self._context.db.write() as tx:
                 writes.replace_offers(tx, self._provider.name, offers)
                 tx.hint(hints.PLAN)
