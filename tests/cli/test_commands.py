@@ -277,6 +277,21 @@ def test_events_keep_the_newest(
     assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["r3", "r4"]
 
 
+def test_the_end_of_a_machines_log_stands_below_what_happened_to_it(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    happened = {
+        "seq": 1, "at": AT, "kind": "node.startup-failure", "subject": "node", "subject_id": "node-1",
+        "reason": "its startup script gave up: no Python", "actor": "startup script of node-1",
+        "data": {"last_lines": ["first", "godwit: gave up: no Python"]},
+    }  # fmt: skip
+    scripted.on("GET", "/v1/events", page(happened))
+    assert godwit("events", "--node", "node-1") == 0
+    told, *lines = capsys.readouterr().out.splitlines()
+    assert told.endswith("node node-1 startup-failure: its startup script gave up: no Python")
+    assert lines == ["  first", "  godwit: gave up: no Python"]
+
+
 def test_cancel_says_where_the_job_stands(
     scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
 ) -> None:

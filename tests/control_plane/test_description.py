@@ -50,7 +50,7 @@ class Target:
 
     def token_for(self, path: str) -> str:
         """The bearer token with which this route lets one in."""
-        if path == "/v1/agent/join":
+        if path in {"/v1/agent/join", "/v1/agent/startup-failure"}:
             return self.world.join_token(self.agent.node_id)
         return self.agent.credential if path.startswith("/v1/agent/") else TOKEN
 

@@ -1,6 +1,7 @@
 """How a machine becomes a node: a token that works once, and what happens when the machine is not what was paid for."""
 
 import pytest
+from godwit.domain import lifecycle
 from godwit.domain.errors import Forbidden, Gone, Unauthenticated
 from godwit.domain.nodes import NodeState
 
@@ -67,7 +68,7 @@ def test_a_token_of_one_node_does_not_open_another(world: World, node_id: str) -
 
 
 def test_a_node_that_is_not_wanted_any_more_is_told_to_go(world: World, node_id: str) -> None:
-    world.clock.advance(301)
+    world.clock.advance((lifecycle.DEADLINES[NodeState.JOINING].after_s or 0) + 1)
     world.plan()
     assert world.node(node_id).state is NodeState.TERMINATING
     with pytest.raises(Gone):

@@ -160,7 +160,8 @@ DEADLINES: Mapping[StrEnum, Deadline] = {
     _A.STOPPING: Deadline(60, "nodes that have not stopped it are terminated"),
     _N.REQUESTED: Deadline(180, "terminated: a launch unanswered for so long is looked up by token and ended"),
     _N.PROVISIONING: Deadline(900, "terminated: clouds take seconds to ten minutes to boot a GPU machine"),
-    _N.JOINING: Deadline(300, "terminated: the agent starts within a minute of boot, or not at all"),
+    # Installing the agent with Ray takes one to five minutes; a startup script that gives up says so at once.
+    _N.JOINING: Deadline(600, "terminated: its startup script neither brought the agent up nor said why"),
     _N.READY: Deadline(None, "released when idle"),
     _N.CORDONED: Deadline(None, "as long as an operator wishes"),
     _N.DRAINING: Deadline(600, "terminated"),

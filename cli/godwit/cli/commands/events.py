@@ -58,3 +58,5 @@ def _show(event: EventView, form: output.Format) -> None:
         return
     told = f"{event.subject} {event.subject_id} {watch.change_of(event)}: {event.reason}"
     print(f"{figures.clock(event.at)} {told}", flush=True)
+    for line in event.data.get("last_lines", ()):
+        print(f"  {line}", flush=True)

@@ -1,28 +1,42 @@
 """Routes for agents; each presents its own node's credential, and gets nothing of any other node."""
 
+from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from godwit.control_plane import hints
 from godwit.control_plane.api.access import Credential
 from godwit.control_plane.api.state import Godwit, State
-from godwit.control_plane.services import agents
+from godwit.control_plane.services import agents, startups
 from godwit.control_plane.store import queries
 from godwit.control_plane.store.database import Transaction
-from godwit.domain.errors import Forbidden
+from godwit.domain.errors import Forbidden, TooLarge
 from godwit.domain.jobs import Attempt
 from godwit.domain.wire import agents as wire
 from godwit.domain.wire.specs import Digest
 
 router = APIRouter(prefix="/v1/agent")
 
+_LINES = {"requestBody": {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+
 
 @router.post("/join")
 def join(state: Godwit, credential: Credential, request: wire.JoinRequest) -> wire.JoinReply:
     """A booted machine becomes a node; the bearer token is its join token."""
     return agents.join(state.context, credential, request)
+
+
+@router.post("/startup-failure", status_code=HTTPStatus.NO_CONTENT, openapi_extra=_LINES)
+async def startup_failure(state: Godwit, credential: Credential, request: Request) -> None:
+    """A startup script gave up; the body is the end of its log, the bearer token its join token. Twice is once."""
+    log = b""
+    async for chunk in request.stream():
+        log += chunk
+        if len(log) > startups.LOG_BYTES_MAX:
+            raise TooLarge(f"send the last {startups.LOG_BYTES_MAX} bytes of the log, not all of it")
+    await run_in_threadpool(startups.failed, state.context, credential, log)
 
 
 @router.post("/heartbeat")

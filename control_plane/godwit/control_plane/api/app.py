@@ -19,6 +19,7 @@ _PROBLEMS = {
 _AGENT_PROBLEMS = {
     403: {"description": "not this node's", **_PROBLEM},
     410: {"description": "this node is not wanted any more", **_PROBLEM},
+    413: {"description": "more than is taken", **_PROBLEM},
 }
 _ARCHIVE_PROBLEMS = {413: {"description": "the workdir is too large", **_PROBLEM}}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from godwit.control_plane import secrets
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import attempts, observations
+from godwit.control_plane.services import attempts, nodes, observations
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Forbidden, Gone, NotFound, Unauthenticated
@@ -16,7 +16,6 @@ from godwit.domain.jobs import Attempt, AttemptState, Outcome
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.resources import GPU_MODELS
 from godwit.domain.wire import agents as wire
-from godwit.scheduler.snapshot import Hold
 from godwit.scheduler.trust import Record
 from sqlalchemy import Row
 
@@ -36,7 +35,7 @@ def join(context: Context, token: str, request: wire.JoinRequest) -> wire.JoinRe
     """
     now = context.now()
     with context.db.write() as tx:
-        node = _node_of_join_token(context, tx, token)
+        node = node_of_join_token(context, tx, token)
         credential = context.keyring.credential(node.id, request.agent_id)
         known = queries.agent(tx.conn, node.id)
         if known is not None and known.agent_id != request.agent_id:
@@ -102,11 +101,13 @@ def authenticate(tx: Transaction, credential: str) -> tuple[Node, Row[Any]]:
     return queries.node(tx.conn, node_id), agent
 
 
-def _node_of_join_token(context: Context, tx: Transaction, token: str) -> Node:
+def node_of_join_token(context: Context, tx: Transaction, token: str) -> Node:
+    """The node whose machine was given this token. Raises `Unauthenticated`."""
     node_id = token.partition(".")[0]
     launches = queries.intents_of(tx.conn, node_id, IntentKind.LAUNCH_NODE)
     expected = [context.keyring.join_token(node_id, launch.id) for launch in launches]
-    if not any(hmac.compare_digest(token, candidate) for candidate in expected):
+    # As bytes: of texts only ASCII is compared, and anybody may send anything.
+    if not any(hmac.compare_digest(token.encode(), candidate.encode()) for candidate in expected):
         raise Unauthenticated("this join token is not valid")
     return queries.node(tx.conn, node_id)
 
@@ -123,10 +124,7 @@ def _admit(context: Context, tx: Transaction, node: Node, request: wire.JoinRequ
     if wrong is None:
         writes.experience(tx, node.offer, Record(ready=1, ready_s=now - node.created_at))
         return
-    # Nothing runs on it yet, so it is as good as gone: the planner gives it back.
-    writes.hold(tx, Hold(node.offer.key, now + context.policy.hold_s, wrong))
-    writes.experience(tx, node.offer, Record(failures=1))
-    entities.save(tx, replace(node, gone=True, detail=wrong))
+    nodes.unusable(context, tx, node, wrong, now)
 
 
 def _not_as_paid_for(node: Node) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from godwit.control_plane import hints
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import attempts, views
-from godwit.control_plane.store import entities, queries
+from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.ids import IdSource, IntentId
@@ -14,6 +14,8 @@ from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.jobs import Outcome
 from godwit.domain.nodes import Node, NodeState
 from godwit.domain.wire.views import NodeView
+from godwit.scheduler.snapshot import Hold
+from godwit.scheduler.trust import Record
 
 
 def cordon(context: Context, node_id: str, actor: str) -> NodeView:
@@ -62,6 +64,16 @@ def give_back(tx: Transaction, ids: IdSource, node: Node, reason: str, actor: st
     entities.insert(tx, owed)
     tx.hint(hints.INTENTS)
     return node
+
+
+def unusable(context: Context, tx: Transaction, node: Node, why: str, now: float) -> None:
+    """What was paid for cannot be used: its offer is passed over for a while, and trusted less.
+
+    Nothing runs on it yet, so it is as good as gone: the planner gives it back.
+    """
+    writes.hold(tx, Hold(node.offer.key, now + context.policy.hold_s, why))
+    writes.experience(tx, node.offer, Record(failures=1))
+    entities.save(tx, replace(node, gone=True, detail=why))
 
 
 def _move(context: Context, node_id: str, to: NodeState, reason: str, actor: str) -> NodeView:

@@ -171,6 +171,12 @@ def events(
     return [entities.event_from(row) for row in conn.execute(query)]
 
 
+def has_event(conn: Connection, node_id: str, kind: str) -> bool:
+    """Whether this ever happened to a node."""
+    table = schema.events
+    return conn.execute(select(table.c.seq).where(table.c.node_id == node_id, table.c.kind == kind)).first() is not None
+
+
 def last_events(conn: Connection, limit: int, job_id: str) -> list[Event]:
     """The last events of a job, oldest first."""
     table = schema.events

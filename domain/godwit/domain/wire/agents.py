@@ -1,6 +1,7 @@
 """What an agent and the control plane say to each other; the agent dials, always.
 
     POST /v1/agent/join        Authorization: Bearer <join token>      JoinRequest -> JoinReply
+    POST /v1/agent/startup-failure    (with the join token)            the end of the startup script's log, as text
     POST /v1/agent/heartbeat   Authorization: Bearer <credential>      HeartbeatRequest -> HeartbeatReply
     POST /v1/agent/commands    (long poll)                             CommandsRequest -> CommandsReply
     POST /v1/agent/logs                                                LogChunk -> LogReply
