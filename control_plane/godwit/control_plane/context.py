@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.secrets import Keyring
 from godwit.control_plane.store.database import Database
+from godwit.control_plane.version import AGENT_PACKAGE
 from godwit.domain.clock import Clock
 from godwit.domain.ids import IdSource, ProviderName
 from godwit.providers.protocol import Provider
@@ -18,6 +19,7 @@ class Context:
 
     `url` is where agents reach this control plane. `identity` marks what it launches. `store_url` is the default
     checkpoint store. `serving_since` is when it began to hear agents. `heartbeat_s` is how often agents report.
+    `agent_package` is what a machine without the agent installs.
     """
 
     db: Database
@@ -32,6 +34,7 @@ class Context:
     serving_since: float
     policy: Policy = field(default_factory=Policy)
     heartbeat_s: float = 1.0
+    agent_package: str = AGENT_PACKAGE
     seed: int = 0
 
     def now(self) -> float:

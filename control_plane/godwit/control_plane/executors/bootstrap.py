@@ -1,50 +1,31 @@
 """The startup script: what a fresh machine runs, once, to become a node.
 
-Plain sh, without root and without a tool beyond coreutils: it runs under cloud-init, in containers and over SSH. The
-tightest cloud cuts such scripts at 4,048 characters (Vast.ai's documentation, August 2026).
+One text for every style of machine, in startup.sh: under cloud-init, in a container, over SSH and on this computer it
+differs only in what it finds there. The tightest cloud cuts such scripts at 4,048 characters (Vast.ai's documentation,
+August 2026), so comments and indents stay here.
 """
 
+import hashlib
 import shlex
+from pathlib import Path
 
-EXPORTS = """\
-#!/bin/sh
-# Starts the godwit agent, and again when it dies; it ends with 0 once the control plane has no more use for it.
-export GODWIT_URL={url} GODWIT_JOIN_TOKEN={token}
-"""
-
-BODY = """\
-python=${GODWIT_PYTHON:-python3}
-if [ -z "$GODWIT_NODE_DIR" ]; then
-  # Short, since sockets lie below it, and the same when a container starts again.
-  if [ -w /var/lib ]; then GODWIT_NODE_DIR=/var/lib/godwit; else GODWIT_NODE_DIR=${HOME:-/tmp}/.godwit-node; fi
-fi
-if [ -z "$GODWIT_NODE_ADDRESS" ]; then
-  # From where this machine would talk to the world (RFC 5737); nothing is sent.
-  GODWIT_NODE_ADDRESS=$("$python" -c 'import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.connect(("192.0.2.1", 9))
-print(s.getsockname()[0])' 2>/dev/null) || GODWIT_NODE_ADDRESS=127.0.0.1
-fi
-export GODWIT_NODE_DIR GODWIT_NODE_ADDRESS
-tries=0
-while [ $tries -lt 100 ]; do
-  "$python" -m godwit.agents && exit 0
-  if ! why=$("$python" -c 'import godwit.agents.main' 2>&1); then
-    why=$(printf '%s\\n' "$why" | tail -n 1)
-    echo "godwit: $python cannot import godwit.agents ($why): use an image with Python 3.11 or later in which" \\
-      "\\"pip install 'godwit[agent]'\\" was run, or set GODWIT_PYTHON to the Python that has it" >&2
-    exit 1
-  fi
-  tries=$((tries + 1))
-  sleep 1
-done
-exit 1
-"""
+_BODY = "".join(
+    f"{line}\n"
+    for line in map(str.strip, Path(__file__).with_name("startup.sh").read_text().splitlines())
+    if line and not line.startswith("# ")
+)
 
 
-def startup_script(url: str, join_token: str) -> str:
+def startup_script(url: str, join_token: str, agent_package: str) -> str:
     """The script for one machine; the join token is the only secret in it, and it works once.
 
-    What the machine's image sets (GODWIT_PYTHON, GODWIT_NODE_DIR, GODWIT_NODE_ADDRESS) wins over what it finds out.
+    `agent_package` is what pip is told to install where no Python has the agent. What the machine's image sets
+    (GODWIT_PYTHON, GODWIT_NODE_DIR, GODWIT_NODE_ADDRESS) wins over what the script finds out.
     """
-    return EXPORTS.format(url=shlex.quote(url), token=shlex.quote(join_token)) + BODY
+    venv = f"venv-{hashlib.sha256(agent_package.encode()).hexdigest()[:8]}"
+    head = (
+        "#!/bin/sh\n"
+        f"export GODWIT_URL={shlex.quote(url)} GODWIT_JOIN_TOKEN={shlex.quote(join_token)}\n"
+        f"package={shlex.quote(agent_package)} venv={venv}\n"
+    )
+    return head + _BODY

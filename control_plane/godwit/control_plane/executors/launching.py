@@ -140,7 +140,7 @@ class Executor:
                 return
             if instance is None:
                 join_token = self._context.keyring.join_token(node.id, intent.id)
-                script = bootstrap.startup_script(self._context.url, join_token)
+                script = bootstrap.startup_script(self._context.url, join_token, self._context.agent_package)
                 instance = provider.launch(LaunchRequest(node.offer, intent.id, self._context.identity, script))
         except REFUSALS as refusal:
             self._refused(intent, node, refusal.message)
