@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.contract.rigs import SLEEP
 Done = TypeVar("Done")
 
 USER = "ada"
+CALM_S = 5.0
 LAUNCH = re.compile(r"^launch (\S+) ", re.MULTILINE)
 TYPE = re.compile(r'"instance_type": "([^"]+)"')
 MACHINE = re.compile(r'^godwit: machine (?P<word>\S+) .*"token": "(?P<token>[^"]+)".*\n', re.MULTILINE)
@@ -69,8 +71,7 @@ class Pool:
             yield self
             for host in self.hosts:
                 self.run(host.close())
-            taken = set(self.processes(self.taken.home))
-            assert set(self.processes()) <= taken, "processes of machines outlived them"
+            self.wait_for_calm()
             assert self._folders("host-*") == [], "folders of machines outlived them"
         finally:
             for process in self.processes():
@@ -119,6 +120,17 @@ class Pool:
             if key is not None:
                 self.faults = self.faults.after_refusal(key)
             return key is not None
+
+    def wait_for_calm(self) -> None:
+        """Let what a host does of its own come to its end: what ended a machine ends an instant after it.
+
+        A process of a machine has no reason to, so one that is left fails the test.
+        """
+        taken = set(self.processes(self.taken.home))
+        deadline = time.monotonic() + CALM_S
+        while left := set(self.processes()) - taken:
+            assert time.monotonic() < deadline, f"processes of machines outlived them: {left}"
+            time.sleep(0.02)
 
     def processes(self, home: Path | None = None) -> list[psutil.Process]:
         """Every live process that runs in this home; left out: in any of the pool's."""
