@@ -7,7 +7,7 @@ from godwit.domain.errors import InvalidRequest
 from godwit.domain.ids import ProviderName
 from godwit.domain.offers import Offer
 from godwit.providers import kubernetes_pods
-from godwit.providers.kubernetes_pods import cluster, room
+from godwit.providers.kubernetes_pods import room
 from godwit.providers.kubernetes_pods.options import COREWEAVE, Options, parse
 
 PRICES = {"H100-SXM": 2.0, "A100-80GB-SXM": 1.0, "MI300X": 3.0}
@@ -175,37 +175,3 @@ def test_options_can_be_told_as_text_as_the_command_line_does() -> None:
 
 def test_the_listed_options_are_those_that_are_read() -> None:
     assert set(kubernetes_pods.OPTIONS) == set(Options.model_fields)
-
-
-def test_a_kubeconfig_leads_to_its_context_and_a_url_with_a_token_to_that() -> None:
-    text = (
-        "current-context: a\nusers: [{name: u, user: {token: secret}}]\n"
-        "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:9'}}, {name: b, cluster: {server: 'http://127.0.0.1:10'}}]\n"
-        "contexts: [{name: a, context: {cluster: a, user: u}}, {name: b, context: {cluster: b, user: u}}]\n"
-    )
-    assert cluster.configured(_options(), text).host == "http://127.0.0.1:9"
-    assert cluster.configured(_options(context="b"), text).host == "http://127.0.0.1:10"
-    chosen = cluster.configured(_options(url="https://k.example"), "secret")
-    assert (chosen.host, chosen.verify_ssl) == ("https://k.example", True)
-
-
-NO_CLUSTERS = ["", "- a list", "{}", "clusters: []", "a: b: c", "in-cluster", "users: [1]"]
-
-
-@pytest.mark.parametrize("kubeconfig", NO_CLUSTERS)
-def test_what_leads_to_no_cluster_is_refused_with_what_to_do(kubeconfig: str) -> None:
-    with pytest.raises(InvalidRequest, match="give a kubeconfig"):
-        cluster.configured(_options(), kubeconfig)
-
-
-@pytest.mark.parametrize(
-    "user", ["exec: {command: touch, args: [never]}", "tokenFile: /etc/shadow", "auth-provider: {}"]
-)
-def test_a_kubeconfig_runs_no_program_and_reads_no_file_of_the_control_planes_machine(user: str) -> None:
-    text = (
-        f"current-context: a\nusers: [{{name: u, user: {{{user}}}}}]\n"
-        "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:9'}}]\n"
-        "contexts: [{name: a, context: {cluster: a, user: u}}]\n"
-    )
-    with pytest.raises(InvalidRequest, match="a kubeconfig with a token or certificates"):
-        cluster.configured(_options(), text)

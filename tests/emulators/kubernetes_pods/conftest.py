@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from godwit.domain.clock import SystemClock
 from godwit.providers.kinds import Setup
-from godwit.providers.kubernetes_pods.cluster import configured
+from godwit.providers.kubernetes_pods.access import configured
 from godwit.providers.kubernetes_pods.options import parse
 from godwit.providers.kubernetes_pods.provider import KubernetesProvider, coreweave_provider, kubernetes_provider
 from kubernetes import client

@@ -35,3 +35,4 @@ def test_the_rules_grant_what_the_provider_asks_for_and_no_more() -> None:
         rig.provider.terminate(InstanceId("gw-token-1"))
     assert emulator.asked == _granted("Role") | _granted("ClusterRole")
     assert _granted("ClusterRole") == {("list", "nodes"), ("list", "pods")}
+    assert not _granted("Role") & _granted("ClusterRole"), "nothing is granted twice"

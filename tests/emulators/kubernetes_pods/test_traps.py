@@ -13,6 +13,7 @@ import pytest
 from godwit.domain.errors import InvalidRequest, NoCapacity, QuotaExceeded, RequestRejected
 from godwit.domain.offers import Instance, InstanceState
 from godwit.providers.kubernetes_pods.provider import KubernetesProvider
+from kubernetes.utils.quantity import parse_quantity
 
 from tests.emulators.emulator import API_KEY
 from tests.emulators.kubernetes_pods.cluster import SCRIPT, TestCluster
@@ -43,6 +44,14 @@ def _scheduler(cluster: TestCluster, decide: Any) -> Iterator[None]:
 
 def _listed(provider: KubernetesProvider, name: str = NAME) -> Instance:
     return next(instance for instance in provider.instances() if instance.id == name)
+
+
+def _quota(cluster: TestCluster, gpus: str) -> None:
+    """A quota, and what the controller of quotas says of it."""
+    spec = {"hard": {"requests.nvidia.com/gpu": gpus}}
+    cluster.core.create_namespaced_resource_quota(cluster.namespace, {"metadata": {"name": "gpus"}, "spec": spec})
+    status = {"status": {**spec, "used": {"requests.nvidia.com/gpu": "0"}}}
+    cluster.core.patch_namespaced_resource_quota_status("gpus", cluster.namespace, status)
 
 
 # Launching.
@@ -121,15 +130,21 @@ def test_a_name_used_before_for_another_launch_is_refused(cluster: TestCluster) 
 def test_a_quota_that_is_exhausted_is_told_apart_from_other_refusals(cluster: TestCluster) -> None:
     cluster.node()
     provider = cluster.build()
-    spec = {"hard": {"requests.nvidia.com/gpu": "8"}}
-    cluster.core.create_namespaced_resource_quota(cluster.namespace, {"metadata": {"name": "gpus"}, "spec": spec})
-    status = {"status": {**spec, "used": {"requests.nvidia.com/gpu": "0"}}}
-    cluster.core.patch_namespaced_resource_quota_status("gpus", cluster.namespace, status)
+    _quota(cluster, "8")
     quota = provider.check().quotas[0]
     assert (quota.name, quota.limit, quota.left) == ("requests.nvidia.com/gpu", 8.0, 8.0)
     cluster.launch(provider)
     with pytest.raises(QuotaExceeded, match="exceeded quota: gpus"):
         cluster.launch(provider, "token-2", 4)
+
+
+def test_a_launch_repeated_at_a_full_quota_is_the_machine_that_took_it_up(cluster: TestCluster) -> None:
+    cluster.node()
+    provider = cluster.build()
+    _quota(cluster, "8")
+    first, second = cluster.launch(provider), cluster.launch(provider)
+    assert first.id == second.id == NAME
+    assert len(provider.instances()) == 1
 
 
 def test_a_namespace_that_is_not_there_is_a_request_that_nobody_should_repeat(cluster: TestCluster) -> None:
@@ -154,7 +169,8 @@ def test_the_manifest_carries_what_the_configuration_asks_for(cluster: TestClust
         "team": "research", "ib.coreweave.cloud/fabric": "fabric-1", "topology.kubernetes.io/region": cluster.region,
     }  # fmt: skip
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
-    assert volumes["shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "131072Mi"}
+    assert volumes["shm"]["emptyDir"]["medium"] == "Memory"
+    assert parse_quantity(volumes["shm"]["emptyDir"]["sizeLimit"]) == 128 * 2**30
     assert volumes["cache"]["persistentVolumeClaim"]["claimName"] == "models"
     assert pod["spec"]["imagePullSecrets"] == [{"name": "registry"}]
     assert {"key": "team", "operator": "Exists"} in pod["spec"]["tolerations"]

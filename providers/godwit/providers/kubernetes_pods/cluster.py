@@ -7,14 +7,13 @@ cannot break a listing.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import urllib3
-import yaml
 from godwit.domain import errors
-from godwit.domain.errors import InvalidRequest, Problem
+from godwit.providers.kubernetes_pods import refusals
+from godwit.providers.kubernetes_pods.access import configured
 from godwit.providers.kubernetes_pods.options import Options
 from kubernetes import client, config, watch
 
@@ -29,30 +28,6 @@ MAX_RELISTS = 3
 MAX_PAGES = 1_000
 
 _NOTHING_SENT = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
-
-
-class Exists(errors.RequestRejected):
-    """An object of that name was made before."""
-
-
-class Changed(errors.ProviderUnavailable):
-    """Another writer was first, so nothing was done."""
-
-
-class _Expired(errors.ProviderUnavailable):
-    """The continue token is too old."""
-
-
-REASONS: Mapping[str, type[errors.ProviderError]] = {
-    "Unauthorized": errors.CredentialsRejected,
-    "Invalid": errors.RequestRejected,
-    "BadRequest": errors.RequestRejected,
-    "NotFound": errors.RequestRejected,
-    "RequestEntityTooLarge": errors.RequestRejected,
-    "AlreadyExists": Exists,
-    "Conflict": Changed,  # also on a create, when a quota's counter moved meanwhile
-}
-"""Reasons of a `Status` that say by themselves what to do; the rest goes by message or by HTTP status."""
 
 
 class Cluster:
@@ -144,7 +119,7 @@ class Cluster:
         for _ in range(MAX_PAGES):
             try:
                 page = cast("Json", self._ask(call, *args, limit=PAGE_LIMIT, **selectors, **more))
-            except _Expired:
+            except refusals.Expired:
                 return None
             found += page["items"] or []
             token = page["metadata"].get("continue")
@@ -182,76 +157,7 @@ class Cluster:
             return body
         if 200 <= status < 300:
             raise doubt(f"{self.name} sent an answer that is not JSON")
-        raise self._refusal(status, body or {}, headers or {}, launching=launching)
-
-    def _refusal(self, status: int, body: Json, headers: Mapping[str, str], *, launching: bool) -> errors.ProviderError:
-        reason, said = str(body.get("reason") or status), " ".join(str(body.get("message") or "").split())[:300]
-        message = f"{self.name}: {reason}: {said or 'no reason given'}"
-        if status == 410:
-            return _Expired(message)
-        if status == 429:
-            return errors.RateLimited(message, _seconds(headers.get("Retry-After")))
-        if status == 403:
-            return _forbidden(said)(message)
-        if reason in REASONS:
-            return REASONS[reason](message)
-        if status >= 500:
-            return errors.UnknownOutcome(message) if launching else errors.ProviderUnavailable(message)
-        return errors.CredentialsRejected(message) if status == 401 else errors.RequestRejected(message)
-
-
-IN_CLUSTER = "in-cluster"
-
-
-def configured(options: Options, access: str) -> Any:
-    """The client's configuration from the secret: a token when there is an address, `IN_CLUSTER`, or a kubeconfig.
-
-    Raises `InvalidRequest` when it leads to no cluster.
-    """
-    made = client.Configuration()
-    made.retries = False
-    try:
-        if options.url is not None:
-            made.host, made.ssl_ca_cert = options.url, options.ca_file
-            made.api_key = {"authorization": f"Bearer {access}"}
-        elif access.strip() == IN_CLUSTER:
-            config.load_incluster_config(client_configuration=made)
-        else:
-            _load(access, options.context, made)
-    except (config.ConfigException, yaml.YAMLError, AttributeError, TypeError) as wrong:
-        # Not from the cause: a parser's message quotes what it read, and that is a secret.
-        what = (
-            f"no cluster: give a kubeconfig with a token or certificates, or a token and url, or the word {IN_CLUSTER}"
-        )
-        raise InvalidRequest(problems=[Problem(("access",), f"{what} ({type(wrong).__name__})")]) from None
-    if (urlsplit(made.host).hostname or "").startswith("127."):
-        made.proxy = None
-    return made
-
-
-def _load(kubeconfig: str, context: str | None, into: Any) -> None:
-    content = yaml.safe_load(kubeconfig)
-    if not isinstance(content, dict):
-        raise config.ConfigException("the kubeconfig is not a mapping")
-    for user in content.get("users") or []:
-        # Whoever may add a provider must not by that run programs or send off files where the control plane runs.
-        if set(user.get("user") or {}) & {"exec", "auth-provider", "tokenFile"}:
-            raise config.ConfigException("the kubeconfig's credentials lie outside of it")
-    config.load_kube_config_from_dict(content, context=context, client_configuration=into, persist_config=False)
-
-
-def _forbidden(said: str) -> type[errors.ProviderError]:
-    """403 is one status for three things: a quota, the account's own rights, and what admission does not like."""
-    if "exceeded quota" in said:
-        return errors.QuotaExceeded
-    return errors.CredentialsRejected if " cannot " in said or not said else errors.RequestRejected
-
-
-def _seconds(header: str | None) -> float:
-    try:
-        return max(0.0, float(header or ""))
-    except ValueError:
-        return 1.0
+        raise refusals.read(self.name, status, body or {}, headers or {}, launching=launching)
 
 
 def _json(text: Any) -> Json | None:

@@ -9,8 +9,9 @@ from godwit.domain.offers import Instance, Offer
 from godwit.providers import tags
 from godwit.providers.kinds import Setup
 from godwit.providers.kubernetes_pods import machine, room
-from godwit.providers.kubernetes_pods.cluster import Changed, Cluster, Exists
+from godwit.providers.kubernetes_pods.cluster import Cluster
 from godwit.providers.kubernetes_pods.options import COREWEAVE, parse
+from godwit.providers.kubernetes_pods.refusals import Changed, Exists
 from godwit.providers.protocol import Capabilities, LaunchRequest, Quota, Standing, StartupHook
 
 Parsed = TypeVar("Parsed")
@@ -83,6 +84,11 @@ class KubernetesProvider:
         try:
             pod = self._cluster.create(wanted)
         except Exists:
+            return self._made_before(wanted)
+        except (errors.QuotaExceeded, errors.RequestRejected):
+            # Names are compared last: a repeated launch is refused for the quota that its first one has taken up.
+            if self._cluster.pod(wanted["metadata"]["name"]) is None:
+                raise
             return self._made_before(wanted)
         if self._options.wait_s == 0:
             pod = self._judged(pod)
