@@ -56,13 +56,21 @@ class TestMaximum:
         assert bought(made) == []
         (refusal,) = (r for r in made.refusals["a"] if r.code is Code.FLEET_MAX)  # type: ignore[index]
         assert refusal.subject == "fleet.max_nodes"
-        assert refusal.message == "is 2: the fleet has 1 nodes, and 2 more are needed"
+        assert refusal.message == "is 2: the fleet has 1 node, and 2 more are needed"
         assert refusal.would_help == "wait until nodes go back, or raise fleet.max_nodes"
 
     def test_a_job_larger_than_the_fleet_may_be_is_not_told_to_wait(self) -> None:
         made = plan(bounded(Bounds(max_nodes=2), jobs=[job("a", nodes=3)], offers=[offer()]))
         (refusal,) = made.refusals["a"]  # type: ignore[index]
         assert refusal.would_help == "ask for less, or raise fleet.max_nodes"
+
+    def test_where_kept_nodes_leave_no_room_it_is_told_which_bounds_to_change(self) -> None:
+        kept = [node(f"n{i}", offer("other", gpu_model="A40"), idle_since=LONG_AGO) for i in range(2)]
+        made = plan(bounded(Bounds(min_nodes=2, max_nodes=2), jobs=[job("a")], nodes=kept, offers=[offer()]))
+        assert made.actions == ()
+        refusal = next(r for r in made.refusals["a"] if r.code is Code.FLEET_MAX)  # type: ignore[index]
+        assert refusal.message == "is 2: the fleet has 2 nodes, and 1 more is needed"
+        assert refusal.would_help.endswith("or lower fleet.min_nodes and fleet.warm, which keep 2 nodes")
 
     def test_nothing_is_bought_beyond_the_most_dollars_per_hour(self) -> None:
         snapshot = bounded(Bounds(max_usd_per_hour=25.0), jobs=[job("a")], nodes=[coming("n1")], offers=[offer()])

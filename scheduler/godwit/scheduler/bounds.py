@@ -60,8 +60,18 @@ class Room:
         most = self._bounds.max_nodes
         if most is None or self._count + more <= most:
             return None
-        message = f"is {most}: the fleet has {self._count} nodes, and {more} more are needed"
-        return Refusal(Code.FLEET_MAX, "fleet.max_nodes", message, _would_help("max_nodes", more <= most))
+        message = (
+            f"is {most}: the fleet has {_nodes(self._count)}, and {more} more {'is' if more == 1 else 'are'} needed"
+        )
+        return Refusal(Code.FLEET_MAX, "fleet.max_nodes", message, self._lifts_max_nodes(more, most))
+
+    def _lifts_max_nodes(self, more: int, most: int) -> str:
+        """A maximum lifts by itself when nodes go back, unless too many of them never do or too much is asked."""
+        stay = max(self._bounds.min_nodes, sum(warm.count for warm in self._bounds.warm))
+        if more <= most < more + stay:
+            lower = f"lower fleet.min_nodes and fleet.warm, which keep {_nodes(stay)}"
+            return f"wait until nodes that fit are free, raise fleet.max_nodes, or {lower}"
+        return _would_help("max_nodes", more <= most)
 
     def _too_dear(self, more_usd_per_hour: float) -> Refusal | None:
         most = self._bounds.max_usd_per_hour
@@ -74,6 +84,10 @@ class Room:
         return Refusal(
             Code.FLEET_MAX, "fleet.max_usd_per_hour", message, _would_help("max_usd_per_hour", helps_to_wait)
         )
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node{'' if count == 1 else 's'}"
 
 
 def _would_help(name: str, helps_to_wait: bool) -> str:

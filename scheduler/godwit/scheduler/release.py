@@ -11,7 +11,7 @@ from godwit.scheduler.snapshot import Policy, Snapshot
 
 SHORT_STEP_S = 60.0
 """Steps up to this are not waited out. What is lost of one is at most a minute's price; most clouds bill by the second
-or the minute (docs/scheduling.md)."""
+or the minute (docs/fleet.md)."""
 
 ROUNDING_S = 0.001
 """Instants are floats of seconds since 1970, good to a microsecond: an end computed twice may differ by as much."""
