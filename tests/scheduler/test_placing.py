@@ -46,7 +46,7 @@ def test_a_gang_never_spans_two_fabric_domains() -> None:
 def test_a_gang_that_says_any_fabric_spans_providers() -> None:
     apart = [node("n1"), node("n2", offer(provider="nebius"))]
     made = plan(world(jobs=[job("a", nodes=2, fabric=Fabric.ANY)], nodes=apart))
-    assert starts(made) == {"a": ["n1", "n2"]}
+    assert sorted(starts(made)["a"]) == ["n1", "n2"]
 
 
 def test_two_jobs_share_a_node_without_sharing_a_gpu() -> None:

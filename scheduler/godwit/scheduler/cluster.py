@@ -40,6 +40,7 @@ class Cluster:
     a row was (whoever keeps a cluster for days makes a new one when half of its rows are closed). `free[row, gpu]` are
     thousandths of each device, 0 where there is none or it may not be used. `domain[level][row]` numbers the place of a
     node at each of `LEVELS`: nodes with equal numbers are near enough for a gang that stays within that level.
+    `price[kind]` is in tenths of dollars an hour.
     """
 
     def __init__(self, most_gpus: int = 8) -> None:
@@ -47,6 +48,7 @@ class Cluster:
         self.ids: list[str] = []
         self.row_of: dict[str, int] = {}
         self.kinds: list[NodeKind] = []
+        self.price = np.zeros(0, np.int64)
         self.free = np.zeros((0, most_gpus), np.int32)
         self.cpu, self.memory = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self.kind, self.tie = np.zeros(0, np.int32), np.zeros(0, np.int64)
@@ -65,11 +67,14 @@ class Cluster:
         place: Mapping[str, str] | None = None,
         *,
         gpus: Sequence[int] | None = None,
+        cpu_milli: int | None = None,
+        memory_mib: int | None = None,
         is_open: bool = True,
     ) -> int:
         """A node joins; returns its row. `place` names its domain at levels that it has one at; `gpus` are the usable.
 
         A level that `place` does not name is taken to be the node alone up to the fabric, and its kind's region there.
+        CPUs and memory are the kind's unless said.
         """
         row = self._grow(kind.gpus)
         self.ids.append(node_id)
@@ -77,9 +82,12 @@ class Cluster:
         number = self._kind_of.setdefault(kind, len(self.kinds))
         if number == len(self.kinds):
             self.kinds.append(kind)
+            self.price = np.append(self.price, round(10 * kind.price_usd_per_hour))
         self.kind[row], self.tie[row] = number, zlib.crc32(node_id.encode())
         self.free[row, list(range(kind.gpus) if gpus is None else gpus)] = WHOLE
-        self.cpu[row], self.memory[row], self.open[row] = kind.cpu_milli, kind.memory_mib, is_open
+        self.cpu[row] = kind.cpu_milli if cpu_milli is None else cpu_milli
+        self.memory[row] = kind.memory_mib if memory_mib is None else memory_mib
+        self.open[row] = is_open
         for level, names in enumerate(self._domain_of):
             where = _place(node_id, kind, place or {}, level)
             self.domain[level, row] = names.setdefault(where, len(names))

@@ -114,6 +114,15 @@ class Engine:
             self._leave_class(demand.job_id)
             self.submit(demand)
 
+    def kept_for(self, job_id: str) -> list[str]:
+        """Nodes that are kept for a job."""
+        return self._keepers.get(job_id, [])
+
+    def waiting(self) -> list[Demand]:
+        """Everything that waits, in order."""
+        entries = (entry for alike in self._classes.values() for one in alike.values() for entry in one.waiting)
+        return [demand for _, demand in sorted(entries, key=itemgetter(0))]
+
     def started(self, demand: Demand, shares: Iterable[Share], now: float) -> None:
         """It runs on these shares."""
         held = tuple(shares)
@@ -147,13 +156,7 @@ class Engine:
         """Rows for its gang, as many nodes as it takes and may hold, or None. What is kept for it counts."""
         fits = self.fits(demand.ask)
         key = fits.keys_for(demand.job_id) if demand.job_id in self._keepers else None
-        for nodes in dict.fromkeys((demand.nodes_max, demand.nodes_min)):
-            if nodes > demand.nodes_min and self.gate.refusal(demand, nodes) is not None:
-                continue
-            rows = gangs.find(self.cluster, fits, nodes, demand.within, key)
-            if rows is not None:
-                return rows
-        return None
+        return gangs.find(self.cluster, fits, demand, key)
 
     def decide(self, now: float) -> Decision:
         """One pass over who waits. What it starts is booked here; what yields runs on until `ended` is told."""
@@ -167,7 +170,7 @@ class Engine:
             head = heapq.heappop(line)
             one = head[3]
             is_late = self.order.turn(one.first, now) > head[0]
-            why = None if is_late else self._serve(one.first, now, decision)
+            why = None if is_late else self.serve(one.first, now, decision)
             if why is None and one.waiting:
                 heapq.heappush(line, self._head(one, now))
             elif why == NO_ROOM:
@@ -205,8 +208,8 @@ class Engine:
     def _has_other_hope(self, demand: Demand, now: float) -> bool:
         return demand.job_id in self._keepers or self.yielding.may_help(demand, self, now)
 
-    def _serve(self, demand: Demand, now: float, decision: Decision) -> str | None:
-        """Why it did not start; None when it did."""
+    def serve(self, demand: Demand, now: float, decision: Decision) -> str | None:
+        """Start one demand that waits, or find who yields to it; says why it did not start, None when it did."""
         why = self.gate.refusal(demand, demand.nodes_min)
         rows = self.room(demand) if why is None else None
         if rows is None:

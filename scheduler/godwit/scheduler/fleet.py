@@ -1,68 +1,83 @@
-"""What of the fleet is free: GPUs, CPUs and memory per node, net of what live attempts hold. Mutable while planning."""
+"""The engine as a snapshot has it: what is free, what runs, who waits, and what is kept for whom."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 
-from godwit.domain.ids import JobId, NodeId
-from godwit.domain.jobs import Attempt, Job, Resources, Slot
-from godwit.domain.nodes import Health, Node
+from godwit.domain.ids import NodeId
+from godwit.domain.jobs import Attempt, AttemptState, Fabric, Job, JobState, Resources
+from godwit.domain.nodes import Health, Node, NodeState
+from godwit.domain.offers import Offer
+from godwit.scheduler.asks import WHOLE, Ask, NodeKind
+from godwit.scheduler.cluster import ANYWHERE, FABRIC, Cluster, Share
+from godwit.scheduler.demands import Demand
+from godwit.scheduler.engine import Engine
+from godwit.scheduler.policies import Gate, Order, Yielding
 from godwit.scheduler.snapshot import Snapshot
 
-FabricKey = tuple[str, str, str]
-"""Provider, region and fabric domain; a node without a fabric is a domain of its own."""
+
+def demand_of(job: Job) -> Demand:
+    """A job as the planner weighs it."""
+    resources = job.spec.resources
+    return Demand(
+        job.id,
+        Ask.of(resources),
+        job.created_at,
+        resources.nodes_min,
+        resources.nodes_max,
+        within=ANYWHERE if resources.fabric is Fabric.ANY or resources.nodes_max == 1 else FABRIC,
+        project=job.project,
+        priority=job.spec.priority,
+        is_recovering=job.state is JobState.RECOVERING,
+    )
 
 
-@dataclass
-class FreeNode:
-    """A node and what is free on it."""
-
-    node: Node
-    gpus: list[int]
-    cpus: float
-    memory_gib: float
-    reserved_for: JobId | None
-
-    @property
-    def fabric(self) -> FabricKey:
-        """The fabric domain that the node lies in."""
-        offer = self.node.offer
-        return (offer.provider, offer.region, offer.fabric_domain or self.node.id)
-
-
-def cpus_of(resources: Resources) -> int:
-    """CPUs that a job takes of a node: a job without GPUs takes at least one."""
-    return resources.cpus if resources.gpus.count else max(1, resources.cpus)
-
-
-@dataclass
-class Fleet:
-    """Free capacity by node; `take` books it while a plan is made."""
-
-    by_id: dict[NodeId, FreeNode] = field(default_factory=dict)
-
-    def take(self, slots: Iterable[Slot], resources: Resources) -> None:
-        """Book what an attempt's slots hold."""
-        for slot in slots:
-            free = self.by_id.get(slot.node_id)
-            if free is None or slot.released:
-                continue
-            free.gpus = [index for index in free.gpus if index not in slot.gpus]
-            free.cpus -= cpus_of(resources)
-            free.memory_gib -= resources.memory_gib
-            free.reserved_for = None
-
-
-def free_of(snapshot: Snapshot) -> Fleet:
-    """The free capacity of every node of the snapshot, whatever its state."""
-    fleet = Fleet()
+def engine_of(
+    snapshot: Snapshot,
+    waiting: Iterable[Job],
+    *,
+    excluded: Iterable[NodeId] = (),
+    order: Order | None = None,
+    gate: Gate | None = None,
+    yielding: Yielding | None = None,
+) -> Engine:
+    """An engine that was told of everything in the snapshot; `excluded` nodes get nothing new."""
+    engine = Engine(Cluster(), order=order, gate=gate, yielding=yielding)
+    left_out = set(excluded)
+    kinds: dict[Offer, NodeKind] = {}
     for node in snapshot.nodes:
-        healthy = [gpu.index for gpu in node.gpus if gpu.health is Health.HEALTHY]
-        fleet.by_id[node.id] = FreeNode(node, healthy, node.cpus, node.memory_gib, node.reserved_for)
+        kind = kinds.get(node.offer)
+        if kind is None:
+            kind = kinds[node.offer] = NodeKind.of(node.offer)
+        _add(engine.cluster, node, kind, is_open=node.state is NodeState.READY and node.id not in left_out)
     for attempt in snapshot.attempts:
-        fleet.take(attempt.slots, _resources_of(attempt, snapshot.job_by_id.get(attempt.job_id)))
-    return fleet
+        _start(engine, attempt, snapshot)
+    demands = {job.id: demand_of(job) for job in waiting}
+    for node in snapshot.nodes:
+        if node.reserved_for is not None:
+            engine.keep(node.id, demands.get(node.reserved_for) or Demand(node.reserved_for, Ask(), 0.0))
+    for demand in demands.values():
+        engine.submit(demand)
+    return engine
 
 
-def _resources_of(attempt: Attempt, job: Job | None) -> Resources:
+def _add(cluster: Cluster, node: Node, kind: NodeKind, *, is_open: bool) -> None:
+    place = {} if node.offer.fabric_domain is None else {"fabric": node.offer.fabric_domain}
+    usable = [gpu.index for gpu in node.gpus if gpu.health is Health.HEALTHY]
+    cluster.add(
+        node.id, kind, place, gpus=usable, cpu_milli=node.cpus * 1000, memory_mib=int(node.memory_gib * 1024),
+        is_open=is_open,
+    )  # fmt: skip
+
+
+def _start(engine: Engine, attempt: Attempt, snapshot: Snapshot) -> None:
+    job = snapshot.job_by_id.get(attempt.job_id)
     # A job that is final may still have an attempt that stops; what it holds besides GPUs is freed a moment early.
-    return job.spec.resources if job is not None and attempt.slots else Resources()
+    demand = demand_of(job) if job is not None else Demand(attempt.job_id, Ask.of(Resources()), attempt.created_at)
+    engine.started(demand, _shares(attempt, demand.ask, engine.cluster), attempt.created_at)
+    if attempt.state is AttemptState.STOPPING:
+        engine.running[attempt.job_id].yields_to = ""
+
+
+def _shares(attempt: Attempt, ask: Ask, cluster: Cluster) -> Iterator[Share]:
+    for slot in attempt.slots:
+        if not slot.released and slot.node_id in cluster.row_of:
+            yield Share(slot.node_id, slot.gpus, WHOLE, ask.cpu_milli, ask.memory_mib)

@@ -7,20 +7,21 @@ keys.
 
 import numpy as np
 from godwit.scheduler.cluster import Cluster
+from godwit.scheduler.demands import Demand
 from godwit.scheduler.fits import NEVER, Fits
 from numpy.typing import NDArray
 
 
-def find(
-    cluster: Cluster, fits: Fits, nodes: int, within: int, key: NDArray[np.int64] | None = None
-) -> list[int] | None:
-    """Rows for a gang of `nodes`, best first, none farther apart than level `within`; None when nowhere.
+def find(cluster: Cluster, fits: Fits, demand: Demand, key: NDArray[np.int64] | None = None) -> list[int] | None:
+    """Rows for a gang, best first, none farther apart than `demand.within`; None when nowhere.
 
-    `fits` is fresh; `key` stands in for its own where a job has nodes kept for it.
+    An elastic gang gets as many nodes as any domain has, up to what it takes. `fits` is fresh; `key` stands in for its
+    own where a job has nodes kept for it.
     """
     if key is not None and key is not fits.key:
-        return _find_kept(cluster, key, nodes, within)
-    if fits.most[within] < nodes:
+        return _find_kept(cluster, key, demand)
+    nodes = min(demand.nodes_max, fits.most[demand.within])
+    if nodes < demand.nodes_min:
         return None
     if nodes == 1:
         row = fits.best()
@@ -29,13 +30,16 @@ def find(
     return _in_domain(cluster, fits.key, fits.count[level], level, nodes)
 
 
-def _find_kept(cluster: Cluster, key: NDArray[np.int64], nodes: int, within: int) -> list[int] | None:
+def _find_kept(cluster: Cluster, key: NDArray[np.int64], demand: Demand) -> list[int] | None:
     rows = np.flatnonzero(key < NEVER)
-    for level in range(within + 1):
-        count = np.bincount(cluster.domain[level, rows], minlength=cluster.domains(level))
-        if count.max(initial=0) >= nodes:
-            return _in_domain(cluster, key, count, level, nodes)
-    return None
+    counts = [
+        np.bincount(cluster.domain[level, rows], minlength=cluster.domains(level)) for level in range(demand.within + 1)
+    ]
+    nodes = min(demand.nodes_max, int(counts[-1].max(initial=0)))
+    if nodes < demand.nodes_min:
+        return None
+    level = next(level for level, count in enumerate(counts) if count.max() >= nodes)
+    return _in_domain(cluster, key, counts[level], level, nodes)
 
 
 def _in_domain(cluster: Cluster, key: NDArray[np.int64], count: NDArray[np.int64], level: int, nodes: int) -> list[int]:

@@ -1,16 +1,23 @@
-"""What to buy when the fleet cannot hold a gang: the cheapest offers that complete it, within one fabric domain."""
+"""What to buy when the fleet cannot hold a gang: the cheapest offers that complete it, within one fabric domain.
+
+Purchases are joint: a small job waits for what is left on a node that is on its way for another, instead of buying one
+of its own, and nodes bought for one gang are not counted on by the next.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from godwit.domain.ids import NodeId
 from godwit.domain.jobs import Fabric, Job, Resources
-from godwit.domain.nodes import NodeState
+from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Offer
+from godwit.scheduler.asks import WHOLE, Ask, NodeKind
 from godwit.scheduler.bounds import Room
-from godwit.scheduler.fleet import Fleet, FreeNode
-from godwit.scheduler.placement import node_refusal, offer_refusal
+from godwit.scheduler.demands import Demand
+from godwit.scheduler.engine import Engine
+from godwit.scheduler.placement import offer_refusal
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
 
@@ -26,7 +33,7 @@ class Purchase:
     """
 
     domain: tuple[str, ...]
-    keep: tuple[FreeNode, ...]
+    keep: tuple[NodeId, ...]
     buy: tuple[Offer, ...]
     recently_lost: bool
     usd_per_useful_hour: float
@@ -54,23 +61,138 @@ class Stock:
         self.room.take(offers)
 
 
-def choose(
-    job: Job, snapshot: Snapshot, fleet: Fleet, stock: Stock, now: float
-) -> tuple[Purchase | None, list[Refusal]]:
-    """The cheapest way to complete the job's gang by buying, or None; and why each offer was refused.
+@dataclass
+class _Spare:
+    """What is left of a node that is on its way for somebody."""
 
-    A provider that lost a node lately is the last choice: what killed one machine of a gang is often still around.
-    """
-    usable, refusals = _usable_offers(job.spec.resources, snapshot, now)
-    options = []
-    for domain in sorted({_domain(job, offer) for offer in usable}):
-        option = _complete(job, domain, [o for o in usable if _domain(job, o) == domain], snapshot, fleet, stock, now)
-        if isinstance(option, Refusal):
-            refusals.append(option)
-        else:
-            options.append(option)
-    best = min(options, key=lambda o: (o.recently_lost, o.usd_per_useful_hour, o.domain), default=None)
-    return best, list(dict.fromkeys(refusals))
+    kind: NodeKind
+    gpu_milli: int
+    cpu_milli: int
+    memory_mib: int
+    refusal: Refusal
+
+    def take(self, ask: Ask) -> bool:
+        """Book `ask` here, if it fits."""
+        left = (self.gpu_milli - ask.total_milli, self.cpu_milli - ask.cpu_milli, self.memory_mib - ask.memory_mib)
+        if min(left) < 0 or not ask.suits(self.kind):
+            return False
+        self.gpu_milli, self.cpu_milli, self.memory_mib = left
+        return True
+
+
+@dataclass
+class _Shelf:
+    """Offers that would do for some resources, by their domain, the best first; and why others would not."""
+
+    by_domain: dict[tuple[str, ...], list[Offer]] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+
+
+class Market:
+    """Offers, their stock, and nodes on their way, while one plan is made."""
+
+    def __init__(self, snapshot: Snapshot, engine: Engine, now: float) -> None:
+        self._snapshot, self._engine, self._now = snapshot, engine, now
+        self._stock = Stock(Room(snapshot.policy.bounds, snapshot.nodes))
+        self._shelves: dict[Resources, _Shelf] = {}
+        self._coming = {node.id: node for node in snapshot.nodes if node.state in COMING and not node.gone}
+        self._spare: list[_Spare] = []
+        for node in self._coming.values():
+            owner = snapshot.job_by_id.get(node.reserved_for) if node.reserved_for is not None else None
+            if owner is not None:
+                self._leave_rest(node.offer, Ask.of(owner.spec.resources), f"node {node.id}", owner)
+
+    def rest(self, job: Job, demand: Demand) -> Refusal | None:
+        """What it may wait for: what others leave of a node that is on its way. Booked for it within this plan."""
+        if demand.nodes_min > 1 or self._engine.kept_for(job.id):
+            return None
+        return next((spare.refusal for spare in self._spare if spare.take(demand.ask)), None)
+
+    def choose(self, job: Job, demand: Demand) -> tuple[Purchase | None, list[Refusal]]:
+        """The cheapest way to complete the job's gang by buying, or None; and why each offer was refused.
+
+        A provider that lost a node lately is the last choice: what killed one machine of a gang is often still around.
+        """
+        shelf = self._shelf(job.spec.resources)
+        refusals, options = list(shelf.refusals), []
+        there = self._there(job, demand)
+        for domain in sorted({*shelf.by_domain, *there}):
+            option = self._complete(demand, domain, shelf.by_domain.get(domain, []), there.get(domain, []))
+            if isinstance(option, Refusal):
+                refusals.append(option)
+            else:
+                options.append(option)
+        best = min(options, key=lambda o: (o.recently_lost, o.usd_per_useful_hour, o.domain), default=None)
+        return best, list(dict.fromkeys(refusals))
+
+    def book(self, purchase: Purchase, job: Job, demand: Demand) -> None:
+        """Nobody else in this plan counts on what this purchase keeps or buys, but on what it leaves."""
+        self._stock.take(purchase.buy)
+        for node_id in purchase.keep:
+            if node_id not in self._engine.kept_for(job.id):
+                self._engine.keep(node_id, demand)
+                coming = self._coming.get(node_id)
+                if coming is not None:
+                    self._leave_rest(coming.offer, demand.ask, f"node {node_id}", job)
+        for offer in purchase.buy:
+            self._leave_rest(offer, demand.ask, offer.key, job)
+
+    def _leave_rest(self, offer: Offer, ask: Ask, subject: str, job: Job) -> None:
+        kind = NodeKind.of(offer)
+        refusal = Refusal(
+            Code.NOT_READY, subject, f"has room beside job {job.id}, for which it comes", "wait until it boots"
+        )
+        spare = _Spare(kind, kind.gpus * WHOLE, kind.cpu_milli, kind.memory_mib, refusal)
+        if spare.take(ask):
+            self._spare.append(spare)
+
+    def _shelf(self, resources: Resources) -> _Shelf:
+        shelf = self._shelves.get(resources)
+        if shelf is None:
+            usable, refusals = _usable_offers(resources, self._snapshot, self._now)
+            shelf = self._shelves[resources] = _Shelf(refusals=refusals)
+            for offer in sorted(usable, key=_by_usefulness(self._snapshot, self._now)):
+                shelf.by_domain.setdefault(_domain(resources, offer), []).append(offer)
+        return shelf
+
+    def _there(self, job: Job, demand: Demand) -> dict[tuple[str, ...], list[NodeId]]:
+        """Nodes that the gang can count on: free now, or on their way and for no other job. Its own come first."""
+        engine, resources = self._engine, job.spec.resources
+        own = [NodeId(node_id) for node_id in engine.kept_for(job.id)]
+        kept = engine.cluster.held
+        free = [engine.cluster.ids[row] for row in engine.fits(demand.ask).fitting().tolist()]
+        coming = [
+            node.id
+            for node in self._coming.values()
+            if engine.cluster.row_of[node.id] not in kept and demand.ask.suits(NodeKind.of(node.offer))
+        ]
+        found: dict[tuple[str, ...], list[NodeId]] = {}
+        for node_id in [*own, *sorted(NodeId(name) for name in (*free, *coming))]:
+            node: Node = self._snapshot.node_by_id[node_id]
+            found.setdefault(_domain(resources, node.offer, node_id), []).append(node_id)
+        return found
+
+    def _complete(
+        self, demand: Demand, domain: tuple[str, ...], offers: list[Offer], there: list[NodeId]
+    ) -> Purchase | Refusal:
+        keep = there[: demand.nodes_min]
+        missing = demand.nodes_min - len(keep)
+        stock, snapshot, now = self._stock, self._snapshot, self._now
+        buy = _pick(offers, missing, stock)
+        if stock.room.refusal(buy) is not None:
+            # What is trusted more may cost more, and within a maximum the least price is better than nothing.
+            buy = _pick(sorted(offers, key=lambda offer: (offer.price_usd_per_hour, offer.key)), missing, stock)
+        if len(buy) < missing:
+            place = "/".join(domain[1:]) or "anywhere"
+            message = f"{len(keep)} nodes there and {len(buy)} to be had, {demand.nodes_min} needed together"
+            read_again_at = max((o.seen_at for o in offers), default=now) + snapshot.policy.offers_every_s
+            help_ = "fewer nodes, fabric: any, or wait for capacity"
+            return Refusal(Code.NO_CAPACITY, place, message, help_, max(now, read_again_at))
+        over = stock.room.refusal(buy)
+        if over is not None:
+            return over
+        is_lossy = any(_lost_lately(offer, snapshot, now) for offer in buy)
+        return Purchase(domain, tuple(keep), tuple(buy), is_lossy, sum(_useful_price(o, snapshot) for o in buy))
 
 
 def cheapest(
@@ -96,33 +218,12 @@ def _usable_offers(resources: Resources, snapshot: Snapshot, now: float) -> tupl
     return usable, refusals
 
 
-def _complete(
-    job: Job, domain: tuple[str, ...], offers: list[Offer], snapshot: Snapshot, fleet: Fleet, stock: Stock, now: float
-) -> Purchase | Refusal:
-    resources = job.spec.resources
-    keep = list(_already_there(job, domain, fleet))[: resources.nodes_min]
-    missing = resources.nodes_min - len(keep)
-    buy = _pick(offers, missing, stock, _by_usefulness(snapshot, now))
-    if stock.room.refusal(buy) is not None:
-        # What is trusted more may cost more, and within a maximum the least price is better than nothing.
-        buy = _pick(offers, missing, stock, lambda offer: (offer.price_usd_per_hour, offer.key))
-    if len(buy) < missing:
-        place = "/".join(domain[1:]) or "anywhere"
-        message = f"{len(keep)} nodes there and {len(buy)} to be had, {resources.nodes_min} needed together"
-        read_again_at = max((o.seen_at for o in offers), default=now) + snapshot.policy.offers_every_s
-        help_ = "fewer nodes, fabric: any, or wait for capacity"
-        return Refusal(Code.NO_CAPACITY, place, message, help_, max(now, read_again_at))
-    over = stock.room.refusal(buy)
-    if over is not None:
-        return over
-    is_lossy = any(_lost_lately(offer, snapshot, now) for offer in buy)
-    return Purchase(domain, tuple(keep), tuple(buy), is_lossy, sum(_useful_price(offer, snapshot) for offer in buy))
-
-
-def _pick(offers: list[Offer], count: int, stock: Stock, order: Callable[[Offer], Any]) -> list[Offer]:
-    """Up to `count` instances, the first in this order first, as far as each offer's capacity goes."""
+def _pick(offers: Sequence[Offer], count: int, stock: Stock) -> list[Offer]:
+    """Up to `count` instances, the first offers first, as far as each one's capacity goes."""
     picked: list[Offer] = []
-    for offer in sorted(offers, key=order):
+    for offer in offers:
+        if len(picked) == count:
+            break
         picked += [offer] * min(count - len(picked), stock.left(offer))
     return picked
 
@@ -140,19 +241,9 @@ def _lost_lately(offer: Offer, snapshot: Snapshot, now: float) -> bool:
     return at is not None and now - at < snapshot.policy.loss_memory_s
 
 
-def _already_there(job: Job, domain: tuple[str, ...], fleet: Fleet) -> Iterator[FreeNode]:
-    """Nodes that the gang can count on: free now, or on their way and not for another job. Its own come first."""
-    for free in sorted(fleet.by_id.values(), key=lambda f: (f.reserved_for != job.id, f.node.id)):
-        if _domain(job, free.node.offer, free.node.id) != domain:
-            continue
-        coming = free.node.state in COMING and free.reserved_for in {None, job.id} and not free.node.gone
-        if coming or node_refusal(job, free) is None:
-            yield free
-
-
-def _domain(job: Job, offer: Offer, node_id: str = "") -> tuple[str, ...]:
-    """What a gang of this job must not straddle, as (GPU model, provider, region, fabric domain) or just the model."""
-    model = offer.gpu_model or "" if job.spec.resources.gpus.count else ""
-    if job.spec.resources.nodes_min == 1 or job.spec.resources.fabric is Fabric.ANY:
+def _domain(resources: Resources, offer: Offer, node_id: str = "") -> tuple[str, ...]:
+    """What a gang must not straddle, as (GPU model, provider, region, fabric domain) or just the model."""
+    model = offer.gpu_model or "" if resources.gpus.count else ""
+    if resources.nodes_min == 1 or resources.fabric is Fabric.ANY:
         return (model,)
-    return (model, offer.provider, offer.region, offer.fabric_domain or node_id or f"no fabric: {offer.key}")
+    return (model, offer.provider, offer.region, offer.fabric_domain or f"node {node_id}")

@@ -7,18 +7,20 @@ and asks again, so that every stage sees a snapshot without unfinished business.
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from godwit.domain.ids import JobId, NodeId
-from godwit.domain.jobs import Job, Slot
+from godwit.domain.jobs import Job, Resources, Slot
+from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Offer
 from godwit.scheduler import fleet as fleets
-from godwit.scheduler import market, placement, queue, release, repair, warm
-from godwit.scheduler.bounds import Room
-from godwit.scheduler.fleet import Fleet
+from godwit.scheduler import market, release, repair, warm
+from godwit.scheduler.demands import Decision, Demand, Start
+from godwit.scheduler.engine import Engine
 from godwit.scheduler.plan import Action, BuyNode, Plan, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
+from godwit.scheduler.refused import Refused
 from godwit.scheduler.snapshot import Snapshot
 
 PORTS = range(20_000, 30_000, 4)
@@ -54,55 +56,100 @@ def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
 def _serve_queue(
     snapshot: Snapshot, now: float, seed: int, excluded: Iterable[NodeId]
 ) -> tuple[list[Action], dict[JobId, tuple[Refusal, ...]]]:
-    fleet, stock = fleets.free_of(snapshot), market.Stock(Room(snapshot.policy.bounds, snapshot.nodes))
-    for node_id in excluded:
-        fleet.by_id.pop(node_id, None)
-    ports = {attempt.port for attempt in snapshot.attempts}
-    actions: list[Action] = []
-    refusals: dict[JobId, tuple[Refusal, ...]] = {}
-    for job in queue.order(job for job in snapshot.jobs if repair.waits(job)):
-        attempt = snapshot.attempt_by_job.get(job.id)
-        if attempt is not None:
-            refusals[job.id] = (_fencing(attempt.id),)
-            continue
-        slots = placement.place(job, fleet)
-        if slots is not None:
-            fleet.take(slots, job.spec.resources)
-            port = _port(seed, job, ports)
-            ports.add(port)
-            actions.append(StartAttempt(job.id, job.epoch + 1, slots, port, _placed_because(job, slots, fleet)))
-            continue
-        bought, why = _buy(job, snapshot, fleet, stock, now)
-        actions += bought
-        refusals[job.id] = why
-    return actions, refusals
+    waiting = {job.id: job for job in snapshot.jobs if repair.waits(job)}
+    fenced = {job_id: attempt for job_id in waiting if (attempt := snapshot.attempt_by_job.get(job_id)) is not None}
+    engine = fleets.engine_of(snapshot, (job for job in waiting.values() if job.id not in fenced), excluded=excluded)
+    counter = _Counter(snapshot, engine, now, seed)
+    for demand in engine.waiting():
+        counter.serve(waiting[JobId(demand.job_id)], demand)
+    refused = {job_id: (_fencing(attempt.id),) for job_id, attempt in fenced.items()}
+    return counter.actions, counter.told() | refused
 
 
-def _buy(
-    job: Job, snapshot: Snapshot, fleet: Fleet, stock: market.Stock, now: float
-) -> tuple[list[Action], tuple[Refusal, ...]]:
-    """Buy what the gang lacks, and say what it waits for meanwhile."""
-    on_nodes = [r for free in fleet.by_id.values() if (r := placement.node_refusal(job, free)) is not None]
-    purchase, on_market = market.choose(job, snapshot, fleet, stock, now)
-    if purchase is None:
-        none = [] if snapshot.offers else [_no_offers()]
-        return [], _shortened(none + sorted(on_market + on_nodes, key=lambda r: (_ORDER[r.code], r.subject)))
-    stock.take(purchase.buy)
-    actions: list[Action] = []
-    kept = {free.node.id for free in purchase.keep}
-    for free in fleet.by_id.values():
-        if free.node.id in kept and free.reserved_for is None:
-            actions.append(ReserveNode(free.node.id, job.id, f"job {job.id} waits for the rest of its gang"))
-        elif free.reserved_for == job.id and free.node.id not in kept:
-            actions.append(ReserveNode(free.node.id, None, f"job {job.id} gathers its gang elsewhere"))
-    for free in purchase.keep:
-        free.reserved_for = job.id
-    actions += [BuyNode(offer, job.id, _bought_because(offer, purchase)) for offer in purchase.buy]
-    waits_for = [r for r in on_nodes if r.subject.removeprefix("node ") in kept]
-    waits_for += [
-        Refusal(Code.NOT_READY, o.key, "is being bought for this job", "wait until it boots") for o in purchase.buy
-    ]
-    return actions, _shortened(waits_for)
+class _Counter:
+    """Serves one waiting job after the other: a place, or a purchase, or the reasons why neither."""
+
+    def __init__(self, snapshot: Snapshot, engine: Engine, now: float, seed: int) -> None:
+        self._snapshot, self._engine, self._now, self._seed = snapshot, engine, now, seed
+        self._market = market.Market(snapshot, engine, now)
+        self._ports = {attempt.port for attempt in snapshot.attempts}
+        self._refused: dict[Resources, list[Refusal]] = {}
+        self._waits_for: dict[JobId, list[Refusal]] = {}
+        self._by_market: dict[JobId, tuple[Job, Demand]] = {}
+        self.actions: list[Action] = []
+
+    def serve(self, job: Job, demand: Demand) -> None:
+        """Decide for one job."""
+        decision = Decision()
+        self._engine.serve(demand, self._now, decision)
+        for start in decision.starts:
+            self._start(job, start)
+            return
+        rest = self._market.rest(job, demand)
+        if rest is not None:
+            self._waits_for[job.id] = [rest]
+        elif job.spec.resources in self._refused and not self._engine.kept_for(job.id):
+            self._by_market[job.id] = (job, demand)
+        else:
+            self._buy(job, demand)
+
+    def told(self) -> dict[JobId, tuple[Refusal, ...]]:
+        """What each job is told that got no place."""
+        told = {job_id: _shortened(refusals) for job_id, refusals in self._waits_for.items()}
+        if not self._by_market:
+            return told
+        refused = Refused(self._engine, self._snapshot.node_by_id)
+        none = [] if self._snapshot.offers else [_no_offers()]
+        known: dict[tuple[int, int], tuple[Refusal, ...]] = {}
+        for job_id, (job, demand) in self._by_market.items():
+            by_nodes, by_offers = refused.by_nodes(job, demand), self._refused[job.spec.resources]
+            about = (id(by_nodes), id(by_offers))
+            if about not in known:
+                known[about] = _shortened(none + sorted([*by_offers, *by_nodes], key=_in_order))
+            told[job_id] = known[about]
+        return told
+
+    def _start(self, job: Job, start: Start) -> None:
+        nodes = self._snapshot.node_by_id
+        slots = tuple(
+            Slot(NodeId(share.node_id), rank, share.gpus, nodes[NodeId(share.node_id)].address or "")
+            for rank, share in enumerate(start.shares)
+        )
+        port = _port(self._seed, job, self._ports)
+        self._ports.add(port)
+        self.actions.append(StartAttempt(job.id, job.epoch + 1, slots, port, _placed_because(job, slots, nodes)))
+
+    def _buy(self, job: Job, demand: Demand) -> None:
+        """Buy what the gang lacks, and say what it waits for meanwhile."""
+        before = [NodeId(node_id) for node_id in self._engine.kept_for(job.id)]
+        purchase, by_offers = self._market.choose(job, demand)
+        if purchase is None:
+            self._refused[job.spec.resources] = by_offers
+            self._by_market[job.id] = (job, demand)
+            return
+        self._market.book(purchase, job, demand)
+        for node_id in purchase.keep:
+            if node_id not in before:
+                self.actions.append(ReserveNode(node_id, job.id, f"job {job.id} waits for the rest of its gang"))
+        for node_id in before:
+            if node_id not in purchase.keep:
+                self.actions.append(ReserveNode(node_id, None, f"job {job.id} gathers its gang elsewhere"))
+        self.actions += [BuyNode(offer, job.id, _bought_because(offer, purchase)) for offer in purchase.buy]
+        self._waits_for[job.id] = [
+            *(_not_ready(self._snapshot.node_by_id[node_id]) for node_id in purchase.keep if self._is_coming(node_id)),
+            *(_being_bought(offer) for offer in purchase.buy),
+        ]
+
+    def _is_coming(self, node_id: NodeId) -> bool:
+        return self._snapshot.node_by_id[node_id].state is not NodeState.READY
+
+
+def _not_ready(node: Node) -> Refusal:
+    return Refusal(Code.NOT_READY, f"node {node.id}", f"is {node.state}", "wait until it is ready")
+
+
+def _being_bought(offer: Offer) -> Refusal:
+    return Refusal(Code.NOT_READY, offer.key, "is being bought for this job", "wait until it boots")
 
 
 def _bought_because(offer: Offer, purchase: market.Purchase) -> str:
@@ -114,8 +161,8 @@ def _bought_because(offer: Offer, purchase: market.Purchase) -> str:
     )
 
 
-def _placed_because(job: Job, slots: tuple[Slot, ...], fleet: Fleet) -> str:
-    providers = Counter(fleet.by_id[slot.node_id].node.offer.provider for slot in slots)
+def _placed_because(job: Job, slots: tuple[Slot, ...], nodes: Mapping[NodeId, Node]) -> str:
+    providers = Counter(nodes[slot.node_id].offer.provider for slot in slots)
     where = ", ".join(f"{count} on {provider}" for provider, count in sorted(providers.items()))
     return f"{len(slots)} node(s) with {job.spec.resources.gpus} free together: {where}"
 
@@ -129,6 +176,10 @@ def _port(seed: int, job: Job, taken: set[int]) -> int:
 
 _ORDER = {code: rank for rank, code in enumerate(Code)}
 """The order in which `Code` lists them: what time may lift first, what only a change of the job lifts last."""
+
+
+def _in_order(refusal: Refusal) -> tuple[int, str]:
+    return (_ORDER[refusal.code], refusal.subject)
 
 
 def _shortened(refusals: list[Refusal]) -> tuple[Refusal, ...]:

@@ -1,0 +1,105 @@
+"""Why the nodes that are there do not take a job: one refusal per kind of node and reason, with how many of them.
+
+Counted over arrays, and once for all jobs that ask alike: a fleet of thousands refuses a queue of thousands.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from godwit.domain.ids import NodeId
+from godwit.domain.jobs import Job
+from godwit.domain.nodes import Node, NodeState
+from godwit.domain.offers import Offer
+from godwit.scheduler import placement
+from godwit.scheduler.asks import WHOLE, Ask
+from godwit.scheduler.cluster import LEVELS
+from godwit.scheduler.demands import Demand
+from godwit.scheduler.engine import Engine
+from godwit.scheduler.reasons import Code, Refusal
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+
+
+class Refused:
+    """Refusals of the nodes of one snapshot. Read after the engine has decided."""
+
+    def __init__(self, engine: Engine, nodes: Mapping[NodeId, Node]) -> None:
+        self._engine, self._nodes = engine, nodes
+        self._told: dict[object, tuple[Refusal, ...]] = {}
+        cluster = engine.cluster
+        self._offers: list[Offer] = [nodes[NodeId(_first_of(kind, engine))].offer for kind in range(len(cluster.kinds))]
+        self._kind = cluster.kind[: cluster.size]
+
+    def by_nodes(self, job: Job, demand: Demand) -> tuple[Refusal, ...]:
+        """Why no node, or no domain of nodes, takes this job now."""
+        about = (job.spec.resources, job.id if job.id in self._engine.cluster.held.values() else None)
+        told = self._told.get(about)
+        if told is None:
+            told = self._told[about] = tuple(self._refusals(job, demand))
+        return told
+
+    def _refusals(self, job: Job, demand: Demand) -> Iterator[Refusal]:
+        suited = self._engine.cluster.suited(demand.ask)
+        for kind, offer in enumerate(self._offers):
+            rows = np.flatnonzero(self._kind == kind)
+            if suited[kind]:
+                yield from self._by_suited(job, demand, offer, rows)
+                continue
+            unsuited = placement.offer_refusal(job.spec.resources, offer, self._name(rows, offer))
+            if unsuited is not None:
+                yield unsuited
+        yield from self._too_few_together(demand)
+
+    def _by_suited(self, job: Job, demand: Demand, offer: Offer, rows: Rows) -> Iterator[Refusal]:
+        cluster, ask = self._engine.cluster, demand.ask
+        states = Counter[NodeState]()
+        for row in rows[~cluster.open[rows]]:
+            states[self._nodes[NodeId(cluster.ids[row])].state] += 1
+        closed = rows[~cluster.open[rows]]
+        if len(closed):
+            what = "is " + ", ".join(
+                f"{state}" if n == len(closed) else f"{state} ({n})" for state, n in states.items()
+            )
+            yield Refusal(Code.NOT_READY, self._name(closed, offer), what, "wait until it is ready")
+        rows = rows[cluster.open[rows]]
+        kept = [row for row in rows.tolist() if cluster.held.get(row, job.id) != job.id]
+        if kept:
+            whom = ", ".join(sorted({cluster.held[row] for row in kept})[:3])
+            message = f"was bought for job {whom}"
+            yield Refusal(Code.RESERVED, self._name(np.array(kept), offer), message, "wait for that job")
+        rows = rows[~np.isin(rows, kept)]
+        yield from self._by_busy(ask, offer, rows)
+
+    def _by_busy(self, ask: Ask, offer: Offer, rows: Rows) -> Iterator[Refusal]:
+        cluster = self._engine.cluster
+        least = WHOLE if ask.gpu_milli == WHOLE else ask.gpu_milli
+        free = (cluster.free[rows] >= least).sum(axis=1)
+        short = free < ask.gpus
+        if short.any():
+            message = f"{_range(free[short])} GPUs free, {ask.gpus} asked"
+            yield Refusal(Code.BUSY, self._name(rows[short], offer), message, "wait, or add nodes")
+        rows = rows[~short]
+        taken = (cluster.cpu[rows] < ask.cpu_milli) | (cluster.memory[rows] < ask.memory_mib)
+        if taken.any():
+            message = "its CPUs or memory are taken"
+            yield Refusal(Code.BUSY, self._name(rows[taken], offer), message, "wait, or add nodes")
+
+    def _too_few_together(self, demand: Demand) -> Iterator[Refusal]:
+        most = self._engine.fits(demand.ask).most[demand.within]
+        if 0 < most < demand.nodes_min:
+            message = f"{most} nodes fit in one {LEVELS[demand.within]}, {demand.nodes_min} needed together"
+            yield Refusal(Code.NOT_TOGETHER, "the gang", message, "fewer nodes, fabric: any, or wait")
+
+    def _name(self, rows: Rows, offer: Offer) -> str:
+        return f"node {self._engine.cluster.ids[rows[0]]}" if len(rows) == 1 else f"{len(rows)} nodes of {offer.key}"
+
+
+def _first_of(kind: int, engine: Engine) -> str:
+    return engine.cluster.ids[int(np.argmax(engine.cluster.kind[: engine.cluster.size] == kind))]
+
+
+def _range(counts: NDArray[np.int64]) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return str(low) if low == high else f"{low} to {high}"
