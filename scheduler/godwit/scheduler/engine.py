@@ -156,7 +156,10 @@ class Engine:
         """Rows for its gang, as many nodes as it takes and may hold, or None. What is kept for it counts."""
         fits = self.fits(demand.ask)
         key = fits.keys_for(demand.job_id) if demand.job_id in self._keepers else None
-        return gangs.find(self.cluster, fits, demand, key)
+        rows = gangs.find(self.cluster, fits, demand, key)
+        while rows is not None and len(rows) > demand.nodes_min and self.gate.refusal(demand, len(rows)) is not None:
+            rows.pop()
+        return rows
 
     def decide(self, now: float) -> Decision:
         """One pass over who waits. What it starts is booked here; what yields runs on until `ended` is told."""
