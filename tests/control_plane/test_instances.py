@@ -6,6 +6,7 @@ import pytest
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.intents import IntentKind
 from godwit.domain.nodes import NodeState
+from godwit.domain.offers import InstanceState
 from godwit.providers.protocol import LaunchRequest
 from godwit.providers.simulated.faults import Faults
 
@@ -47,6 +48,35 @@ def test_a_machine_that_its_provider_calls_failed_interrupts_its_job_and_is_give
     assert embedded.node(agent.node_id).state is NodeState.TERMINATING
     assert embedded.job(job_id).state == "recovering"
     assert [n.offer.provider for n in embedded.nodes() if n.state is NodeState.REQUESTED] == ["dear"]
+
+
+def test_a_machine_that_somebody_stopped_counts_as_lost_and_is_ended_not_started_again(embedded: World) -> None:
+    job_id, (agent,) = embedded.run()
+
+    class Stopped:
+        """A cloud whose console has a button to stop machines, which keeps their disks on the bill."""
+
+        def __init__(self) -> None:
+            self._under = embedded.providers[CHEAP]
+            self.name = CHEAP
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._under, name)
+
+        def instances(self) -> list[object]:
+            return [replace(i, state=InstanceState.STOPPED, detail="STOPPED") for i in self._under.instances()]
+
+    embedded.watch_instead(Stopped())
+    pass_time(embedded, 1)
+    (off,) = embedded.events("node.off")
+    assert "STOPPED" in off.reason
+    embedded.plan()
+    assert embedded.node(agent.node_id).state is NodeState.TERMINATING
+    assert embedded.job(job_id).state == "recovering"
+    machine = embedded.node(agent.node_id).instance_id
+    embedded.execute()
+    pass_time(embedded, 1)
+    assert machine not in embedded.machines()
 
 
 def test_an_instance_that_is_gone_from_the_list_terminates_its_node_after_a_grace(embedded: World) -> None:

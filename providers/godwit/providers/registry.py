@@ -46,7 +46,7 @@ KINDS: Mapping[str, Kind] = {
     "ssh": ssh_hosts.KIND,
     "vastai": vastai.KIND,
 }
-"""Every kind of provider. To add one: its package beside these, one line here, and its rig in tests/contract."""
+"""Every kind of provider. To add one: its package beside these, one line here, and its rig in tests/emulators."""
 
 Where = tuple[str | int, ...]
 Secrets = Callable[[str], Mapping[str, str]]
