@@ -12,7 +12,9 @@ class Demand:
 
     `within` is the level (`cluster.LEVELS`) that the gang may not leave. `since` is when it was submitted, in seconds.
     `served_gpu_s` is what it got so far, over all attempts. `estimate_s` is how long it still runs, where somebody said
-    so. `is_recovering`: it was interrupted through no fault of its own, and has work to lose.
+    so. `is_recovering`: it was interrupted through no fault of its own, and has work to lose. `yielded_at` is when it
+    last gave way to another. `saves_every_s`: it commits a checkpoint so often from its start on; None where each one
+    is told (`Engine.saved`).
     """
 
     job_id: str
@@ -27,6 +29,8 @@ class Demand:
     served_gpu_s: float = 0.0
     estimate_s: float | None = None
     may_yield: bool = True
+    yielded_at: float | None = None
+    saves_every_s: float | None = None
 
     @property
     def gpu_milli(self) -> int:
@@ -55,7 +59,8 @@ class Running:
 
     def lost_gpu_s(self, now: float) -> float:
         """GPU-seconds of work that would have to be done again if it stopped now."""
-        return self.gpus * max(0.0, now - self.saved_at)
+        every_s, age_s = self.demand.saves_every_s, max(0.0, now - self.saved_at)
+        return self.gpus * (age_s % every_s if every_s else age_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,9 @@ _Head = tuple[Rank, Key, int, _Class]
 NO_ROOM = "no-room"
 """The fleet has no place for the gang now."""
 
+_MOST_NEWS = 65_536
+"""Starts and ends kept for readers; one that is further behind reads all that runs again."""
+
 
 class Engine:
     """Demands, what runs, and a cluster. Not safe for several threads."""
@@ -68,6 +71,9 @@ class Engine:
         self._class_of: dict[str, tuple[Shape, object, Key]] = {}
         self._yielded: dict[str, set[str]] = {}
         self._keepers: dict[str, list[str]] = {}
+        self._wake_at: float | None = None
+        self.news: list[str] = []
+        self.dropped_news = 0
 
     def submit(self, demand: Demand) -> None:
         """A demand begins to wait."""
@@ -130,6 +136,7 @@ class Engine:
             self.cluster.take(share)
         self.gate.started(demand, len(held))
         self.running[demand.job_id] = Running(demand, held, now, now)
+        self._tell(demand.job_id)
 
     def ended(self, job_id: str) -> Running:
         """It runs no more, and what it held is free."""
@@ -139,11 +146,24 @@ class Engine:
         self.gate.ended(running.demand, len(running.shares))
         if running.yields_to in self._yielded:
             self._yielded[running.yields_to].discard(job_id)
+        self._tell(job_id)
         return running
 
     def saved(self, job_id: str, at: float) -> None:
         """A checkpoint of it was committed."""
         self.running[job_id].saved_at = at
+        self._tell(job_id)
+
+    def wake(self, at: float) -> None:
+        """For whoever decides here: look again then at the latest, though nothing else may have happened."""
+        self._wake_at = at if self._wake_at is None else min(at, self._wake_at)
+
+    def _tell(self, job_id: str) -> None:
+        # Readers that keep something per running job follow this, as readers of the cluster follow its changes.
+        self.news.append(job_id)
+        if len(self.news) > 2 * _MOST_NEWS:
+            del self.news[:_MOST_NEWS]
+            self.dropped_news += _MOST_NEWS
 
     def fits(self, ask: Ask) -> Fits:
         """Where an ask fits now."""
@@ -163,7 +183,7 @@ class Engine:
 
     def decide(self, now: float) -> Decision:
         """One pass over who waits. What it starts is booked here; what yields runs on until `ended` is told."""
-        decision = Decision()
+        decision, self._wake_at = Decision(), None
         lines = list(self._lines(now))
         heads = [(*line[0][:2], number) for number, line in enumerate(lines)]
         heapq.heapify(heads)
@@ -184,6 +204,7 @@ class Engine:
                 heapq.heappush(heads, (*line[0][:2], number))
         for job_id in [job_id for job_id, still_there in self._yielded.items() if not still_there]:
             self._break_promise(job_id)  # all who yielded to it are gone, and it had its turn
+        decision.wake_at = self._wake_at
         return decision
 
     def blocked(self) -> dict[str, str]:
@@ -237,6 +258,7 @@ class Engine:
         """These running jobs were told to yield to a waiting demand."""
         for job_id in job_ids:
             self.running[job_id].yields_to = demand.job_id
+            self._tell(job_id)
         if job_ids:
             self._yielded[demand.job_id] = set(job_ids)
             self.gate.promised(demand)
