@@ -1,4 +1,4 @@
-"""How fast the planner decides, in process: one plan for 200 queued gangs on 500 nodes of 8 GPUs.
+"""How fast the planner decides from a snapshot, in process: 200 queued gangs on 500 nodes, and 10,000 on 5,000.
 
 On a free fleet every gang is placed; on a full one every gang is refused with its reasons, which is what the planner
 does most of its life. The baseline is a first fit without reasons, prices or fabrics: what deciding costs at least.
@@ -18,11 +18,14 @@ from godwit.scheduler import planner
 from godwit.scheduler.plan import Plan, StartAttempt
 from godwit.scheduler.snapshot import Snapshot
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, at_most
 
 NODES, GPUS, GANGS, FABRICS = 500, 8, 200, 10
 SHAPES = ((1, 1), (1, 2), (1, 4), (1, 8), (2, 8), (4, 8))
 """Nodes and GPUs per node of a gang; together they fill less than half of the fleet."""
+
+LARGE_NODES, LARGE_QUEUE, LARGE_FABRICS = 5_000, 10_000, 40
+LARGE_SHAPES = (*SHAPES, (8, 8), (16, 8))
 
 ROUNDS = 5
 SEED = 7
@@ -41,6 +44,10 @@ def measure() -> Iterator[Figure]:
     yield Figure("planner: gangs placed", GANGS / median(placed), "/s", note=f"{fleet}: {median(placed) * 1000:.0f} ms")
     yield Figure("planner: gangs refused, fleet full", GANGS / median(refused), "/s", note="every reason of every node")
     yield Figure("planner: first fit, no reasons", GANGS / median(fitted), "/s", note="baseline")
+    large = _large_snapshot()
+    took = [_cpu_s(large) for _ in range(3)]
+    what = f"{LARGE_NODES:,} nodes, {LARGE_QUEUE:,} gangs, every refusal told; CPU time"
+    yield Figure("planner: a full re-plan from a snapshot", median(took), "s", at_most(2), what)
 
 
 def _timed(decide: Callable[[], int], wanted: int) -> float:
@@ -50,6 +57,27 @@ def _timed(decide: Callable[[], int], wanted: int) -> float:
     if decided != wanted:
         raise RuntimeError(f"{decided} of {wanted} gangs were decided as this measurement needs it")
     return took_s
+
+
+def _cpu_s(snapshot: Snapshot) -> float:
+    began = time.process_time()
+    made = planner.plan(snapshot, NOW, SEED)
+    took_s = time.process_time() - began
+    if _started(made) + len(made.refusals) != LARGE_QUEUE:
+        raise RuntimeError("a job that waits got neither a place nor a reason")
+    return took_s
+
+
+def _large_snapshot() -> Snapshot:
+    """A fleet that is 80 % full, and that the queue would fill many times over."""
+    rng = random.Random(SEED)
+    nodes = tuple(_node(number, LARGE_FABRICS) for number in range(LARGE_NODES))
+    busy = nodes[: LARGE_NODES * 4 // 5]
+    running = tuple(_job(f"job-on-{node.id}", 1, GPUS, JobState.RUNNING) for node in busy)
+    attempts = tuple(_attempt(job, node) for job, node in zip(running, busy, strict=True))
+    waiting = tuple(_job(f"job-{number:05}", *rng.choice(LARGE_SHAPES)) for number in range(LARGE_QUEUE))
+    sold_out = tuple({node.offer.key: node.offer for node in nodes}.values())
+    return Snapshot(jobs=(*running, *waiting), attempts=attempts, nodes=nodes, offers=sold_out, serving_since=NOW)
 
 
 def _started(plan: Plan) -> int:
@@ -68,10 +96,10 @@ def _snapshot(*, full: bool) -> Snapshot:
     return Snapshot(jobs=(*running, *jobs), attempts=attempts, nodes=nodes, offers=sold_out, serving_since=NOW)
 
 
-def _node(number: int) -> Node:
+def _node(number: int, fabrics: int = FABRICS) -> Node:
     offer = Offer(
-        ProviderName("cloud"), f"region-{number % FABRICS}", None, "h100.8x", "H100-SXM", GPUS, 80.0, 128, 1024.0,
-        price_usd_per_hour=20.0 + number % 7, fabric_domain=f"fabric-{number % FABRICS}", capacity=0, seen_at=NOW,
+        ProviderName("cloud"), f"region-{number % fabrics}", None, "h100.8x", "H100-SXM", GPUS, 80.0, 128, 1024.0,
+        price_usd_per_hour=20.0 + number % 7, fabric_domain=f"fabric-{number % fabrics}", capacity=0, seen_at=NOW,
     )  # fmt: skip
     gpus = tuple(Gpu(GpuUuid(f"GPU-{number}-{index}"), index, "H100-SXM", 80.0) for index in range(GPUS))
     return Node(
