@@ -1,13 +1,16 @@
 """What holds for the bounds of every fleet, however they are set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, combinations
 
 from godwit.domain.jobs import JobState, Resources
 from godwit.domain.nodes import Node, NodeState
+from godwit.domain.offers import Offer
 from godwit.domain.resources import GpuAsk
 from godwit.scheduler import planner, release, warm
 from godwit.scheduler.bounds import Bounds, Warm
+from godwit.scheduler.placement import offer_refusal
 from godwit.scheduler.plan import BuyNode, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.snapshot import Policy, Snapshot
 from hypothesis import given
@@ -167,6 +170,33 @@ def test_warm_nodes_are_bought_only_while_they_are_missing_and_then_are_there(sn
         snapshot = carried_out(snapshot, made.actions, str(number))
         if warm_buys:
             assert len(warm.missing(snapshot)) == lacking - len(warm_buys)
+
+
+@given(st.lists(sold, max_size=6), st.lists(asks, max_size=3))
+def test_as_many_are_kept_warm_as_fit_and_the_cheapest_of_them(offers: list[Offer], given: list[Warm]) -> None:
+    cheapest_first = sorted(offers, key=lambda o: o.price_usd_per_hour)
+    fleet = [node(f"n{i}", sold_as) for i, sold_as in enumerate(cheapest_first)]
+    kept = warm.assigned(given, fleet)
+    places = [ask for ask in given for _ in range(ask.count)]
+    possible = [chosen for chosen in subsets(fleet) if fills(chosen, places)]
+    assert len(kept) == max(map(len, possible))
+    cost = sum(host.offer.price_usd_per_hour for host in fleet if host.id in kept)
+    assert cost == min(sum(n.offer.price_usd_per_hour for n in c) for c in possible if len(c) == len(kept))
+
+
+def subsets(fleet: list[Node]) -> Iterator[tuple[Node, ...]]:
+    """Every set of nodes, the empty one too."""
+    return chain.from_iterable(combinations(fleet, size) for size in range(len(fleet) + 1))
+
+
+def fills(chosen: Sequence[Node], places: list[Warm]) -> bool:
+    """Whether each of these nodes can have a place of its own, found by trying them all."""
+    if not chosen:
+        return True
+    return any(
+        offer_refusal(place.ask, chosen[0].offer, "") is None and fills(chosen[1:], [*places[:i], *places[i + 1 :]])
+        for i, place in enumerate(places)
+    )
 
 
 @given(snapshots())

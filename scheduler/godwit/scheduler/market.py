@@ -199,9 +199,22 @@ def cheapest(
     resources: Resources, snapshot: Snapshot, stock: Stock, now: float, passed_over: Collection[str] = ()
 ) -> Offer | None:
     """The best offer for one node of `resources`, not of the providers in `passed_over`; None when none can be had."""
-    usable, _ = _usable_offers(resources, snapshot, now)
-    there = (o for o in usable if o.provider not in passed_over and stock.left(o) and stock.room.refusal([o]) is None)
+    ask = Ask.of(resources)
+    there = (
+        offer
+        for offer in snapshot.offers
+        if offer.provider not in passed_over
+        and ask.suits(NodeKind.of(offer))
+        and not _is_held(offer, snapshot, now)
+        and stock.left(offer)
+        and stock.room.refusal([offer]) is None
+    )
     return min(there, key=_by_usefulness(snapshot, now), default=None)
+
+
+def _is_held(offer: Offer, snapshot: Snapshot, now: float) -> bool:
+    hold = snapshot.held.get(offer.key)
+    return hold is not None and hold.until > now
 
 
 def _usable_offers(resources: Resources, snapshot: Snapshot, now: float) -> tuple[list[Offer], list[Refusal]]:

@@ -7,8 +7,8 @@ from godwit.domain.ids import NodeId
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.offers import Offer
 from godwit.scheduler import market
+from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.bounds import Room, Warm
-from godwit.scheduler.placement import offer_refusal
 from godwit.scheduler.plan import BuyNode
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
@@ -43,27 +43,32 @@ def assigned(warm: Sequence[Warm], nodes: Iterable[Node]) -> Mapping[NodeId, War
     an augmenting path; one that is matched stays matched (the greedy algorithm on a transversal matroid, hence the
     cheapest set when `nodes` come cheapest first).
     """
-    places = [ask for ask in warm for _ in range(ask.count)]
+    places = [index for index, ask in enumerate(warm) for _ in range(ask.count)]
+    asks = [Ask.of(ask.ask) for ask in warm]
     holder: dict[int, Node] = {}
     fitting: dict[NodeId, list[int]] = {}
 
     def place(node: Node, tried: set[int]) -> bool:
-        for index in fitting[node.id]:
-            if index in tried:
-                continue
-            tried.add(index)
-            if index not in holder or place(holder[index], tried):
-                holder[index] = node
-                return True
+        free = next((spot for spot in fitting[node.id] if spot not in holder), None)
+        if free is not None:
+            holder[free] = node
+            return True
+        for spot in fitting[node.id]:
+            if spot not in tried:
+                tried.add(spot)
+                if place(holder[spot], tried):
+                    holder[spot] = node
+                    return True
         return False
 
     for node in nodes:
         if len(holder) == len(places):
             break
-        fits = {ask: _fits(ask, node) for ask in warm}
-        fitting[node.id] = [index for index, ask in enumerate(places) if fits[ask]]
+        kind = NodeKind.of(node.offer)
+        fits = [ask.suits(kind) and _is_whole(node, ask) for ask in asks]
+        fitting[node.id] = [spot for spot, index in enumerate(places) if fits[index]]
         place(node, set())
-    return {node.id: places[index] for index, node in holder.items()}
+    return {node.id: warm[places[spot]] for spot, node in holder.items()}
 
 
 def kept(snapshot: Snapshot) -> Mapping[NodeId, Warm]:
@@ -117,11 +122,9 @@ def _coming(snapshot: Snapshot) -> list[Node]:
     return [n for n in snapshot.nodes if n.state in market.COMING and n.reserved_for is None and not n.gone]
 
 
-def _fits(warm: Warm, node: Node) -> bool:
-    if offer_refusal(warm.ask, node.offer, node.id) is not None:
-        return False
-    healthy = sum(gpu.health is Health.HEALTHY for gpu in node.gpus)
-    return node.state is not NodeState.READY or healthy >= warm.ask.gpus.count
+def _is_whole(node: Node, ask: Ask) -> bool:
+    """Whether a node that is ready has enough GPUs that are well; of one on its way none are known yet."""
+    return node.state is not NodeState.READY or sum(gpu.health is Health.HEALTHY for gpu in node.gpus) >= ask.gpus
 
 
 def _stormy(snapshot: Snapshot, now: float) -> frozenset[str]:
