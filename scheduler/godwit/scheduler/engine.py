@@ -9,10 +9,7 @@ gang fits nowhere are not looked at, however many they are, unless running jobs 
 """
 
 import heapq
-from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
-from operator import itemgetter
 
 from godwit.scheduler import gangs
 from godwit.scheduler.asks import Ask
@@ -20,26 +17,9 @@ from godwit.scheduler.cluster import Cluster, Share
 from godwit.scheduler.demands import Decision, Demand, Running, Start, Yield
 from godwit.scheduler.fits import Fits, Scorer, best_fit
 from godwit.scheduler.policies import ByPriority, Gate, Nobody, Open, Order, Rank, Yielding
+from godwit.scheduler.waiting import Class, Key, Waiting
 
-Key = tuple[Rank, bool, float, str]
-"""The order of the waiting demands of a class: rank, then what was interrupted, then the older."""
-
-Shape = tuple[Ask, int, int]
-"""What decides whether a gang fits anywhere: the ask, the fewest nodes, and the level it may not leave."""
-
-
-@dataclass(slots=True)
-class _Class:
-    """Waiting demands that ask alike and stand alike, in order."""
-
-    waiting: list[tuple[Key, Demand]] = field(default_factory=list)
-
-    @property
-    def first(self) -> Demand:
-        return self.waiting[0][1]
-
-
-_Head = tuple[Rank, Key, int, _Class]
+_Head = tuple[Rank, Key, int, Class]
 """A class in a pass, in the order in which classes are served: the turn of its first demand, and that one's key."""
 
 
@@ -67,8 +47,7 @@ class Engine:
         self.order, self.gate, self.yielding = order or ByPriority(), gate or Open(), yielding or Nobody()
         self._scorer = scorer
         self._fits: dict[Ask, Fits] = {}
-        self._classes: dict[Shape, dict[object, _Class]] = {}
-        self._class_of: dict[str, tuple[Shape, object, Key]] = {}
+        self.waiting = Waiting()
         self._yielded: dict[str, set[str]] = {}
         self._keepers: dict[str, list[str]] = {}
         self._wake_at: float | None = None
@@ -78,16 +57,12 @@ class Engine:
     def submit(self, demand: Demand) -> None:
         """A demand begins to wait."""
         rank = self.order.rank(demand, demand.served_gpu_s)
-        key: Key = (rank, not demand.is_recovering, demand.since, demand.job_id)
-        shape = (demand.ask, demand.nodes_min, demand.within)
-        own = demand.job_id if demand.job_id in self._keepers else ""
-        name = (demand.nodes_max, demand.project, demand.may_yield, rank, own)
-        insort(self._classes.setdefault(shape, {}).setdefault(name, _Class()).waiting, (key, demand))
-        self._class_of[demand.job_id] = (shape, name, key)
+        # What has nodes of its own is unlike any other.
+        self.waiting.add(demand, rank, is_unlike_others=demand.job_id in self._keepers)
 
     def withdraw(self, job_id: str) -> None:
         """It waits no more, and nothing is kept for it."""
-        self._leave_class(job_id)
+        self.waiting.remove(job_id)
         self._forget(job_id)
 
     def _forget(self, job_id: str) -> None:
@@ -100,34 +75,17 @@ class Engine:
         if self._yielded.pop(job_id, None) is not None:
             self.gate.forgotten(job_id)
 
-    def _leave_class(self, job_id: str) -> None:
-        shape, name, key = self._class_of.pop(job_id)
-        alike = self._classes[shape]
-        waiting = alike[name].waiting
-        # Keys are unique, so the demand behind a key is never compared.
-        del waiting[bisect_left(waiting, key, key=itemgetter(0))]
-        if not waiting:
-            del alike[name]
-        if not alike:
-            del self._classes[shape]
-
     def keep(self, node_id: str, demand: Demand) -> None:
         """Keep a node for a demand until it starts or is withdrawn, waiting or not yet."""
         self.cluster.hold(node_id, demand.job_id)
         self._keepers.setdefault(demand.job_id, []).append(node_id)
-        if demand.job_id in self._class_of:
-            # What it has of its own makes it unlike any other.
-            self._leave_class(demand.job_id)
+        if demand.job_id in self.waiting:
+            self.waiting.remove(demand.job_id)
             self.submit(demand)
 
     def kept_for(self, job_id: str) -> list[str]:
         """Nodes that are kept for a job."""
         return self._keepers.get(job_id, [])
-
-    def waiting(self) -> list[Demand]:
-        """Everything that waits, in order."""
-        entries = (entry for alike in self._classes.values() for one in alike.values() for entry in one.waiting)
-        return [demand for _, demand in sorted(entries, key=itemgetter(0))]
 
     def started(self, demand: Demand, shares: Iterable[Share], now: float) -> None:
         """It runs on these shares."""
@@ -209,25 +167,25 @@ class Engine:
 
     def blocked(self) -> dict[str, str]:
         """Why the first of each class of waiting demands gets nothing: the gate's word, or that there is no room."""
-        firsts = (one.first for alike in self._classes.values() for one in alike.values())
+        firsts = (one.first for one in self.waiting.classes())
         return {demand.job_id: self.gate.refusal(demand, demand.nodes_min) or NO_ROOM for demand in firsts}
 
     def _lines(self, now: float) -> Iterator[list[_Head]]:
         """For each shape a heap of its classes that may get something in this pass."""
         others_hope = bool(self._keepers) or self.yielding.may_help_anybody(self, now)
-        for (ask, nodes, within), alike in self._classes.items():
+        for (ask, nodes, within), alike in self.waiting.shapes():
             if self.fits(ask).most[within] >= nodes:
-                line = [self._head(one, now) for one in alike.values()]
+                line = [self._head(one, now) for one in alike]
             elif others_hope:
-                line = [self._head(one, now) for one in alike.values() if self._has_other_hope(one.first, now)]
+                line = [self._head(one, now) for one in alike if self._has_other_hope(one.first, now)]
             else:
                 continue
             if line:
                 heapq.heapify(line)
                 yield line
 
-    def _head(self, one: _Class, now: float) -> _Head:
-        return (self.order.turn(one.first, now), one.waiting[0][0], id(one), one)
+    def _head(self, one: Class, now: float) -> _Head:
+        return (self.order.turn(one.first, now), one.key, id(one), one)
 
     def _has_other_hope(self, demand: Demand, now: float) -> bool:
         return demand.job_id in self._keepers or self.yielding.may_help(demand, self, now)
@@ -242,7 +200,7 @@ class Engine:
                 self._make_room(demand, why or NO_ROOM, now, decision)
             return why or NO_ROOM
         shares = tuple(self.cluster.share(row, demand.ask) for row in rows)
-        self._leave_class(demand.job_id)
+        self.waiting.remove(demand.job_id)
         self.started(demand, shares, now)
         self._forget(demand.job_id)
         decision.starts.append(Start(demand, shares))

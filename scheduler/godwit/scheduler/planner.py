@@ -60,7 +60,7 @@ def _serve_queue(
     fenced = {job_id: attempt for job_id in waiting if (attempt := snapshot.attempt_by_job.get(job_id)) is not None}
     engine = fleets.engine_of(snapshot, (job for job in waiting.values() if job.id not in fenced), excluded=excluded)
     counter = _Counter(snapshot, engine, now, seed)
-    for demand in engine.waiting():
+    for demand in engine.waiting.in_order():
         counter.serve(waiting[JobId(demand.job_id)], demand)
     refused = {job_id: (_fencing(attempt.id),) for job_id, attempt in fenced.items()}
     return counter.actions, counter.told() | refused

@@ -1,0 +1,86 @@
+"""Who waits: demands in classes of those that ask alike and stand alike, classes by the shape of their gangs.
+
+What the first of a class is refused the others of it are refused as well, and a shape that fits nowhere is refused to
+all its classes at once: a pass costs a look at each shape, not at each demand.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+from godwit.scheduler.asks import Ask
+from godwit.scheduler.demands import Demand
+from godwit.scheduler.policies import Rank
+
+Key = tuple[Rank, bool, float, str]
+"""The order of the waiting demands of a class: rank, then what was interrupted, then the older."""
+
+Shape = tuple[Ask, int, int]
+"""What decides whether a gang fits anywhere: the ask, the fewest nodes, and the level it may not leave."""
+
+
+@dataclass(slots=True)
+class Class:
+    """Waiting demands that ask alike and stand alike, in order; never empty while it is kept."""
+
+    waiting: list[tuple[Key, Demand]] = field(default_factory=list)
+
+    @property
+    def first(self) -> Demand:
+        """Who is looked at for all of them."""
+        return self.waiting[0][1]
+
+    @property
+    def key(self) -> Key:
+        """The key of the first."""
+        return self.waiting[0][0]
+
+
+class Waiting:
+    """All that waits. Keys are unique, since they end in the job's id."""
+
+    def __init__(self) -> None:
+        self._classes: dict[Shape, dict[object, Class]] = {}
+        self._place_of: dict[str, tuple[Shape, object, Key]] = {}
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._place_of
+
+    def __len__(self) -> int:
+        return len(self._place_of)
+
+    def add(self, demand: Demand, rank: Rank, *, is_unlike_others: bool = False) -> None:
+        """A demand begins to wait; one that is unlike others is a class of its own."""
+        key: Key = (rank, not demand.is_recovering, demand.since, demand.job_id)
+        shape = (demand.ask, demand.nodes_min, demand.within)
+        own = demand.job_id if is_unlike_others else ""
+        name = (demand.nodes_max, demand.project, demand.may_yield, rank, own)
+        insort(self._classes.setdefault(shape, {}).setdefault(name, Class()).waiting, (key, demand))
+        self._place_of[demand.job_id] = (shape, name, key)
+
+    def remove(self, job_id: str) -> None:
+        """It waits no more. Raises `KeyError` when it did not."""
+        shape, name, key = self._place_of.pop(job_id)
+        alike = self._classes[shape]
+        waiting = alike[name].waiting
+        del waiting[bisect_left(waiting, key, key=itemgetter(0))]
+        if not waiting:
+            del alike[name]
+        if not alike:
+            del self._classes[shape]
+
+    def shapes(self) -> Iterator[tuple[Shape, list[Class]]]:
+        """Every shape that anybody waits for, and its classes."""
+        for shape, alike in self._classes.items():
+            yield shape, list(alike.values())
+
+    def classes(self) -> Iterator[Class]:
+        """Every class."""
+        for alike in self._classes.values():
+            yield from alike.values()
+
+    def in_order(self) -> list[Demand]:
+        """Every demand, by key."""
+        entries = (entry for one in self.classes() for entry in one.waiting)
+        return [demand for _, demand in sorted(entries, key=itemgetter(0))]
