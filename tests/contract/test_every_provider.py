@@ -15,6 +15,7 @@ from godwit.providers.processes import MARK
 from godwit.providers.protocol import FaultPanel, Provider
 
 from tests.contract.rigs import Rig
+from tests.control_plane.machines import longest_script
 
 SPRAWLING = """#!/bin/sh
 setsid sh -c 'trap "" TERM; echo inner $$; while :; do sleep 1; done' &
@@ -97,6 +98,10 @@ def test_a_startup_script_beyond_the_limit_is_rejected(any_rig: Rig) -> None:
     any_rig.provider.launch(any_rig.request(script="#" * limit))
     with pytest.raises(RequestRejected):
         any_rig.provider.launch(any_rig.request(script="#" * (limit + 1)))
+
+
+def test_the_longest_startup_script_that_a_control_plane_sends_fits(any_rig: Rig) -> None:
+    assert len(longest_script().encode()) <= any_rig.provider.capabilities.startup_limit_bytes
 
 
 def test_a_lost_machine_is_in_the_end_listed_as_failed(own_rig: Rig) -> None:

@@ -10,6 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from zipfile import ZipFile
 
+from godwit.control_plane import settings
+from godwit.control_plane.executors.bootstrap import startup_script
+from godwit.control_plane.secrets import Keyring
+
 COREUTILS = ("cat", "chmod", "cp", "cut", "date", "id", "mkdir", "tail", "touch", "wc")
 """What a container has whose image has nothing else, and what the stubs below need."""
 
@@ -29,7 +33,7 @@ case $* in
     echo "agent: run $(wc -l <$folder/runs)" >&2
     {agent}
     [ "$(wc -l <$folder/runs)" -ge {well_at} ] ;;
-  '-c import godwit.agents.main') [ -e "$0.agent" ] || {{ echo 'No module named godwit'; exit 1; }} ;;
+  '-c import godwit.agents.main, ray') [ -e "$0.agent" ] || {{ echo 'No module named godwit'; exit 1; }} ;;
   '-c import socket'*) echo 10.1.2.3 ;;
   '-c import sys'*) {version} ;;
   '-c import os'*) {http} ;;
@@ -41,6 +45,13 @@ case $* in
   *) echo "a call that no test foresaw: $*" >&2; exit 9 ;;
 esac
 """
+
+
+def longest_script() -> str:
+    """The startup script of a control plane whose settings are as long as they may be."""
+    token = Keyring(b"k").join_token("node-0000000000000a", "intent-0000000000000a")
+    url = "https://" + "u" * (settings.URL_CHARACTERS_MAX - 8)
+    return startup_script(url, token, "p " + "p" * (settings.PACKAGE_CHARACTERS_MAX - 2))
 
 
 class Machine:
@@ -151,6 +162,7 @@ def stub_wheel(folder: Path) -> Path:
     facts = "godwit-0.0.1.dist-info"
     files = {
         "godwit/agents/main.py": "",
+        "ray.py": "",
         "godwit/agents/__main__.py": agent,
         f"{facts}/METADATA": "Metadata-Version: 2.1\nName: godwit\nVersion: 0.0.1\nProvides-Extra: agent\n",
         f"{facts}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",

@@ -6,13 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from godwit.control_plane import settings
 from godwit.control_plane.executors.bootstrap import startup_script
-from godwit.control_plane.secrets import Keyring
 from godwit.control_plane.services import startups
 from godwit.control_plane.version import AGENT_PACKAGE, VERSION
 
-from tests.control_plane.machines import TOKEN, Machine, listening, stub_wheel
+from tests.control_plane.machines import TOKEN, Machine, listening, longest_script, stub_wheel
 
 SHELLS = [shell for shell in (["dash"], ["bash"], ["bash", "--posix"], ["busybox", "sh"]) if shutil.which(shell[0])]
 TIGHTEST_CHARACTERS = 4_048
@@ -320,9 +318,7 @@ def test_a_machine_that_can_tell_nobody_ends_all_the_same(tmp_path: Path) -> Non
 
 
 def test_the_longest_script_fits_the_tightest_cloud() -> None:
-    token = Keyring(b"k").join_token("node-0000000000000a", "intent-0000000000000a")
-    url = "https://" + "u" * (settings.URL_CHARACTERS_MAX - 8)
-    script = startup_script(url, token, "p " + "p" * (settings.PACKAGE_CHARACTERS_MAX - 2))
+    script = longest_script()
     assert len(script) <= TIGHTEST_CHARACTERS
     assert script.isascii()
     assert script.startswith("#!/bin/sh\n")

@@ -22,7 +22,7 @@ try() {
   return 1
 }
 
-has_agent() { try "$python" -c 'import godwit.agents.main'; }
+has_agent() { try "$python" -c 'import godwit.agents.main, ray'; }
 has_pip() { "$python" -m pip --version >/dev/null 2>&1; }
 
 # A Python that the image names is taken at its word: should it have no agent, its first start will show.
