@@ -75,6 +75,15 @@ def test_an_agent_that_dies_is_started_again_until_it_is_sent_away(tmp_path: Pat
     assert len(machine.runs) == 4
 
 
+def test_an_agent_that_was_killed_is_back_without_further_questions(tmp_path: Path) -> None:
+    """Seconds count: it is missed soon, and importing Ray takes a while."""
+    machine = Machine(tmp_path)
+    named = machine.python(has_agent=True, well_at=2)
+    machine.boot(["sh"], script_for(), GODWIT_PYTHON=str(named))
+    assert not any("import godwit" in line for line in machine.lines("arguments"))
+    assert machine.lines("pauses") == ["1"]
+
+
 def test_an_agent_that_lived_for_long_has_all_its_tries_again(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.python(has_agent=True, well_at=100)
@@ -125,7 +134,7 @@ def test_a_python_that_is_named_and_has_no_agent_is_only_installed_from(tmp_path
     machine = Machine(tmp_path)
     named = machine.python("my-python", agent='[ -e "$0.agent" ] || exit 1')
     assert machine.boot(["sh"], script_for(), GODWIT_PYTHON=str(named)).returncode == 0
-    assert [run[0] == str(named) for run in machine.runs] == [True, False]
+    assert [run[0] == str(named) for run in machine.runs] == [True, True, False]
     assert machine.runs[-1][5] == "", "jobs find Ray beside the agent's own Python"
 
 
