@@ -1,5 +1,6 @@
 """Settings: written down at the first start, read whole, and wrong ones refused with what was meant."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,14 @@ def test_the_bounds_of_the_fleet_are_read(tmp_path: Path) -> None:
     policy = read(tmp_path, text).policy
     assert policy.idle_after_s == 120.0
     assert policy.bounds == Bounds(1, 16, 400.0, (Warm(Resources(GpuAsk(8, ("H100",))), 2), Warm(one)))
+
+
+def test_the_bounds_that_the_documentation_and_the_first_file_show_are_accepted(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text()
+    (shown,) = re.findall(r"```yaml\n(fleet:.*?)```", page, re.DOTALL)
+    assert read(tmp_path, shown).policy.bounds.max_nodes == 16
+    (line,) = re.findall(r"^# (fleet: .*)$", settings.FIRST_CONFIG, re.MULTILINE)
+    assert read(tmp_path, line).policy.bounds.warm == (Warm(Resources(GpuAsk(8, ("H100",)))),)
 
 
 @pytest.mark.parametrize("text", ["", "fleet:", "fleet: {}", "fleet: {max_nodes: , warm: , idle_s: }"])
