@@ -14,7 +14,7 @@ from godwit.control_plane import settings
 from godwit.control_plane.executors.bootstrap import startup_script
 from godwit.control_plane.secrets import Keyring
 
-COREUTILS = ("cat", "chmod", "cp", "cut", "date", "id", "mkdir", "tail", "touch", "wc")
+COREUTILS = ("cat", "chmod", "cp", "cut", "date", "id", "mkdir", "rm", "tail", "touch", "wc")
 """What a container has whose image has nothing else, and what the stubs below need."""
 
 TOKEN = "node-0000000000000a." + "5ec2e7" * 10

@@ -122,12 +122,25 @@ def test_a_machine_that_starts_again_installs_nothing_again(tmp_path: Path) -> N
     assert len([line for line in machine.lines("arguments") if "pip install" in line]) == 1
 
 
-def test_another_version_is_installed_beside_the_one_before(tmp_path: Path) -> None:
+def test_another_version_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.python()
     for version in ("1.2.3", "1.2.4"):
         machine.boot(["sh"], script_for(package=f"godwit[agent]=={version}"))
-    assert len({python for python, *_ in machine.runs}) == 2
+    (before, *_), (after, *_) = machine.runs
+    assert (Path(before).exists(), Path(after).exists()) == (False, True)
+
+
+def test_an_agent_can_outlast_the_folder_of_its_node(tmp_path: Path) -> None:
+    """As on a host of one's own, which is one node after the other."""
+    machine = Machine(tmp_path)
+    machine.python()
+    lasting = f"{tmp_path}/of the host"
+    for number in "12":
+        own = {"GODWIT_NODE_DIR": f"{tmp_path}/{number}", "GODWIT_AGENT_DIR": lasting}
+        assert machine.boot(["sh"], script_for(), **own).returncode == 0
+    assert [python.startswith(lasting) for python, *_ in machine.runs] == [True, True]
+    assert len([line for line in machine.lines("arguments") if "pip install" in line]) == 1
 
 
 def test_a_python_that_is_named_and_has_no_agent_is_only_installed_from(tmp_path: Path) -> None:
@@ -231,7 +244,7 @@ def test_an_agent_that_only_dies_is_given_up_with_its_last_lines(tmp_path: Path,
         assert machine.boot(shell, script_for(control_plane.url)).returncode == 1
     assert len(machine.runs) == 40
     ((verdict, log),) = control_plane.heard
-    assert verdict == "godwit: gave up: the agent died 40 times, each within a minute of its start"
+    assert verdict == "godwit: gave up: the agent died 40 times, each within a minute"
     assert log.splitlines()[-2:] == ["level=error error=boom", verdict]
     assert len(log.splitlines()) == 40
 

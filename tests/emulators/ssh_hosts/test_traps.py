@@ -84,6 +84,13 @@ def test_everything_works_for_a_host_that_has_dashes_quotes_and_secrets_in_its_s
     assert not any("it's" in line for line in arguments), "every user of the host can read these"
 
 
+def test_what_a_machine_installs_outlasts_its_folder(pool: Pool, rig: Rig) -> None:
+    instance = rig.running(script='#!/bin/sh\necho "$GODWIT_AGENT_DIR"\nexec sleep 1000\n')
+    kept = _base(pool.hosts[0])
+    log = kept / "machines" / str(instance.token) / "log"
+    rig.wait_for(lambda: log.read_text() == f"{kept}\n")
+
+
 def test_a_changed_host_key_is_refused_with_what_to_do_and_the_machine_there_is_not_given_up(
     pool: Pool, rig: Rig, tmp_path: Path
 ) -> None:

@@ -3,14 +3,14 @@
 # Any POSIX sh. Sent without its comments and indents, below the lines that bootstrap.py puts first.
 exec </dev/null 3>&2
 pythons='python3 python3.13 python3.12 python3.11'
-if [ -z "$GODWIT_NODE_DIR" ]; then
-  # Short, since sockets lie below it, and the same when a container starts again.
-  if [ -w /var/lib ]; then GODWIT_NODE_DIR=/var/lib/godwit; else GODWIT_NODE_DIR=${HOME:-/tmp}/.godwit-node; fi
-fi
+# Short, since sockets lie below it, and the same when a container starts again.
+dir=${HOME:-/tmp}/.godwit-node
+[ ! -w /var/lib ] || dir=/var/lib/godwit
+dir=${GODWIT_NODE_DIR:-$dir}
 address=$GODWIT_NODE_ADDRESS
-export GODWIT_NODE_DIR GODWIT_NODE_ADDRESS
+export GODWIT_NODE_DIR="$dir" GODWIT_NODE_ADDRESS
 # Named by what is in it: another version does not take it for its own.
-venv=$GODWIT_NODE_DIR/$venv
+venv=${GODWIT_AGENT_DIR:-$dir}/$venv
 
 say() { echo "godwit: $*"; }
 
@@ -39,7 +39,7 @@ find_agent() {
 make_venv() {
   python=$venv/bin/python
   has_pip && return
-  for base in $GODWIT_PYTHON $pythons; do
+  for base in "$GODWIT_PYTHON" $pythons; do
     "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
     for without in '' --without-pip; do
       "$base" -m venv --system-site-packages $without "$venv" >/dev/null && has_pip && return
@@ -61,6 +61,8 @@ by_apt() {
 
 install() {
   say "no Python here has the agent: installing $package"
+  # Those of other versions, or half made.
+  rm -rf "${venv%-*}"-*
   for pause in 5 20 0; do
     why='no Python 3.11 or later has venv and pip: install python3-venv or set GODWIT_PYTHON'
     # -I: also what the image has already, since Ray must be whole in one place.
@@ -77,7 +79,7 @@ find_address() {
 }
 
 main() {
-  try mkdir -p "$GODWIT_NODE_DIR" && { find_agent || install; } || return
+  try mkdir -p "$dir" && { find_agent || install; } || return
   deaths=0
   # For longer than the agent before, which keeps this one out, may take to leave.
   while [ $deaths -lt 40 ]; do
@@ -89,18 +91,18 @@ main() {
     [ $deaths != 2 ] || has_agent || install || return
     sleep 1
   done
-  why="the agent died $deaths times, each within a minute of its start"
+  why="the agent died $deaths times, each within a minute"
   return 1
 }
 
 by_curl() { printf 'header = "%s"\n' "$bearer" | curl -fsm 10 -o /dev/null -K - --data-raw "$lines" "$url"; }
 by_wget() {
   # It reads no settings from a pipe.
-  (umask 077 && printf 'header = %s\n' "$bearer" >"$venv.rc") &&
-    WGETRC=$venv.rc wget -qT 10 -t 1 -O /dev/null --post-data "$lines" "$url"
+  (umask 077 && printf 'header = %s\n' "$bearer" >"$dir/wgetrc") &&
+    WGETRC=$dir/wgetrc wget -qT 10 -t 1 -O /dev/null --post-data "$lines" "$url"
 }
 by_python() {
-  for python in $GODWIT_PYTHON $pythons; do
+  for python in "$GODWIT_PYTHON" $pythons; do
     printf '%s\n' "$lines" | bearer=$bearer "$python" -c 'import os, sys, urllib.request as u; u.urlopen(u.Request(sys.argv[1], sys.stdin.buffer.read(), dict([os.environ["bearer"].split(": ")])), timeout=10)' "$url" && return
   done
   return 1
@@ -121,7 +123,7 @@ report() {
 { main && say over || say "gave up: $why"; } 2>&1 | (
   trap '' PIPE
   while IFS= read -r line || [ "$line" ]; do
-    case $line in *"$GODWIT_JOIN_TOKEN"*) line='(the join token was here)' ;; esac
+    case $line in *"$GODWIT_JOIN_TOKEN"*) line='(the join token)' ;; esac
     printf '%s\n' "$line" >&3
     printf '%s\n' "$line"
   done

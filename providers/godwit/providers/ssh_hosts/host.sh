@@ -175,7 +175,8 @@ start() {
   echo "$dir" >"$room/node_dir" && printf '%s\n' "$2" >"$room/script" && : >"$room/log" || return 1
   (
     cd "$HOME" || exit 1
-    export GODWIT_INSTANCE_MARK="$mark" GODWIT_NODE_DIR="$dir"
+    # An agent that has to be installed stays for the next machine.
+    export GODWIT_INSTANCE_MARK="$mark" GODWIT_NODE_DIR="$dir" GODWIT_AGENT_DIR="$base"
     [ -z "$1" ] || export GODWIT_PYTHON="$1"
     exec setsid sh -c "$first" godwit "$room" "$lock/$token"
   ) >>"$room/log" 2>&1 &
