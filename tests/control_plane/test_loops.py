@@ -14,6 +14,7 @@ from godwit.control_plane.store.database import Database
 from godwit.domain.clock import SystemClock
 from godwit.domain.ids import ProviderName
 from godwit.domain.offers import Offer
+from godwit.providers.protocol import Capabilities
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -113,7 +114,7 @@ def test_an_offer_that_is_listed_twice_hides_no_other(embedded: World) -> None:
         """It lists everything twice."""
 
         def __init__(self) -> None:
-            self.name = ProviderName("cheap")
+            self.name, self.capabilities = ProviderName("cheap"), Capabilities()
 
         def offers(self) -> Sequence[Offer]:
             return [*embedded.providers[self.name].offers()] * 2

@@ -14,6 +14,7 @@ from godwit.domain.errors import NotFound
 from godwit.domain.ids import ProviderName
 from godwit.domain.wire.providers import ProviderView
 from godwit.providers.layers import CallMetrics, Measured
+from godwit.providers.protocol import Capabilities
 from godwit.providers.simulated.faults import Faults
 
 from tests.control_plane.apis import client_of
@@ -51,7 +52,7 @@ def test_offers_that_fail_by_a_fault_of_our_own_are_in_trouble_too(embedded: Wor
     class Senseless:
         """Its offers cannot be read."""
 
-        name = CHEAP
+        name, capabilities = CHEAP, Capabilities()
 
         def offers(self) -> list[object]:
             raise KeyError("price")
