@@ -1,7 +1,10 @@
 """A startup script that gives up: its node ends at once, for the reason it gave, and its token opens nothing else."""
 
+from pathlib import Path
+
 import pytest
 from fastapi.testclient import TestClient
+from godwit.control_plane.executors.bootstrap import startup_script
 from godwit.control_plane.services import startups
 from godwit.control_plane.store import queries
 from godwit.domain.errors import Gone, Unauthenticated
@@ -11,7 +14,8 @@ from godwit.providers.simulated.faults import Faults
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.control_plane.apis import TOKEN, app_of
+from tests.control_plane.apis import TOKEN, app_of, served
+from tests.control_plane.machines import Machine
 from tests.control_plane.world import CHEAP, Agent, World
 
 LOG = b"E: Unable to locate package\ngodwit: gave up: no Python 3.11 or later has venv and pip\n"
@@ -49,6 +53,21 @@ def test_the_node_ends_at_once_and_the_next_offer_is_bought(world: World, node_i
     world.watch()
     assert failed.instance_id not in world.machines()
     assert (failed.offer.provider, replacement.offer.provider) == ("cheap", "dear")
+
+
+def test_a_machine_without_python_ends_its_node_by_itself(embedded: World, tmp_path: Path) -> None:
+    embedded.submit()
+    embedded.turn()
+    (node,) = embedded.nodes()
+    (tmp_path / "machine").mkdir()
+    with served(app_of(embedded)) as url:
+        script = startup_script(url, embedded.join_token(node.id), embedded.context.agent_package)
+        Machine(tmp_path / "machine", "curl").boot(["sh"], script)
+    embedded.plan()
+    assert embedded.node(node.id).state is NodeState.TERMINATING
+    ((reason, lines),) = told(embedded)
+    assert reason.startswith(f"its startup script gave up: cannot install {embedded.context.agent_package}: no Python")
+    assert lines[0].startswith("godwit: no Python here has the agent")
 
 
 def test_its_offer_is_passed_over_and_trusted_less(world: World, node_id: str) -> None:
