@@ -3,10 +3,11 @@
 import random
 from dataclasses import replace
 
-from godwit.control_plane.reconcilers.foreign import SHOWN
+from godwit.control_plane.reconcilers.foreign import SHOWN, Foreigners
 from godwit.control_plane.reconcilers.instances import InstanceWatch
 from godwit.domain.ids import IdSource, InstanceId, ProviderName
 from godwit.domain.offers import Instance, InstanceState
+from godwit.providers import registry
 from godwit.providers.protocol import LaunchRequest
 from godwit.providers.simulated.faults import Faults
 
@@ -131,3 +132,11 @@ def test_what_another_control_plane_launched_is_foreign_here_and_its_own_there(e
     look(embedded)
     assert embedded.watches["cheap"].foreign.count == 0
     assert len(embedded.machines()) == 1
+
+
+def test_a_provider_of_the_longest_name_can_be_told_of(world: World) -> None:
+    buy(world, "t1", "another-control-plane")
+    longest = ProviderName("n" * registry.NAME_CHARACTERS_MAX)
+    watched = Foreigners(world.context, longest)
+    watched.seen(world.providers[CHEAP].instances())
+    assert [event.subject_id for event in world.events(SAID)] == [longest]

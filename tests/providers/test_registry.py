@@ -57,6 +57,11 @@ def test_two_providers_of_one_name_and_this_machine_twice_are_refused(tmp_path: 
     assert problem([{"kind": "local"}], tmp_path).path == ("providers", 0, "name")
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "n" * (registry.NAME_CHARACTERS_MAX + 1), 7])
+def test_a_name_that_cannot_be_kept_is_refused(tmp_path: Path, name: object) -> None:
+    assert problem([{"kind": "local", "name": name}], tmp_path).path == ("providers", 0, "name")
+
+
 def test_simulated_clouds_that_do_not_run_are_unavailable(tmp_path: Path) -> None:
     with pytest.raises(ProviderUnavailable, match="godwit up"):
         registry.build([{"kind": "simulated", "name": "sim-aurora"}], tmp_path)

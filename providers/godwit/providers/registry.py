@@ -48,6 +48,9 @@ KINDS: Mapping[str, Kind] = {
 }
 """Every kind of provider. To add one: its package beside these, one line here, and its rig in tests/emulators."""
 
+NAME_CHARACTERS_MAX = 48
+"""Names stand in events and settings behind a word or two, in columns of 64 characters."""
+
 Where = tuple[str | int, ...]
 Secrets = Callable[[str], Mapping[str, str]]
 """The secrets of the provider of that name."""
@@ -98,8 +101,9 @@ def checked(entry: Mapping[str, Any], path: Where) -> tuple[Kind, str]:
     kind_name, name = str(entry.get("kind", "")), entry.get("name")
     if kind_name not in KINDS:
         raise _wrong((*path, "kind"), f"no provider kind is called {kind_name!r}", kind_name, tuple(KINDS))
-    if not isinstance(name, str) or not name or "/" in name:
-        raise _wrong((*path, "name"), "a provider needs a name without slashes", "", ())
+    if not isinstance(name, str) or not 0 < len(name) <= NAME_CHARACTERS_MAX or "/" in name:
+        what = f"a provider needs a name without slashes, of at most {NAME_CHARACTERS_MAX} characters"
+        raise _wrong((*path, "name"), what, "", ())
     kind = KINDS[kind_name]
     accepted = ("kind", "name", *kind.options)
     for key in entry:
