@@ -185,3 +185,31 @@ def test_no_capacity_says_when_the_offers_are_read_again() -> None:
     sold_out = offer(capacity=0, seen_at=NOW - 5)
     (refusal,) = plan(world(jobs=[job("a")], offers=[sold_out])).refusals["a"]  # type: ignore[index]
     assert (refusal.code, refusal.retry_at) == (Code.NO_CAPACITY, NOW + 10)
+
+
+def test_a_gang_that_has_waited_long_gets_nodes_kept_and_is_told() -> None:
+    busy = job("busy", state=JobState.RUNNING)
+    fleet = [node("n1"), node("n2")]
+    queue = [job("gang", nodes=2, created_at=NOW - 1_000), job("small", gpus=1)]
+    made = plan(world(jobs=[busy, *queue], nodes=fleet, attempts=[attempt(busy, fleet[1])]))
+    assert starts(made) == {}
+    assert made.refusals["gang"][0].code is Code.KEPT  # type: ignore[index]
+    assert Code.RESERVED in {refusal.code for refusal in made.refusals["small"]}  # type: ignore[index]
+    fresh = [replace(queue[0], created_at=NOW - 10), queue[1]]
+    made = plan(world(jobs=[busy, *fresh], nodes=fleet, attempts=[attempt(busy, fleet[1])]))
+    assert starts(made) == {"small": ["n1"]}
+
+
+def test_a_small_job_waits_for_the_rest_of_a_node_that_comes_for_another() -> None:
+    made = plan(world(jobs=[job("a", gpus=4), job("b", gpus=4), job("c", gpus=4)], offers=[offer()]))
+    assert len(bought(made)) == 2
+    coming = [node("n1", state=NodeState.PROVISIONING, reserved_for="a", gpus=())]
+    made = plan(world(jobs=[job("a", gpus=4), job("b", gpus=4)], nodes=coming, offers=[offer()]))
+    assert bought(made) == []
+    assert "beside job a" in made.refusals["b"][0].message  # type: ignore[index]
+
+
+def test_nodes_without_a_fabric_are_not_sold_to_a_gang_that_needs_one() -> None:
+    made = plan(world(jobs=[job("a", nodes=2)], offers=[offer(fabric_domain=None)]))
+    assert bought(made) == []
+    assert {refusal.code for refusal in made.refusals["a"]} == {Code.NO_FABRIC}  # type: ignore[index]

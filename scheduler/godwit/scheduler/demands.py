@@ -1,6 +1,7 @@
 """Jobs as the planner weighs them: what they ask, for whom, and what running ones hold and would lose."""
 
 from dataclasses import dataclass, field
+from math import inf
 
 from godwit.scheduler.asks import Ask
 from godwit.scheduler.cluster import FABRIC, Share
@@ -52,6 +53,12 @@ class Running:
     def gpus(self) -> float:
         """GPUs that it holds."""
         return sum(len(share.gpus) * share.gpu_milli for share in self.shares) / 1000
+
+    @property
+    def ends_at(self) -> float:
+        """When it ends by its estimate; infinite without one."""
+        estimate_s = self.demand.estimate_s
+        return inf if estimate_s is None else self.started_at + estimate_s
 
     def served_gpu_s(self, now: float) -> float:
         """GPU-seconds that it got over all attempts."""

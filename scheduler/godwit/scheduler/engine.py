@@ -9,7 +9,7 @@ gang fits nowhere are not looked at, however many they are, unless running jobs 
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from godwit.scheduler import gangs
 from godwit.scheduler.asks import Ask
@@ -17,6 +17,7 @@ from godwit.scheduler.cluster import Cluster, Share
 from godwit.scheduler.demands import Decision, Demand, Running, Start, Yield
 from godwit.scheduler.fits import Fits, Scorer, best_fit
 from godwit.scheduler.policies import ByPriority, Gate, Nobody, Open, Order, Rank, Yielding
+from godwit.scheduler.reservations import Desk, Patience, Reservation
 from godwit.scheduler.waiting import Class, Key, Waiting
 
 _Head = tuple[Rank, Key, int, Class]
@@ -41,6 +42,7 @@ class Engine:
         gate: Gate | None = None,
         yielding: Yielding | None = None,
         scorer: Scorer = best_fit,
+        patience: Patience | None = None,
     ) -> None:
         self.cluster = cluster
         self.running: dict[str, Running] = {}
@@ -51,6 +53,7 @@ class Engine:
         self._yielded: dict[str, set[str]] = {}
         self._keepers: dict[str, list[str]] = {}
         self._wake_at: float | None = None
+        self._desk = None if patience is None else Desk(self, patience)
         self.news: list[str] = []
         self.dropped_news = 0
 
@@ -130,10 +133,11 @@ class Engine:
             found = self._fits[ask] = Fits(self.cluster, ask, self._scorer)
         return found.refresh()
 
-    def room(self, demand: Demand) -> list[int] | None:
+    def room(self, demand: Demand, now: float = 0.0) -> list[int] | None:
         """Rows for its gang, as many nodes as it takes and may hold, or None. What is kept for it counts."""
         fits = self.fits(demand.ask)
-        key = fits.keys_for(demand.job_id) if demand.job_id in self._keepers else None
+        lent = self._desk.lent(demand, now) if self._desk is not None else ()
+        key = fits.keys_for(demand.job_id, lent) if lent or demand.job_id in self._keepers else None
         rows = gangs.find(self.cluster, fits, demand, key)
         while rows is not None and len(rows) > demand.nodes_min and self.gate.refusal(demand, len(rows)) is not None:
             rows.pop()
@@ -142,6 +146,8 @@ class Engine:
     def decide(self, now: float) -> Decision:
         """One pass over who waits. What it starts is booked here; what yields runs on until `ended` is told."""
         decision, self._wake_at = Decision(), None
+        if self._desk is not None:
+            self._serve_heads(self._desk, now, decision)
         lines = list(self._lines(now))
         heads = [(*line[0][:2], number) for number, line in enumerate(lines)]
         heapq.heapify(heads)
@@ -165,6 +171,30 @@ class Engine:
         decision.wake_at = self._wake_at
         return decision
 
+    def _serve_heads(self, desk: Desk, now: float, decision: Decision) -> None:
+        """The first of the queue, in strict order, until enough of them are blocked; these get nodes kept."""
+        desk.clear()
+        heads = [(*self._head(one, now), 0) for one in self.waiting.classes()]
+        heapq.heapify(heads)
+        while heads and not desk.is_full:
+            *_, one, place = heapq.heappop(heads)
+            demand = one.waiting[place][1]
+            why = self.serve(demand, now, decision) if place == 0 else NO_ROOM
+            if why == NO_ROOM and desk.reserve(demand, now):
+                place += 1
+            elif why is not None:
+                continue
+            if place < len(one.waiting):
+                heapq.heappush(heads, (self.order.turn(demand, now), one.waiting[place][0], id(one), one, place))
+
+    def reserve(self, demand: Demand, now: float) -> Reservation | None:
+        """Keep nodes for a blocked demand, if it is one of the first; what is kept already stays."""
+        return None if self._desk is None or self._desk.is_full else self._desk.reserve(demand, now)
+
+    def reservations(self) -> Mapping[str, Reservation]:
+        """What is kept for the first of the queue since the last pass, by job."""
+        return {} if self._desk is None else self._desk.reservations
+
     def blocked(self) -> dict[str, str]:
         """Why the first of each class of waiting demands gets nothing: the gate's word, or that there is no room."""
         firsts = (one.first for one in self.waiting.classes())
@@ -172,7 +202,7 @@ class Engine:
 
     def _lines(self, now: float) -> Iterator[list[_Head]]:
         """For each shape a heap of its classes that may get something in this pass."""
-        others_hope = bool(self._keepers) or self.yielding.may_help_anybody(self, now)
+        others_hope = bool(self._keepers) or self._desk is not None or self.yielding.may_help_anybody(self, now)
         for (ask, nodes, within), alike in self.waiting.shapes():
             if self.fits(ask).most[within] >= nodes:
                 line = [self._head(one, now) for one in alike]
@@ -188,12 +218,13 @@ class Engine:
         return (self.order.turn(one.first, now), one.key, id(one), one)
 
     def _has_other_hope(self, demand: Demand, now: float) -> bool:
-        return demand.job_id in self._keepers or self.yielding.may_help(demand, self, now)
+        lent = self._desk is not None and bool(self._desk.lent(demand, now))
+        return lent or demand.job_id in self._keepers or self.yielding.may_help(demand, self, now)
 
     def serve(self, demand: Demand, now: float, decision: Decision) -> str | None:
         """Start one demand that waits, or find who yields to it; says why it did not start, None when it did."""
         why = self.gate.refusal(demand, demand.nodes_min)
-        rows = self.room(demand) if why is None else None
+        rows = self.room(demand, now) if why is None else None
         if rows is None:
             # Who yielded to it and is gone did not help: somebody else may be asked.
             if not self._yielded.get(demand.job_id) and self.yielding.may_help(demand, self, now):

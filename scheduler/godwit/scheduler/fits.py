@@ -1,5 +1,6 @@
 """Where one ask fits, and how well, for every node at once; kept true by looking only at the rows that changed."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -65,6 +66,11 @@ class Fits:
         self._look(rows)
         return self
 
+    @property
+    def suited(self) -> NDArray[np.bool_]:
+        """For every kind of node, whether its empty nodes would do."""
+        return self._suited
+
     def fitting(self) -> Rows:
         """The rows that fit."""
         return np.flatnonzero(self.key < NEVER)
@@ -75,15 +81,17 @@ class Fits:
             return None
         return int(np.argmin(self.key))
 
-    def keys_for(self, job_id: str) -> NDArray[np.int64]:
-        """`key`, with the rows that are kept for this job besides."""
+    def keys_for(self, job_id: str, lent: Sequence[int] = ()) -> NDArray[np.int64]:
+        """`key`, with the rows that are kept for this job besides, and those that others lend it."""
         cluster = self._cluster
         mine = np.array([row for row, holder in cluster.held.items() if holder == job_id], np.int64)
-        good = mine[self._has_room(mine)]
-        if not len(good):
+        theirs = np.array(lent, np.int64)
+        mine, theirs = mine[self._has_room(mine)], theirs[self._has_room(theirs)]
+        if not len(mine) and not len(theirs):
             return self.key
         key = self.key.copy()
-        key[good] = cluster.tie[good] - (1 << _TIE_BITS)  # what was kept for it is better than anything else
+        key[theirs] = cluster.tie[theirs] | (NEVER >> 1)  # worse than anything that nobody waits for
+        key[mine] = cluster.tie[mine] - (1 << _TIE_BITS)  # better than anything else
         return key
 
     def _look(self, rows: Rows) -> None:

@@ -40,7 +40,7 @@ def engine_of(
     yielding: Yielding | None = None,
 ) -> Engine:
     """An engine that was told of everything in the snapshot; `excluded` nodes get nothing new."""
-    engine = Engine(Cluster(), order=order, gate=gate, yielding=yielding)
+    engine = Engine(Cluster(), order=order, gate=gate, yielding=yielding, patience=snapshot.policy.patience)
     left_out = set(excluded)
     kinds: dict[Offer, NodeKind] = {}
     for node in snapshot.nodes:

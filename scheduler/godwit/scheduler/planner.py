@@ -9,6 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from math import isinf
 
 from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Job, Resources, Slot
@@ -21,6 +22,7 @@ from godwit.scheduler.engine import Engine
 from godwit.scheduler.plan import Action, BuyNode, Plan, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.refused import Refused
+from godwit.scheduler.reservations import Reservation
 from godwit.scheduler.snapshot import Snapshot
 
 PORTS = range(20_000, 30_000, 4)
@@ -89,9 +91,14 @@ class _Counter:
         if rest is not None:
             self._waits_for[job.id] = [rest]
         elif job.spec.resources in self._refused and not self._engine.kept_for(job.id):
-            self._by_market[job.id] = (job, demand)
+            self._refuse(job, demand)
         else:
             self._buy(job, demand)
+
+    def _refuse(self, job: Job, demand: Demand) -> None:
+        """Nothing free and nothing to buy: if it is one of the first, nodes are kept for it as they become free."""
+        self._engine.reserve(demand, self._now)
+        self._by_market[job.id] = (job, demand)
 
     def told(self) -> dict[JobId, tuple[Refusal, ...]]:
         """What each job is told that got no place."""
@@ -106,7 +113,8 @@ class _Counter:
             about = (id(by_nodes), id(by_offers))
             if about not in known:
                 known[about] = _shortened(none + sorted([*by_offers, *by_nodes], key=_in_order))
-            told[job_id] = known[about]
+            reservation = self._engine.reservations().get(job_id)
+            told[job_id] = known[about] if reservation is None else (_kept(reservation), *known[about])
         return told
 
     def _start(self, job: Job, start: Start) -> None:
@@ -125,7 +133,7 @@ class _Counter:
         purchase, by_offers = self._market.choose(job, demand)
         if purchase is None:
             self._refused[job.spec.resources] = by_offers
-            self._by_market[job.id] = (job, demand)
+            self._refuse(job, demand)
             return
         self._market.book(purchase, job, demand)
         for node_id in purchase.keep:
@@ -189,6 +197,15 @@ def _shortened(refusals: list[Refusal]) -> tuple[Refusal, ...]:
     return (*refusals[:MAX_REFUSALS], Refusal(refusals[-1].code, f"{rest} more", "refuse it for like reasons"))
 
 
+def _kept(reservation: Reservation) -> Refusal:
+    """What the first of the queue is told besides."""
+    count, at = len(reservation.rows), reservation.at
+    known = "when what runs there ends" if isinf(at) else "at the latest when what runs there is expected to end"
+    return Refusal(
+        Code.KEPT, f"{count} nodes", f"are kept for it; it starts {known}", "wait", None if isinf(at) else at
+    )
+
+
 def _fencing(attempt_id: str) -> Refusal:
     return Refusal(
         Code.FENCING, f"attempt {attempt_id}", "may still run somewhere", "wait until its nodes stop or its lease ends"
@@ -204,5 +221,6 @@ def _wake_at(snapshot: Snapshot, now: float) -> float | None:
         *repair.next_deadlines(snapshot, now),
         *release.next_deadlines(snapshot, now),
         *(hold.until for hold in snapshot.holds),
+        *(job.created_at + snapshot.policy.patience.patience_s for job in snapshot.jobs if repair.waits(job)),
     ]
     return min((at for at in instants if at > now), default=None)

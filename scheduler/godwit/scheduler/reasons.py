@@ -11,6 +11,7 @@ class Code(StrEnum):
     FLEET_MAX = "fleet-max"
     HELD = "held"
     NO_CAPACITY = "no-capacity"
+    KEPT = "kept"
     BUSY = "busy"
     NOT_TOGETHER = "not-together"
     RESERVED = "reserved"

@@ -9,6 +9,7 @@ from godwit.domain.jobs import Attempt, Job
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.scheduler.bounds import Bounds
+from godwit.scheduler.reservations import Patience
 from godwit.scheduler.trust import UNKNOWN, Record
 
 
@@ -27,6 +28,7 @@ class Policy:
     minute for the machine to end. Of a paid hour it wastes 3 %; coming too late wastes a whole one.
     `hold_s`: an offer that was refused is passed over for this long.
     `offers_every_s`: offers are read again after this; prices and capacity move within minutes.
+    `patience`: who gets nodes kept while it waits.
     `loss_memory_s`: a provider that lost a node is the last choice for this long.
     """
 
@@ -39,6 +41,7 @@ class Policy:
     offers_every_s: float = 15.0
     loss_memory_s: float = 600.0
     bounds: Bounds = field(default_factory=Bounds)
+    patience: Patience = field(default_factory=Patience)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Waiting:
         key: Key = (rank, not demand.is_recovering, demand.since, demand.job_id)
         shape = (demand.ask, demand.nodes_min, demand.within)
         own = demand.job_id if is_unlike_others else ""
-        name = (demand.nodes_max, demand.project, demand.may_yield, rank, own)
+        name = (demand.nodes_max, demand.project, demand.may_yield, rank, own, demand.estimate_s)
         insort(self._classes.setdefault(shape, {}).setdefault(name, Class()).waiting, (key, demand))
         self._place_of[demand.job_id] = (shape, name, key)
 

@@ -1,0 +1,194 @@
+"""Nodes that are kept for the first of the queue while it waits, so that what goes past it never delays it.
+
+Conservative backfill (Feitelson and Weil, IPPS'98; what Slurm's backfill does for its first jobs): each of the first
+blocked demands gets the domain in which its gang can start soonest by what running jobs are expected to last. Nobody
+else is placed on those nodes, except demands whose own estimate ends before the reserved start. Where nobody said how
+long running jobs last, the start is unknown: then nodes are kept only once the demand has waited for `patience_s`, and
+nothing goes past it on them.
+"""
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+import numpy as np
+from godwit.scheduler.asks import WHOLE
+from godwit.scheduler.demands import Demand
+from godwit.scheduler.fits import NEVER
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from godwit.scheduler.engine import Engine
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How many of the queue's first demands get nodes kept, and how long one waits whose start nobody can tell.
+
+    Both are choices: a few heads are enough against starvation, since the next of the queue becomes a head as the first
+    starts; a quarter of an hour of idle nodes is what a large gang may cost when nothing is known.
+    """
+
+    heads: int = 4
+    patience_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Rows kept for a demand, and when it can start there at the latest; infinite when nobody knows."""
+
+    job_id: str
+    rows: tuple[int, ...]
+    at: float
+
+
+class Horizon:
+    """When GPUs of each node become free. `at[row, n - 1]` is the instant at which `n` of them are, by expectation.
+
+    Follows the engine's news, and looks again only at nodes on which something started or ended.
+    """
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._read = engine.dropped_news
+        self._on_row: dict[int, dict[str, tuple[float, int]]] = {}
+        self._rows_of: dict[str, list[int]] = {}
+        self.at = np.zeros((0, 0))
+
+    def refresh(self) -> "Horizon":
+        """Look at what changed since the last time."""
+        engine, touched = self._engine, set[int]()
+        known = self.at.shape[0]
+        if self.at.shape != engine.cluster.free.shape:
+            more = engine.cluster.free.shape[0] - known
+            wider = engine.cluster.free.shape[1] - self.at.shape[1]
+            self.at = np.pad(self.at, ((0, more), (0, wider)), constant_values=np.inf)
+        if self._read < engine.dropped_news:
+            self._on_row, self._rows_of, news = {}, {}, set(engine.running)
+            touched.update(range(engine.cluster.size))
+        else:
+            news = set(engine.news[self._read - engine.dropped_news :])
+        self._read = engine.dropped_news + len(engine.news)
+        touched.update(range(known, engine.cluster.size))
+        for job_id in news:
+            touched.update(self._follow(job_id))
+        for row in touched:
+            self._look(row)
+        return self
+
+    def _follow(self, job_id: str) -> list[int]:
+        touched = self._rows_of.pop(job_id, [])
+        for row in touched:
+            self._on_row[row].pop(job_id, None)
+        running = self._engine.running.get(job_id)
+        if running is None:
+            return touched
+        row_of = self._engine.cluster.row_of
+        now_on = [(row_of[share.node_id], len(share.gpus)) for share in running.shares if share.node_id in row_of]
+        for row, gpus in now_on:
+            self._on_row.setdefault(row, {})[job_id] = (running.ends_at, gpus)
+        rows = self._rows_of[job_id] = [row for row, _ in now_on]
+        return [*touched, *rows]
+
+    def _look(self, row: int) -> None:
+        free = int((self._engine.cluster.free[row] == WHOLE).sum())
+        self.at[row] = np.inf
+        self.at[row, :free] = 0.0
+        for ends_at, gpus in sorted(self._on_row.get(row, {}).values()):
+            self.at[row, free : free + gpus] = ends_at
+            free += gpus
+
+
+class Desk:
+    """The reservations of one pass. Rows are held in the cluster, so that nobody else fits on them."""
+
+    def __init__(self, engine: "Engine", patience: Patience) -> None:
+        self._engine, self._patience = engine, patience
+        self._horizon: Horizon | None = None
+        self.reservations: dict[str, Reservation] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough demands have nodes kept."""
+        return len(self.reservations) >= self._patience.heads
+
+    def clear(self) -> None:
+        """Nothing is reserved any more: a pass begins."""
+        cluster = self._engine.cluster
+        for reservation in self.reservations.values():
+            for row in reservation.rows:
+                if cluster.held.get(row) == reservation.job_id:
+                    cluster.hold(cluster.ids[row], None)
+        self.reservations = {}
+
+    def reserve(self, demand: Demand, now: float) -> Reservation | None:
+        """Keep the nodes on which a blocked demand can start soonest."""
+        self._horizon = self._horizon or Horizon(self._engine)
+        found = find(self._engine, self._horizon.refresh(), demand, now, self._patience.patience_s)
+        if found is None:
+            runs_out_at = demand.since + self._patience.patience_s
+            if runs_out_at > now:
+                self._engine.wake(runs_out_at)
+            return None
+        self.reservations[demand.job_id] = found
+        for row in found.rows:
+            if row not in self._engine.cluster.held:
+                self._engine.cluster.hold(self._engine.cluster.ids[row], demand.job_id)
+        return found
+
+    def lent(self, demand: Demand, now: float) -> tuple[int, ...]:
+        """Rows that others have reserved from when this demand will have ended, by its own estimate."""
+        if not self.reservations or demand.estimate_s is None:
+            return ()
+        ends_at = now + demand.estimate_s
+        theirs = (one for one in self.reservations.values() if one.job_id != demand.job_id and ends_at <= one.at < inf)
+        return tuple(row for one in theirs for row in one.rows)
+
+
+def find(engine: "Engine", horizon: Horizon, demand: Demand, now: float, patience_s: float) -> Reservation | None:
+    """Where a blocked demand can start soonest; None when nowhere, or when that is unknown and it has not waited long.
+
+    Rows that are kept for others are passed over. CPUs and memory are taken to become free together with the GPUs.
+    """
+    cluster, size = engine.cluster, engine.cluster.size
+    usable = cluster.open[:size] & cluster.suited(demand.ask)[cluster.kind[:size]]
+    usable[[row for row, holder in cluster.held.items() if holder != demand.job_id]] = False
+    rows = np.flatnonzero(usable)
+    if len(rows) < demand.nodes_min:
+        return None
+    at = _instants(engine, horizon, demand, rows, now)
+    chosen = _soonest(cluster.domain[demand.within, rows], at, cluster.tie[rows], demand.nodes_min)
+    if chosen is None:
+        return None
+    start = float(at[chosen].max())
+    if np.isinf(start) and now - demand.since < patience_s:
+        return None
+    return Reservation(demand.job_id, tuple(rows[chosen].tolist()), start)
+
+
+def _instants(
+    engine: "Engine", horizon: Horizon, demand: Demand, rows: NDArray[np.int64], now: float
+) -> NDArray[np.float64]:
+    expected = horizon.at[rows, demand.ask.gpus - 1] if demand.ask.gpus else np.zeros(len(rows))
+    # Whoever runs on past its estimate, or holds the CPUs of free GPUs, ends nobody knows when.
+    is_late = (expected < now) & (engine.fits(demand.ask).key[rows] >= NEVER)
+    return np.where(is_late, np.inf, np.maximum(now, expected))
+
+
+def _soonest(
+    domain: NDArray[np.int32], at: NDArray[np.float64], tie: NDArray[np.int64], nodes: int
+) -> NDArray[np.int64] | None:
+    """Indices of the rows of the domain whose `nodes`-th row is free first; ties to the one with more free before."""
+    order = np.lexsort((tie, at, domain))
+    starts = np.flatnonzero(np.diff(domain[order], prepend=-1))
+    sizes = np.diff(np.append(starts, len(order)))
+    starts = starts[sizes >= nodes]
+    if not len(starts):
+        return None
+    spans = starts[:, None] + np.arange(nodes)
+    times = at[order[spans]]
+    finite = np.where(np.isinf(times), 0.0, times).sum(axis=1) / nodes
+    unknown = np.isinf(times).sum(axis=1)
+    best = np.lexsort((tie[order[starts]], finite, times[:, -1], unknown))[0]
+    found: NDArray[np.int64] = order[spans[best]]
+    return found

@@ -1,0 +1,106 @@
+"""Nodes kept for the first of the queue: what goes past it never delays it, and it never waits for ever."""
+
+import heapq
+from collections.abc import Sequence
+from math import inf
+
+from godwit.scheduler.asks import Ask, NodeKind
+from godwit.scheduler.cluster import Cluster
+from godwit.scheduler.demands import Demand
+from godwit.scheduler.engine import Engine
+from godwit.scheduler.reservations import Patience
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+H100 = NodeKind("H100-SXM", 8, 80.0, 200_000, 2_000_000, "p", "r")
+SOON = 1e-6
+
+
+def engine(*fabrics: str, heads: int = 1, patience_s: float = 900.0) -> Engine:
+    cluster = Cluster()
+    for number, fabric in enumerate(fabrics):
+        cluster.add(f"n{number}", H100, {"fabric": fabric})
+    return Engine(cluster, patience=Patience(heads, patience_s))
+
+
+def demand(name: str, since: float = 0.0, gpus: int = 8, nodes: int = 1, lasts_s: float | None = None) -> Demand:
+    return Demand(name, Ask(gpus), since, nodes, nodes, estimate_s=lasts_s)
+
+
+def started(one: Engine, now: float, *demands: Demand) -> list[str]:
+    for each in demands:
+        one.submit(each)
+    return [start.demand.job_id for start in one.decide(now).starts]
+
+
+def test_a_short_job_goes_past_a_gang_that_waits_and_a_long_one_does_not() -> None:
+    one = engine("f", "f")
+    assert started(one, 0.0, demand("running", lasts_s=100)) == ["running"]
+    assert started(one, 0.0, demand("gang", 1.0, nodes=2, lasts_s=50)) == []
+    assert one.reservations()["gang"].at == 100
+    assert started(one, 10.0, demand("long", 2.0, lasts_s=91)) == []
+    assert started(one, 10.0, demand("unknown", 3.0)) == []
+    assert started(one, 10.0, demand("short", 4.0, lasts_s=90)) == ["short"]
+    one.ended("short")
+    one.ended("running")
+    assert started(one, 100.0) == ["gang"]
+
+
+def test_what_lies_elsewhere_is_free_for_all() -> None:
+    one = engine("f", "f", "g")
+    assert started(one, 0.0, demand("running", nodes=2, lasts_s=100)) == ["running"]
+    assert started(one, 1.0, demand("gang", 1.0, nodes=2, lasts_s=50), demand("long", 2.0, lasts_s=1_000)) == ["long"]
+
+
+def test_a_gang_whose_start_nobody_can_tell_gets_nodes_kept_when_its_patience_ends() -> None:
+    one = engine("f", "f", patience_s=600)
+    started(one, 0.0, demand("running"))
+    one.submit(demand("gang", 0.0, nodes=2))
+    decision = one.decide(10.0)
+    assert decision.wake_at == 600
+    assert started(one, 10.0, demand("small", 1.0, gpus=1)) == ["small"]
+    one.ended("small")
+    assert started(one, 600.0, demand("another", 2.0, gpus=1)) == []
+    assert one.reservations()["gang"].at == inf
+    one.ended("running")
+    assert started(one, 700.0) == ["gang"]
+
+
+Job = tuple[int, int, int, int]
+JOBS = st.lists(
+    st.tuples(st.integers(0, 50), st.sampled_from([1, 2, 4, 8]), st.integers(1, 3), st.integers(1, 60)),
+    min_size=1,
+    max_size=15,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(jobs=JOBS, heads=st.integers(1, 4))
+def test_the_first_of_the_queue_starts_by_the_instant_it_was_promised(jobs: Sequence[Job], heads: int) -> None:
+    one = engine("f", "f", "f", "g", "g", "g", heads=heads)
+    arrivals = sorted(
+        (
+            demand(f"j{i:02}", float(at), gpus, nodes, float(lasts_s))
+            for i, (at, gpus, nodes, lasts_s) in enumerate(jobs)
+        ),
+        key=lambda each: each.since,
+    )
+    promised: dict[str, float] = {}
+    events: list[tuple[float, str]] = [(each.since, "") for each in arrivals]
+    left = 0
+    while events:
+        now, ended = heapq.heappop(events)
+        if ended:
+            one.ended(ended)
+        elif left < len(arrivals):
+            one.submit(arrivals[left])
+            left += 1
+        for start in one.decide(now).starts:
+            job = start.demand
+            assert now <= promised.get(job.job_id, inf) + SOON, f"{job.job_id} was promised {promised[job.job_id]}"
+            heapq.heappush(events, (now + (job.estimate_s or 0.0), job.job_id))
+        queue = one.waiting.in_order()
+        if queue and queue[0].job_id in one.reservations():
+            first = queue[0].job_id
+            promised[first] = min(promised.get(first, inf), one.reservations()[first].at)
+    assert not len(one.waiting), "everybody starts at last"
