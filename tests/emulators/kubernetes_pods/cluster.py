@@ -5,10 +5,13 @@ envtest starts them, without the ServiceAccount admission's wish for tokens). A 
 would play against them.
 """
 
+import json
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from godwit.domain.offers import Instance, Offer
 from godwit.providers.kubernetes_pods.provider import KubernetesProvider
 from godwit.providers.protocol import LaunchRequest
@@ -34,6 +37,26 @@ class TestCluster:
     build: Any
     region: str = field(default_factory=lambda: f"region-{uuid.uuid4().hex[:8]}")
     nodes: list[str] = field(default_factory=list)
+
+    def make(self, name: str = "", labels: dict[str, str] | None = None, **spec: Any) -> Any:
+        """A pod that runs nothing; its name is generated when none is given."""
+        named = {"name": name} if name else {"generateName": "some-"}
+        plain = {"automountServiceAccountToken": False, "containers": [{"name": "c", "image": "i"}]}
+        body = {"metadata": {**named, "labels": labels or {}}, "spec": {**plain, **spec}}
+        return self.core.create_namespaced_pod(self.namespace, body)
+
+    def bound(self, name: str, **spec: Any) -> None:
+        """A pod with a node, which need not be there."""
+        self.make(name, **spec)
+        self.bind(name, "some-node")
+
+    def names(self, **query: Any) -> set[str]:
+        """Of the pods that a list selects."""
+        return {pod.metadata.name for pod in self.core.list_namespaced_pod(self.namespace, **query).items}
+
+    def version(self) -> str:
+        """The version of the whole."""
+        return str(self.core.list_namespaced_pod(self.namespace).metadata.resource_version)
 
     def node(self, product: str = "NVIDIA-H100-80GB-HBM3", gpus: int = 8, labels: dict[str, str] | None = None) -> str:
         """A node that is ready; its name."""
@@ -102,9 +125,17 @@ class TestCluster:
     def end(self) -> None:
         """Leave nothing behind."""
         for pod in self.core.list_namespaced_pod(self.namespace).items:
+            self.core.patch_namespaced_pod(pod.metadata.name, self.namespace, {"metadata": {"finalizers": None}})
             self.gone(pod.metadata.name)
         for node in self.nodes:
             self.core.delete_node(node, _preload_content=False)
+
+
+def refused(call: Callable[[], Any]) -> tuple[int, Json]:
+    """The HTTP status and the `Status` with which the server refuses."""
+    with pytest.raises(client.ApiException) as caught:
+        call()
+    return caught.value.status, json.loads(caught.value.body or "{}")
 
 
 def ended(code: int, reason: str) -> list[Json]:

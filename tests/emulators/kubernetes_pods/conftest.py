@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from godwit.domain.clock import SystemClock
 from godwit.providers.kinds import Setup
@@ -35,6 +36,25 @@ def account(server: KubernetesEmulator | None) -> Iterator[tuple[dict[str, Any],
         return
     with server.serving() as url:
         yield {"url": url}, {"access": API_KEY}
+
+
+@pytest.fixture
+def forget(server: KubernetesEmulator | None, cluster: TestCluster) -> Callable[[], None]:
+    """Makes the server forget its history, as it does by itself every five minutes.
+
+    A real one does only where GODWIT_TEST_ETCD is the address of its etcd, and it runs with --watch-cache=false.
+    """
+    if server is not None:
+        return server.store.compact
+    etcd = os.environ.get("GODWIT_TEST_ETCD")
+    if not etcd:
+        pytest.skip("a real API server forgets after minutes, unless GODWIT_TEST_ETCD is set")
+
+    def compact() -> None:
+        body = {"revision": cluster.version(), "physical": True}
+        httpx.post(f"{etcd}/v3/kv/compaction", json=body).raise_for_status()
+
+    return compact
 
 
 @pytest.fixture

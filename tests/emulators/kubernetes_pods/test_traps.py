@@ -4,7 +4,7 @@ The tests play scheduler, kubelet and controllers, so they run on a real API ser
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from godwit.domain.errors import InvalidRequest, NoCapacity, QuotaExceeded, RequestRejected
 from godwit.domain.offers import Instance, InstanceState
+from godwit.providers.kubernetes_pods.cluster import Cluster
 from godwit.providers.kubernetes_pods.provider import KubernetesProvider
 from kubernetes.utils.quantity import parse_quantity
 
 from tests.emulators.emulator import API_KEY
 from tests.emulators.kubernetes_pods.cluster import SCRIPT, TestCluster
-from tests.emulators.kubernetes_pods.emulator import KubernetesEmulator
 
 NAME = "gw-token-1"
 
@@ -153,6 +153,15 @@ def test_a_namespace_that_is_not_there_is_a_request_that_nobody_should_repeat(cl
         cluster.launch(cluster.build(namespace="no-such-namespace"))
 
 
+def test_an_option_of_the_wrong_type_is_named_without_a_word_of_the_script(cluster: TestCluster) -> None:
+    cluster.node()
+    with pytest.raises(RequestRejected, match=r"spec\.tolerations.*key") as caught:
+        cluster.launch(cluster.build(tolerations=[{"key": 5, "operator": "Exists"}]))
+    assert "hostname" not in str(caught.value)
+    with pytest.raises(RequestRejected, match='Unsupported value: "Some"'):
+        cluster.launch(cluster.build(tolerations=[{"key": "team", "operator": "Some"}]))
+
+
 def test_the_manifest_carries_what_the_configuration_asks_for(cluster: TestCluster) -> None:
     cluster.node(labels={"ib.coreweave.cloud/fabric": "fabric-1", "team": "research"})
     provider = cluster.build(
@@ -222,22 +231,23 @@ def test_cordoned_silent_and_tainted_nodes_are_not_offered(cluster: TestCluster)
 
 
 def test_a_listing_whose_continue_token_expires_is_begun_anew(
-    cluster: TestCluster, server: KubernetesEmulator | None, monkeypatch: pytest.MonkeyPatch
+    cluster: TestCluster, forget: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if server is None:
-        pytest.skip("a real API server forgets after minutes")
     cluster.node()
     provider = cluster.build(verdict_s=0.01)
     for number in range(5):
         cluster.launch(provider, f"token-{number}", 1)
-    page, forgets = server.store.page, iter((False, True))
+    ask, forgets = Cluster._ask, iter((True,))
 
     def forgetful(*args: Any, **kwargs: Any) -> Any:
+        page = ask(*args, **kwargs)
         if next(forgets, False):
-            server.store.compact()
-        return page(*args, **kwargs)
+            cluster.make("newer")
+            forget()
+        return page
 
-    monkeypatch.setattr(server.store, "page", forgetful)
+    monkeypatch.setattr(Cluster, "_ask", forgetful)
+    monkeypatch.setattr("godwit.providers.kubernetes_pods.cluster.PAGE_LIMIT", 2)
     assert [instance.token for instance in provider.instances()] == [f"token-{number}" for number in range(5)]
 
 

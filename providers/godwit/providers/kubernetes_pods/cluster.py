@@ -16,6 +16,7 @@ from godwit.providers.kubernetes_pods import refusals
 from godwit.providers.kubernetes_pods.access import configured
 from godwit.providers.kubernetes_pods.options import Options
 from kubernetes import client, config, watch
+from pydantic import ValidationError
 
 Json = dict[str, Any]
 
@@ -148,6 +149,9 @@ class Cluster:
             raise errors.ProviderUnavailable(f"{self.name} cannot be reached: {type(exc).__name__}") from exc
         except urllib3.exceptions.HTTPError as exc:
             raise doubt(f"{self.name} did not answer: {type(exc).__name__}") from exc
+        except ValidationError as wrong:  # the client refuses to send it; its words quote the values, a script's too
+            fields = ", ".join(sorted({".".join(str(part) for part in each["loc"]) for each in wrong.errors()}))
+            raise errors.RequestRejected(f"{self.name}: nothing sent: not as the API has it: {fields}") from None
         except config.ConfigException as exc:
             raise errors.CredentialsRejected(f"{self.name}: the kubeconfig yields no credentials") from exc
         if status == 404 and missing_is_fine:
