@@ -1,0 +1,290 @@
+"""Quotas: what a project may hold and borrow, how it gets back what it lent, and that no order of events breaks it."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+from godwit.scheduler.asks import Ask, NodeKind
+from godwit.scheduler.cluster import ANYWHERE, Cluster
+from godwit.scheduler.demands import Decision, Demand
+from godwit.scheduler.engine import Engine
+from godwit.scheduler.fair_share import FairShare, Usage
+from godwit.scheduler.quotas import COHORT_FULL, CPUS, GPUS, OVER_QUOTA, Limit, Quota, Quotas, amount
+from godwit.scheduler.reclaim import Reclaim
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+H100 = NodeKind("H100-SXM", 8, 80.0, 200_000, 2_000_000, "p", "r")
+NODES = 24
+PROJECTS = ("a", "b", "c", "d")
+
+
+def demand(name: str, project: str, gpus: int = 1, nodes: int = 1, **fields: object) -> Demand:
+    since = float(fields.pop("since", 0.0))  # type: ignore[arg-type]
+    return Demand(name, Ask(gpus), since, nodes, nodes, ANYWHERE, project, **fields)  # type: ignore[arg-type]
+
+
+def limit(nominal: int, borrow: int | None = None, lend: int | None = None) -> Limit:
+    return Limit(nominal * 1000, *(None if each is None else each * 1000 for each in (borrow, lend)))
+
+
+def engine(*quotas: Quota, reclaim: bool = True, after: Usage | None = None) -> tuple[Engine, Quotas]:
+    cluster = Cluster()
+    for number in range(NODES):
+        cluster.add(f"n{number:02}", H100)
+    gate = Quotas(quotas)
+    past = {} if after is None else {project: after.averages(project) for project in PROJECTS}
+    usage = Usage({GPUS: NODES * 8000}, gate, half_life_s=50.0, past=past, now=0.0 if after is None else after.now)
+    order = FairShare(usage, gate)
+    return Engine(cluster, order=order, gate=usage, yielding=Reclaim(gate) if reclaim else None), gate
+
+
+def cohort(**limits: Limit) -> list[Quota]:
+    return [Quota(project, {GPUS: each}, "c") for project, each in limits.items()]
+
+
+def submit(one: Engine, *demands: Demand, now: float = 0.0) -> Decision:
+    for each in demands:
+        one.submit(each)
+    return one.decide(now)
+
+
+def started(decision: Decision) -> list[str]:
+    return sorted(start.demand.job_id for start in decision.starts)
+
+
+def test_a_project_alone_holds_its_own_amount_and_no_more() -> None:
+    one, gate = engine(Quota("a", {GPUS: limit(4)}))
+    assert started(submit(one, *(demand(f"j{n}", "a", 2) for n in range(3)))) == ["j0", "j1"]
+    assert gate.refusal(demand("x", "a"), 1) == OVER_QUOTA
+    assert gate.refusal(demand("x", "somebody without a quota", 8), 20) is None
+
+
+def test_what_nobody_of_the_cohort_uses_can_be_borrowed_up_to_the_limit() -> None:
+    one, gate = engine(*cohort(a=limit(4, borrow=2), b=limit(4)))
+    assert len(started(submit(one, *(demand(f"j{n}", "a") for n in range(9))))) == 6
+    (short,) = gate.explain(demand("x", "a"), 1)
+    assert (short.code, short.held, short.nominal, short.most, short.short_by) == (OVER_QUOTA, 6000, 4000, 6000, 1000)
+
+
+def test_what_a_project_does_not_lend_is_never_borrowed() -> None:
+    one, gate = engine(*cohort(a=limit(4), b=limit(4, lend=1)))
+    assert len(started(submit(one, *(demand(f"j{n}", "a") for n in range(9))))) == 5
+    (short,) = gate.explain(demand("x", "a"), 1)
+    assert (short.code, short.lent) == (OVER_QUOTA, (("a", 1000),)), "the cohort never has more than five for it"
+    assert len(started(submit(one, *(demand(f"b{n}", "b") for n in range(3))))) == 3
+
+
+def test_what_the_cohort_holds_already_is_another_refusal_than_what_a_project_never_gets() -> None:
+    one, gate = engine(*cohort(a=limit(4), b=limit(4)))
+    submit(one, *(demand(f"b{n}", "b") for n in range(5)))
+    assert gate.refusal(demand("x", "a", 4), 1) == COHORT_FULL
+    assert gate.refusal(demand("x", "a", 3), 3) == OVER_QUOTA
+
+
+def test_an_amount_of_a_family_binds_whoever_may_get_that_family() -> None:
+    one, gate = engine(Quota("a", {"H100": limit(2), GPUS: limit(6), CPUS: Limit(99_000)}))
+    assert amount(Ask(2, models=("A100",)), "H100") == 0
+    assert amount(Ask(2, models=("A100", "H100-SXM")), "H100") == amount(Ask(2), "H100") == 2000
+    assert started(submit(one, demand("j0", "a", 2))) == ["j0"]
+    (short,) = gate.explain(demand("j1", "a", 1), 1)
+    assert short.resource == "H100"
+
+
+def test_a_gang_that_may_be_smaller_is_given_what_its_quota_allows() -> None:
+    one, _ = engine(Quota("a", {GPUS: limit(4)}))
+    elastic = Demand("j", Ask(2), 0.0, 1, 4, ANYWHERE, "a")
+    (start,) = submit(one, elastic).starts
+    assert len(start.shares) == 2
+
+
+def test_what_is_a_projects_own_goes_before_what_others_borrow() -> None:
+    one, _ = engine(*cohort(a=limit(2), b=limit(2)), reclaim=False)
+    submit(one, *(demand(f"a{n}", "a") for n in range(2)))
+    wanted = [demand("a2", "a", priority=9), demand("a3", "a", priority=9), demand("b0", "b", since=5.0)]
+    assert started(submit(one, *wanted)) == ["a2", "b0"]
+
+
+def test_a_project_below_its_own_amount_takes_back_from_who_borrowed_most_and_loses_least() -> None:
+    one, gate = engine(*cohort(a=limit(4), b=limit(2), c=limit(2)))
+    submit(one, *(demand(f"b{n}", "b") for n in range(3)), *(demand(f"c{n}", "c") for n in range(5)))
+    one.saved("c3", 50.0)
+    decision = submit(one, demand("a0", "a", 1, since=60.0), now=60.0)
+    assert [(each.job_id, each.to, each.lost_gpu_s) for each in decision.yields] == [("c3", "a0", 10.0)]
+    assert gate.held("a") == {GPUS: 1000}, "what comes free is promised to it"
+    assert started(submit(one, demand("c9", "c", since=-9.0), now=61.0)) == []
+    one.ended("c3")
+    assert started(one.decide(62.0)) == ["a0"]
+
+
+def test_a_gang_takes_no_more_jobs_than_it_needs() -> None:
+    one, _ = engine(*cohort(a=limit(8), b=limit(0)))
+    submit(one, *(demand(f"small{n}", "b") for n in range(4)), demand("large", "b", 4))
+    one.saved("small0", 9.0)
+    decision = submit(one, demand("gang", "a", 4, since=10.0), now=10.0)
+    assert [each.job_id for each in decision.yields] == ["large"] or len(decision.yields) == 4
+    assert sum(one.running[each.job_id].gpus for each in decision.yields) == 4
+
+
+def test_a_small_claim_does_not_stop_a_large_job_while_small_ones_borrow() -> None:
+    one, _ = engine(*cohort(a=limit(4), b=limit(4)))
+    submit(one, demand("large", "b", 6), demand("small", "b", 1), demand("other", "b", 1))
+    decision = submit(one, demand("a0", "a", 1), now=10.0)
+    assert [each.job_id for each in decision.yields] == ["other"]
+
+
+def test_who_borrows_claims_nothing() -> None:
+    one, _ = engine(*cohort(a=limit(2), b=limit(2)))
+    submit(one, *(demand(f"a{n}", "a") for n in range(3)), demand("b0", "b"))
+    assert submit(one, demand("b1", "b", 2), now=1.0).yields == []
+
+
+def test_a_claim_is_made_after_the_patience_and_not_before() -> None:
+    one, gate = engine(*cohort(a=limit(2), b=limit(2)))
+    one.yielding = Reclaim(gate, patience_s=30.0)
+    submit(one, *(demand(f"b{n}", "b") for n in range(4)))
+    assert submit(one, demand("a0", "a", since=100.0), now=129.0).yields == []
+    assert len(one.decide(130.0).yields) == 1
+
+
+def test_urgent_work_passes_less_urgent_work_of_its_own_project_only() -> None:
+    one, _ = engine(*cohort(a=limit(2), b=limit(2)))
+    submit(one, demand("a0", "a"), demand("a1", "a"), demand("b0", "b"), demand("b1", "b"))
+    decision = submit(one, demand("urgent", "a", priority=1), now=1.0)
+    assert [each.job_id for each in decision.yields] == ["a0"]
+    assert submit(one, demand("too-large", "a", 3, priority=1), now=1.0).yields == []
+
+
+def test_what_is_told_not_to_yield_is_left_alone() -> None:
+    one, _ = engine(*cohort(a=limit(2), b=limit(2)))
+    submit(one, *(demand(f"b{n}", "b", may_yield=False) for n in range(4)))
+    assert submit(one, demand("a0", "a"), now=1.0).yields == []
+
+
+def test_what_would_be_served_first_again_is_not_stopped() -> None:
+    one, gate = engine(Quota("a", {GPUS: limit(1)}))
+    one.order = FairShare(Usage({GPUS: NODES * 8000}), gate, head_start_s=10.0)
+    submit(one, demand("old", "a", since=0.0))
+    assert submit(one, demand("urgent", "a", priority=1, since=20.0), now=20.0).yields == []
+    one.withdraw("urgent")
+    assert len(submit(one, demand("sooner", "a", priority=1, since=9.0), now=20.0).yields) == 1
+
+
+def test_a_withdrawn_claim_gives_up_what_was_promised() -> None:
+    one, gate = engine(*cohort(a=limit(2), b=limit(2)))
+    submit(one, *(demand(f"b{n}", "b") for n in range(4)))
+    submit(one, demand("a0", "a"), now=1.0)
+    one.withdraw("a0")
+    assert gate.held("a") == {GPUS: 0}
+
+
+@pytest.mark.parametrize("bad", [(-1, None, None), (1, -1, None), (1, None, -1)])
+def test_negative_amounts_are_refused(bad: tuple[int, int | None, int | None]) -> None:
+    with pytest.raises(ValueError, match="negative"):
+        Limit(*bad)
+
+
+def test_two_quotas_for_one_project_are_refused() -> None:
+    with pytest.raises(ValueError, match="two quotas"):
+        Quotas([Quota("a", {}), Quota("a", {})])
+
+
+QUOTAS = st.lists(
+    st.tuples(st.integers(0, 8), st.none() | st.integers(0, 6), st.none() | st.integers(0, 6), st.sampled_from("xy")),
+    min_size=3,
+    max_size=3,
+).map(lambda rows: [Quota(p, {GPUS: limit(*row[:3])}, row[3]) for p, row in zip(PROJECTS, rows, strict=False)])
+EDITS = st.lists(
+    st.tuples(
+        st.sampled_from(["submit", "submit", "end", "withdraw", "decide"]),
+        st.integers(0, 30),
+        st.sampled_from([1, 2, 4]),
+        st.integers(1, 3),
+    ),
+    max_size=50,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(quotas=QUOTAS, edits=EDITS, data=st.data())
+def test_limits_hold_and_what_is_booked_is_what_runs_after_any_events(
+    quotas: Sequence[Quota], edits: Sequence[tuple[str, int, int, int]], data: st.DataObject
+) -> None:
+    one, gate = engine(*quotas)
+    waiting: dict[str, Demand] = {}
+    for now, (what, which, gpus, nodes) in enumerate(edits):
+        if what == "submit":
+            job = demand(f"j{now}", PROJECTS[which % 4], gpus, nodes, priority=which % 3, since=float(now))
+            waiting[job.job_id] = job
+            one.submit(job)
+        elif what == "end" and one.running:
+            one.ended(sorted(one.running)[which % len(one.running)])
+        elif what == "withdraw" and waiting:
+            one.withdraw(waiting.pop(sorted(waiting)[which % len(waiting)]).job_id)
+        elif what == "decide":
+            _settle(one, waiting, float(now))
+            _check(gate, one, quotas)
+    _settle(one, waiting, 100.0)
+    for gone in sorted(one.running)[:2]:
+        one.ended(gone)
+    anew, its = _anew(one, quotas, waiting, data)
+    assert {p: gate.held(p) for p in PROJECTS} == {p: its.held(p) for p in PROJECTS}
+    mine, same = one.decide(101.0), anew.decide(101.0)
+    assert (mine.starts, mine.yields) == (same.starts, same.yields)
+
+
+def _anew(
+    one: Engine, quotas: Sequence[Quota], waiting: dict[str, Demand], data: st.DataObject
+) -> tuple[Engine, Quotas]:
+    assert isinstance(one.gate, Usage)
+    anew, its = engine(*data.draw(st.permutations(quotas)), after=one.gate)
+    for name in data.draw(st.permutations(sorted(one.running))):
+        running = one.running[name]
+        anew.started(running.demand, running.shares, running.started_at)
+    for name in data.draw(st.permutations(sorted(waiting))):
+        anew.submit(waiting[name])
+    return anew, its
+
+
+def _settle(one: Engine, waiting: dict[str, Demand], now: float) -> None:
+    """Decide until nobody yields any more; who yields stops at once and waits again."""
+    for _ in range(100):
+        decision = one.decide(now)
+        for start in decision.starts:
+            del waiting[start.demand.job_id]
+        for each in decision.yields:
+            gone = one.ended(each.job_id).demand
+            waiting[gone.job_id] = gone
+            one.submit(gone)
+        if not decision.yields:
+            return
+    raise AssertionError("jobs stop each other without end")
+
+
+def _check(gate: Quotas, one: Engine, quotas: Sequence[Quota]) -> None:
+    held = Counter[str]()
+    for running in one.running.values():
+        held[running.demand.project] += running.demand.ask.total_milli * len(running.shares)
+    lent, pool = Counter[str](), Counter[str]()
+    for quota in quotas:
+        each = quota.limits[GPUS]
+        assert gate.held(quota.project) == {GPUS: held[quota.project]}
+        if each.borrow_max is not None:
+            assert held[quota.project] <= each.nominal + each.borrow_max
+        pool[quota.cohort] += each.nominal - each.kept
+        lent[quota.cohort] += max(0, held[quota.project] - each.kept)
+    assert all(lent[name] <= pool[name] for name in pool)
+
+
+@settings(max_examples=100, deadline=None)
+@given(quotas=QUOTAS, jobs=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([1, 2, 4])), max_size=30))
+def test_whoever_waits_with_its_own_amount_unused_gets_it_from_those_who_borrow(
+    quotas: Sequence[Quota], jobs: Sequence[tuple[int, int]]
+) -> None:
+    one, gate = engine(*quotas)
+    waiting = {f"j{n}": demand(f"j{n}", PROJECTS[p], gpus, since=float(n)) for n, (p, gpus) in enumerate(jobs)}
+    for job in waiting.values():
+        one.submit(job)
+        _settle(one, {**waiting}, 50.0)
+    for name in set(waiting) - set(one.running):
+        assert gate.borrows(waiting[name], 1), "it would keep within its project's own and still waits"
