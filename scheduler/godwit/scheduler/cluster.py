@@ -76,15 +76,16 @@ class Cluster:
         A level that `place` does not name is taken to be the node alone up to the fabric, and its kind's region there.
         CPUs and memory are the kind's unless said.
         """
-        row = self._grow(kind.gpus)
+        usable = range(kind.gpus) if gpus is None else gpus
+        row = self._grow(max(usable, default=-1) + 1)
         self.ids.append(node_id)
         self.row_of[node_id] = row
         number = self._kind_of.setdefault(kind, len(self.kinds))
         if number == len(self.kinds):
             self.kinds.append(kind)
-            self.price = np.append(self.price, round(10 * kind.price_usd_per_hour))
+            self.price = np.append(self.price, _tenths(kind.price_usd_per_hour))
         self.kind[row], self.tie[row] = number, zlib.crc32(node_id.encode())
-        self.free[row, list(range(kind.gpus) if gpus is None else gpus)] = WHOLE
+        self.free[row, list(usable)] = WHOLE
         self.cpu[row] = kind.cpu_milli if cpu_milli is None else cpu_milli
         self.memory[row] = kind.memory_mib if memory_mib is None else memory_mib
         self.open[row] = is_open
@@ -168,6 +169,11 @@ class Cluster:
             for name in ("cpu", "memory", "kind", "tie", "open"):
                 setattr(self, name, np.pad(getattr(self, name), (0, more)))
         return row
+
+
+def _tenths(price_usd_per_hour: float) -> int:
+    # Only an order among nodes that are there anyway: one without a usable price comes last.
+    return round(10 * min(price_usd_per_hour, 1e6)) if price_usd_per_hour >= 0 else 10**7
 
 
 def _place(node_id: str, kind: NodeKind, place: Mapping[str, str], level: int) -> tuple[str, ...]:

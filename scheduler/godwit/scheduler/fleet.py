@@ -78,6 +78,8 @@ def _start(engine: Engine, attempt: Attempt, snapshot: Snapshot) -> None:
 
 
 def _shares(attempt: Attempt, ask: Ask, cluster: Cluster) -> Iterator[Share]:
+    width = cluster.free.shape[1]
     for slot in attempt.slots:
         if not slot.released and slot.node_id in cluster.row_of:
-            yield Share(slot.node_id, slot.gpus, WHOLE, ask.cpu_milli, ask.memory_mib)
+            there = tuple(gpu for gpu in slot.gpus if gpu < width)  # a node may have come back with fewer
+            yield Share(slot.node_id, there, WHOLE, ask.cpu_milli, ask.memory_mib)

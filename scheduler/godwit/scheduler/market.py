@@ -7,6 +7,7 @@ of its own, and nodes bought for one gang are not counted on by the next.
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from godwit.domain.ids import NodeId
@@ -23,6 +24,11 @@ from godwit.scheduler.snapshot import Snapshot
 
 COMING = frozenset({NodeState.REQUESTED, NodeState.PROVISIONING, NodeState.JOINING})
 """States of a node that was bought and will be usable."""
+
+
+MOST_NODES = 4096
+"""A larger gang is a slip of the pen: the largest training runs that were published used 16,384 GPUs on 2,048 nodes
+(Llama 3, arXiv 2407.21783, section 3.3)."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,8 @@ class Market:
 
         A provider that lost a node lately is the last choice: what killed one machine of a gang is often still around.
         """
+        if demand.nodes_min > MOST_NODES:
+            return None, [_too_many(demand)]
         shelf = self._shelf(job.spec.resources)
         refusals, options = list(shelf.refusals), []
         there = self._there(job, demand)
@@ -220,7 +228,7 @@ def _is_held(offer: Offer, snapshot: Snapshot, now: float) -> bool:
 def _usable_offers(resources: Resources, snapshot: Snapshot, now: float) -> tuple[list[Offer], list[Refusal]]:
     usable, refusals = [], []
     for offer in snapshot.offers:
-        refusal = offer_refusal(resources, offer, offer.key)
+        refusal = offer_refusal(resources, offer, offer.key) or _price_refusal(offer)
         hold = snapshot.held.get(offer.key)
         if refusal is None and hold is not None and hold.until > now:
             refusal = Refusal(Code.HELD, offer.key, hold.reason, "wait: it is tried again then", hold.until)
@@ -229,6 +237,18 @@ def _usable_offers(resources: Resources, snapshot: Snapshot, now: float) -> tupl
         else:
             refusals.append(refusal)
     return usable, refusals
+
+
+def _too_many(demand: Demand) -> Refusal:
+    what = f"of {demand.nodes_min:,} nodes is larger than {MOST_NODES:,}"
+    return Refusal(Code.TOO_MANY_NODES, "the gang", what, "fewer nodes")
+
+
+def _price_refusal(offer: Offer) -> Refusal | None:
+    if isfinite(offer.price_usd_per_hour) and offer.price_usd_per_hour >= 0:
+        return None
+    what = f"says that it costs {offer.price_usd_per_hour} an hour"
+    return Refusal(Code.NO_PRICE, offer.key, what, "wait until its provider tells a price")
 
 
 def _pick(offers: Sequence[Offer], count: int, stock: Stock) -> list[Offer]:
