@@ -12,10 +12,11 @@ counts the last admission of a workload that was evicted, and an evicted workloa
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from godwit.scheduler.accounts import Limit, Quota
 from godwit.scheduler.asks import Ask
 from godwit.scheduler.cluster import ANYWHERE
 from godwit.scheduler.demands import Demand
-from godwit.scheduler.quotas import GPUS, Limit, Quota
+from godwit.scheduler.quotas import GPUS
 
 COHORTS, QUEUES, NOMINAL_UNITS, BORROW_UNITS = 5, 6, 20, 100
 

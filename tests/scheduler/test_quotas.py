@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+from godwit.scheduler.accounts import COHORT_FULL, OVER_QUOTA, Limit, Quota
 from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.cluster import ANYWHERE, Cluster
 from godwit.scheduler.demands import Decision, Demand
 from godwit.scheduler.engine import Engine
 from godwit.scheduler.fair_share import FairShare, Usage
-from godwit.scheduler.quotas import COHORT_FULL, CPUS, GPUS, OVER_QUOTA, Limit, Quota, Quotas, amount
+from godwit.scheduler.quotas import CPUS, GPUS, Quotas, amount
 from godwit.scheduler.reclaim import Reclaim
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,10 +112,34 @@ def test_a_project_below_its_own_amount_takes_back_from_who_borrowed_most_and_lo
     one.saved("c3", 50.0)
     decision = submit(one, demand("a0", "a", 1, since=60.0), now=60.0)
     assert [(each.job_id, each.to, each.lost_gpu_s) for each in decision.yields] == [("c3", "a0", 10.0)]
-    assert gate.held("a") == {GPUS: 1000}, "what comes free is promised to it"
-    assert started(submit(one, demand("c9", "c", since=-9.0), now=61.0)) == []
     one.ended("c3")
+    assert gate.held("a") == {GPUS: 1000}, "what came free is promised to it"
     assert started(one.decide(62.0)) == ["a0"]
+
+
+def test_what_comes_free_for_a_claim_is_for_nobody_else() -> None:
+    one, _ = engine(*cohort(a=limit(4), b=limit(2)))
+    submit(one, *(demand(f"b{n}", "b") for n in range(6)))
+    assert len(submit(one, demand("gang", "a", 4), now=9.0).yields) == 4
+    for gone in ("b0", "b1"):
+        one.ended(gone)
+        assert started(submit(one, demand(f"not-{gone}", "b", priority=9), now=10.0)) == []
+        assert started(submit(one, demand(f"late-{gone}", "a", priority=-1), now=10.0)) == []
+    still_there = [name for name in ("b2", "b3", "b4", "b5") if one.running[name].yields_to == "gang"]
+    for gone in still_there:
+        one.ended(gone)
+    assert started(one.decide(11.0)) == ["gang"]
+
+
+def test_claims_of_several_at_once_do_not_stand_in_each_others_way() -> None:
+    one, _ = engine(*cohort(a=limit(4), b=limit(2), c=limit(2)))
+    submit(one, *(demand(f"b{n}", "b") for n in range(3)), *(demand(f"c{n}", "c") for n in range(5)))
+    first, second = submit(one, demand("a0", "a"), demand("urgent", "c", priority=9), now=60.0).yields
+    assert {first.to, second.to} == {"a0", "urgent"}
+    one.ended(first.job_id)
+    assert started(one.decide(61.0)) == [first.to]
+    one.ended(second.job_id)
+    assert started(one.decide(62.0)) == [second.to]
 
 
 def test_a_gang_takes_no_more_jobs_than_it_needs() -> None:

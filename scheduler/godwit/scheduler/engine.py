@@ -146,9 +146,10 @@ class Engine:
     def decide(self, now: float) -> Decision:
         """One pass over who waits. What it starts is booked here; what yields runs on until `ended` is told."""
         decision, self._wake_at = Decision(), None
+        others_hope = self.yielding.may_help_anybody(self, now)
         if self._desk is not None:
             self._serve_heads(self._desk, now, decision)
-        lines = list(self._lines(now))
+        lines = list(self._lines(now, others_hope=others_hope))
         heads = [(*line[0][:2], number) for number, line in enumerate(lines)]
         heapq.heapify(heads)
         while heads:
@@ -200,9 +201,9 @@ class Engine:
         firsts = (one.first for one in self.waiting.classes())
         return {demand.job_id: self.gate.refusal(demand, demand.nodes_min) or NO_ROOM for demand in firsts}
 
-    def _lines(self, now: float) -> Iterator[list[_Head]]:
+    def _lines(self, now: float, *, others_hope: bool) -> Iterator[list[_Head]]:
         """For each shape a heap of its classes that may get something in this pass."""
-        others_hope = bool(self._keepers) or self._desk is not None or self.yielding.may_help_anybody(self, now)
+        others_hope = others_hope or bool(self._keepers) or self._desk is not None
         for (ask, nodes, within), alike in self.waiting.shapes():
             if self.fits(ask).most[within] >= nodes:
                 line = [self._head(one, now) for one in alike]
@@ -250,4 +251,5 @@ class Engine:
             self._tell(job_id)
         if job_ids:
             self._yielded[demand.job_id] = set(job_ids)
-            self.gate.promised(demand)
+            told = (self.running[job_id] for job_id in job_ids)
+            self.gate.promised(demand, {one.demand: len(one.shares) for one in told})

@@ -88,9 +88,9 @@ class Usage:
         self._book(demand, -nodes)
         self._gate.ended(demand, nodes)
 
-    def promised(self, demand: Demand) -> None:
+    def promised(self, demand: Demand, by: Mapping[Demand, int]) -> None:
         """Passed on."""
-        self._gate.promised(demand)
+        self._gate.promised(demand, by)
 
     def forgotten(self, job_id: str) -> None:
         """Passed on."""

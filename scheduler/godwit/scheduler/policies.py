@@ -1,5 +1,6 @@
 """The seams of the engine, and what stands in each when nothing is configured: order, gate, yielding."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from godwit.scheduler.demands import Demand
@@ -53,8 +54,10 @@ class Gate(Protocol):
         """It holds nothing any more."""
         ...
 
-    def promised(self, demand: Demand) -> None:
-        """Others were told to yield to it: what they free is for nobody else until it starts or is `forgotten`."""
+    def promised(self, demand: Demand, by: Mapping[Demand, int]) -> None:
+        """Others, on so many nodes each, were told to yield to it: until it starts or is `forgotten`, what it needs at
+        least is for nobody else. What these still hold is part of that; each of them will be told as `ended`.
+        """
         ...
 
     def forgotten(self, job_id: str) -> None:
@@ -75,7 +78,7 @@ class Open:
     def ended(self, demand: Demand, nodes: int) -> None:
         """Nothing to book."""
 
-    def promised(self, demand: Demand) -> None:
+    def promised(self, demand: Demand, by: Mapping[Demand, int]) -> None:
         """Nothing to book."""
 
     def forgotten(self, job_id: str) -> None:
@@ -86,7 +89,7 @@ class Yielding(Protocol):
     """Who gives way when a demand finds no room."""
 
     def may_help_anybody(self, engine: "Engine", now: float) -> bool:
-        """Whether `may_help` is worth being asked in this pass."""
+        """Whether `may_help` is worth being asked for what fits nowhere. Each pass begins with this call."""
         ...
 
     def may_help(self, demand: Demand, engine: "Engine", now: float) -> bool:

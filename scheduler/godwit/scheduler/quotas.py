@@ -1,133 +1,19 @@
 """What each project may hold: its own nominal amount, what it may borrow in its cohort, and who borrowed how much.
 
-A `Gate` of the engine. Arithmetic after Kueue's ClusterQueues and cohorts of depth one (kubernetes-sigs/kueue, KEP 79
-and `pkg/cache/scheduler/resource_node.go`), per resource, in whole numbers:
-
-    kept(p)     = nominal(p) - lend_max(p)                    what p never lends, 0 without a limit
-    pool        = sum over the cohort of nominal(p) - kept(p)
-    taken       = sum over the cohort of max(0, held(p) - kept(p))
-    p may add n   when held(p) + n <= nominal(p) + borrow_max(p)
-                and max(0, held(p) + n - kept(p)) - max(0, held(p) - kept(p)) <= pool - taken
+A `Gate` of the engine; its arithmetic is in `accounts`. What is told to it is booked at once, and asked often: a
+question costs a few additions per limit that the demand falls under.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from godwit.domain.resources import is_of_family
+from godwit.scheduler.accounts import Account, Charge, Pool, Promise, Quota, Shortfall
 from godwit.scheduler.asks import Ask
 from godwit.scheduler.demands import Demand
 
 GPUS, CPUS, MEMORY = "gpus", "cpus", "memory"
 """Resources that a limit may be put on (thousandths of a GPU or CPU, MiB); any other name is a GPU family."""
-
-OVER_QUOTA = "over-quota"
-"""The project would hold more than its own amount and what it may borrow."""
-
-COHORT_FULL = "cohort-full"
-"""The project may borrow, or has lent what is its own, and nothing is left in the cohort now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """Of one resource: `nominal` is the project's own; None for the others means as much as the cohort has."""
-
-    nominal: int
-    borrow_max: int | None = None
-    lend_max: int | None = None
-
-    def __post_init__(self) -> None:
-        if min(self.nominal, self.borrow_max or 0, self.lend_max or 0) < 0:
-            raise ValueError(f"{self} has a negative amount; say 0 where nothing may be held, borrowed or lent")
-
-    @property
-    def kept(self) -> int:
-        """What it never lends."""
-        return 0 if self.lend_max is None else max(0, self.nominal - self.lend_max)
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """A project's limits by resource; of others it may hold what it likes. No `cohort`: it shares with nobody."""
-
-    project: str
-    limits: Mapping[str, Limit]
-    cohort: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Shortfall:
-    """Why a gate shut, in numbers: of `resource` the project holds `held`, asks `asked` and may hold `most` now.
-
-    `lent` is who holds more than its own in the cohort, and how much more.
-    """
-
-    code: str
-    project: str
-    resource: str
-    asked: int
-    held: int
-    nominal: int
-    most: int
-    lent: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def short_by(self) -> int:
-        """How much would have to come free, or be added to the quota."""
-        return self.held + self.asked - self.most
-
-
-@dataclass(slots=True)
-class _Pool:
-    """What the projects of a cohort lend each other of one resource."""
-
-    amount: int = 0
-    taken: int = 0
-    accounts: "list[_Account]" = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class _Account:
-    """What one project holds of one resource; `held` counts what was promised to its waiting demands too."""
-
-    project: str
-    resource: str
-    limit: Limit
-    pool: _Pool | None
-    held: int = 0
-
-    def book(self, amount: int) -> None:
-        before, self.held = self.held, self.held + amount
-        if self.pool is not None:
-            self.pool.taken += max(0, self.held - self.limit.kept) - max(0, before - self.limit.kept)
-
-    def most(self) -> int:
-        """What it may hold in all, now."""
-        limit, pool = self.limit, self.pool
-        if pool is None:
-            return limit.nominal
-        free = pool.amount - pool.taken
-        there = max(self.held, limit.kept) + free
-        return there if limit.borrow_max is None else min(there, limit.nominal + limit.borrow_max)
-
-    def refusal(self, amount: int) -> str | None:
-        if not amount or self.held + amount <= self.most():
-            return None
-        ever = self.limit.nominal
-        if self.pool is not None:
-            most = self.limit.borrow_max
-            ever = self.pool.amount + self.limit.kept if most is None else self.limit.nominal + most
-        return OVER_QUOTA if self.held + amount > ever else COHORT_FULL
-
-    def shortfall(self, code: str, asked: int) -> Shortfall:
-        others = () if self.pool is None else self.pool.accounts
-        over = [(other.project, other.held - other.limit.nominal) for other in others]
-        lent = tuple(sorted((one for one in over if one[1] > 0), key=lambda one: (-one[1], one[0])))
-        return Shortfall(code, self.project, self.resource, asked, self.held, self.limit.nominal, self.most(), lent)
-
-
-Charge = tuple[tuple[_Account, int], ...]
-"""What a demand is charged on each account, per node."""
 
 
 class Quotas:
@@ -139,22 +25,23 @@ class Quotas:
 
     def __init__(self, quotas: Iterable[Quota]) -> None:
         self.holders: dict[str, dict[str, tuple[Demand, int]]] = {}
-        self._accounts: dict[str, tuple[_Account, ...]] = {}
+        self._accounts: dict[str, tuple[Account, ...]] = {}
         self._charges: dict[tuple[str, Ask], Charge] = {}
         self._last: tuple[Demand | None, Charge] = (None, ())
-        self._promises: dict[str, tuple[Demand, int]] = {}
+        self._promises: dict[str, Promise] = {}
+        self._yields_to: dict[str, str] = {}
         self._priorities: dict[str, Counter[int]] = {}
-        pools: dict[tuple[str, str], _Pool] = {}
+        pools: dict[tuple[str, str], Pool] = {}
         for quota in sorted(quotas, key=lambda quota: quota.project):
             self._open_accounts(quota, pools)
 
-    def _open_accounts(self, quota: Quota, pools: dict[tuple[str, str], _Pool]) -> None:
+    def _open_accounts(self, quota: Quota, pools: dict[tuple[str, str], Pool]) -> None:
         if quota.project in self._accounts:
             raise ValueError(f"project {quota.project} has two quotas; put its limits into one")
         accounts = []
         for resource, limit in sorted(quota.limits.items()):
-            pool = pools.setdefault((quota.cohort, resource), _Pool()) if quota.cohort else None
-            account = _Account(quota.project, resource, limit, pool)
+            pool = pools.setdefault((quota.cohort, resource), Pool()) if quota.cohort else None
+            account = Account(quota.project, resource, limit, pool)
             if pool is not None:
                 pool.amount += limit.nominal - limit.kept
                 pool.accounts.append(account)
@@ -173,14 +60,16 @@ class Quotas:
 
     def explain(self, demand: Demand, nodes: int) -> list[Shortfall]:
         """Each limit that refuses it now, in numbers; empty when none does."""
-        _, promised = self._promises.get(demand.job_id, (demand, 0))
-        self.book(demand, -promised)
+        promise = self._promises.get(demand.job_id)
+        if promise is not None:
+            promise.book_off()
         found = [
             account.shortfall(code, amount * nodes)
             for account, amount in self._charge(demand)
             if (code := account.refusal(amount * nodes)) is not None
         ]
-        self.book(demand, promised)
+        if promise is not None:
+            promise.book()
         return found
 
     def started(self, demand: Demand, nodes: int) -> None:
@@ -191,25 +80,35 @@ class Quotas:
         self._priorities.setdefault(demand.project, Counter())[demand.priority] += 1
 
     def ended(self, demand: Demand, nodes: int) -> None:
-        """Books that it holds nothing."""
+        """Books that it holds nothing, and what it frees for whom it yielded to."""
         self.book(demand, -nodes)
+        promise = self._promises.get(self._yields_to.pop(demand.job_id, ""))
+        if promise is not None:
+            promise.book_off()
+            promise.still_held.pop(demand.job_id, None)
+            promise.book()
         del self.holders[demand.project][demand.job_id]
         counts = self._priorities[demand.project]
         counts[demand.priority] -= 1
         if not counts[demand.priority]:
             del counts[demand.priority]
 
-    def promised(self, demand: Demand) -> None:
-        """What is freed for it counts as held, so that nobody else gets it. Told twice, it counts once."""
-        if demand.job_id not in self._promises:
-            self._promises[demand.job_id] = (demand, demand.nodes_min)
-            self.book(demand, demand.nodes_min)
+    def promised(self, demand: Demand, by: Mapping[Demand, int]) -> None:
+        """Counts what it needs as held, less what those who yield to it still hold themselves."""
+        self.forgotten(demand.job_id)
+        still_held = {other.job_id: self._amounts(other, nodes) for other, nodes in by.items()}
+        promise = self._promises[demand.job_id] = Promise(self._charge(demand), demand.nodes_min, still_held)
+        promise.book()
+        for job_id in still_held:
+            self._yields_to[job_id] = demand.job_id
 
     def forgotten(self, job_id: str) -> None:
         """Its promise is void."""
-        if job_id in self._promises:
-            demand, nodes = self._promises.pop(job_id)
-            self.book(demand, -nodes)
+        promise = self._promises.pop(job_id, None)
+        if promise is not None:
+            promise.book_off()
+            for other in promise.still_held:
+                del self._yields_to[other]
 
     def book(self, demand: Demand, nodes: int) -> None:
         """Add to what its project holds (negative: take off). For what-if questions too; whoever asks books it back."""
@@ -218,10 +117,10 @@ class Quotas:
 
     def borrows(self, demand: Demand, nodes: int) -> bool:
         """Whether its project would hold more than its own with it. What is promised to itself does not count."""
-        mine = self._promises.get(demand.job_id)
-        less = mine[1] if mine else 0
-        for account, amount in self._charge(demand):
-            if amount and account.held + amount * (nodes - less) > account.limit.nominal:
+        promise = self._promises.get(demand.job_id)
+        for index, (account, amount) in enumerate(self._charge(demand)):
+            held = account.held - (promise.booked[index] if promise else 0)
+            if amount and held + amount * nodes > account.limit.nominal:
                 return True
         return False
 
@@ -251,6 +150,9 @@ class Quotas:
     def held(self, project: str) -> dict[str, int]:
         """What a project with a quota holds of each limited resource, promises included."""
         return {account.resource: account.held for account in self._accounts.get(project, ())}
+
+    def _amounts(self, demand: Demand, nodes: int) -> dict[str, int]:
+        return {account.resource: amount * nodes for account, amount in self._charge(demand)}
 
     def _charge(self, demand: Demand) -> Charge:
         if demand is self._last[0]:

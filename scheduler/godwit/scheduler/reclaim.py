@@ -22,10 +22,11 @@ higher priority keeps what it has. An order that ages lets nobody be passed by w
 from collections.abc import Iterable, Iterator
 
 from godwit.scheduler import quotas
+from godwit.scheduler.accounts import Shortfall
 from godwit.scheduler.demands import Demand, Running
 from godwit.scheduler.engine import NO_ROOM, Engine
 from godwit.scheduler.policies import Nobody, Yielding
-from godwit.scheduler.quotas import Quotas, Shortfall
+from godwit.scheduler.quotas import Quotas
 
 MAY_TAKE_MAX = 256
 """Running jobs that one demand may stop. A bound on the work of one decision; a gang that needs more waits."""
