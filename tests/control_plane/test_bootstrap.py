@@ -96,7 +96,9 @@ def test_an_agent_that_lived_for_long_has_all_its_tries_again(tmp_path: Path) ->
 def test_nothing_that_the_agent_starts_reads_what_the_script_would(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     machine.python(has_agent=True, agent="cat >&2; echo read >&2")
-    assert "read\n" in machine.boot(["sh"], script_for()).stderr
+    told = machine.boot(["sh"], script_for()).stderr
+    assert "read\n" in told
+    assert "typed" not in told
 
 
 # An image without it.

@@ -198,6 +198,13 @@ def test_whatever_a_machine_says_is_kept_short_and_harmless_to_read(log: bytes) 
     assert all(line.isprintable() and 0 < len(line) <= startups.LINE_CHARACTERS_MAX for line in lines)
 
 
+def test_the_reason_is_found_behind_words_that_did_not_end_their_line(embedded: World) -> None:
+    embedded.submit()
+    embedded.turn()
+    startups.failed(embedded.context, embedded.join_token(embedded.nodes()[0].id), b"Killedgodwit: gave up: why\n")
+    assert told(embedded) == [("its startup script gave up: why", ["Killedgodwit: gave up: why"])]
+
+
 def test_an_empty_report_is_one_too(embedded: World) -> None:
     embedded.submit()
     embedded.turn()

@@ -122,7 +122,7 @@ report() {
 # One that ends well is not needed any more; who is killed on the way gave nothing up.
 { main && say over || say "gave up: $why"; } 2>&1 | (
   trap '' PIPE
-  while IFS= read -r line || [ "$line" ]; do
+  while IFS= read -r line; do
     case $line in *"$GODWIT_JOIN_TOKEN"*) line='(the join token)' ;; esac
     printf '%s\n' "$line" >&3
     printf '%s\n' "$line"

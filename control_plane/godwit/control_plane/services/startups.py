@@ -28,7 +28,8 @@ def failed(context: Context, token: str, log: bytes) -> None:
         if queries.has_event(tx.conn, node.id, EVENT):
             return
         lines = readable(log, token)
-        why = lines[-1].removeprefix(_VERDICT) if lines else "it gave no reason"
+        # Behind what an agent may have said last without ending its line.
+        why = lines[-1].rpartition(_VERDICT)[2] if lines else "it gave no reason"
         reason, actor = f"its startup script gave up: {why}", f"startup script of {node.id}"
         told = Event(
             now, EVENT, "node", node.id, reason, actor, job_id=node.reserved_for, node_id=node.id,
