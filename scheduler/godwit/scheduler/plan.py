@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from godwit.domain.ids import AttemptId, JobId, NodeId
 from godwit.domain.jobs import Outcome, Slot
 from godwit.domain.offers import Offer
+from godwit.scheduler.outlook import Outlook
 from godwit.scheduler.reasons import Refusal
 
 
@@ -107,9 +108,11 @@ Action = (
 class Plan:
     """What to do now, in this order, and why each waiting job gets nothing.
 
-    `wake_at` is the next instant at which time alone may change the answer; None when only news can.
+    `wake_at` is the next instant at which time alone may change the answer; None when only news can. `outlooks` are
+    told by a preview only.
     """
 
     actions: tuple[Action, ...] = ()
     refusals: Mapping[JobId, tuple[Refusal, ...]] = field(default_factory=dict)
     wake_at: float | None = None
+    outlooks: Mapping[JobId, Outlook] = field(default_factory=dict)

@@ -5,31 +5,17 @@ when that is settled, who gets what. A plan whose first stages found something s
 and asks again, so that every stage sees a snapshot without unfinished business.
 """
 
-import random
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from math import isinf
 
 from godwit.domain.ids import JobId, NodeId
-from godwit.domain.jobs import Job, Resources, Slot
-from godwit.domain.nodes import Node, NodeState
-from godwit.domain.offers import Offer
+from godwit.domain.jobs import Job
 from godwit.scheduler import fleet as fleets
-from godwit.scheduler import market, release, repair, warm
-from godwit.scheduler.demands import Decision, Demand, Start
-from godwit.scheduler.engine import Engine
+from godwit.scheduler import release, repair, warm
+from godwit.scheduler.counter import Counter
 from godwit.scheduler.plan import Action, BuyNode, Plan, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
-from godwit.scheduler.refused import Refused
-from godwit.scheduler.reservations import Reservation
 from godwit.scheduler.snapshot import Snapshot
-
-PORTS = range(20_000, 30_000, 4)
-"""Where heads put their four ports: below Linux's ephemeral range (32768 on), above what services use."""
-
-MAX_REFUSALS = 50
-"""Refusals kept per job; the rest are counted in one line."""
 
 
 def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
@@ -40,8 +26,9 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
         return Plan(tuple(settled), wake_at=now)
     actions: list[Action] = list(release.idle(snapshot, now))
     released = {action.node_id for action in actions if isinstance(action, TerminateNode)}
-    placed, refusals = _serve_queue(snapshot, now, seed, released)
-    actions += placed
+    counter = _serve_queue(snapshot, now, seed, released)
+    refusals = counter.told() | _fenced(snapshot)
+    actions += counter.actions
     # Last of all: what was just decided changes which nodes are idle, and nobody waits for a warm one.
     actions = actions or list(warm.purchases(snapshot, refusals.values(), now))
     return Plan(tuple(actions), refusals, _wake_at(snapshot, now))
@@ -50,170 +37,39 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
 def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
     """What `job` would get, or gets told, if the queue were served now; nothing is settled first. Pure."""
     others = tuple(other for other in snapshot.jobs if other.id != job.id)
-    actions, refusals = _serve_queue(replace(snapshot, jobs=(*others, job)).in_order(), now, seed, ())
-    mine = tuple(a for a in actions if isinstance(a, BuyNode | StartAttempt | ReserveNode) and a.job_id == job.id)
-    return Plan(mine, {job.id: refusals.get(job.id, ())})
+    snapshot = replace(snapshot, jobs=(*others, job)).in_order()
+    counter = _serve_queue(snapshot, now, seed, ())
+    refusals = (counter.told() | _fenced(snapshot)).get(job.id, ())
+    mine = tuple(
+        a for a in counter.actions if isinstance(a, BuyNode | StartAttempt | ReserveNode) and a.job_id == job.id
+    )
+    outlook = counter.outlook(job.id, fleets.demand_of(job)) if refusals else None
+    return Plan(mine, {job.id: refusals}, outlooks={} if outlook is None else {job.id: outlook})
 
 
-def _serve_queue(
-    snapshot: Snapshot, now: float, seed: int, excluded: Iterable[NodeId]
-) -> tuple[list[Action], dict[JobId, tuple[Refusal, ...]]]:
-    waiting = {job.id: job for job in snapshot.jobs if repair.waits(job)}
-    fenced = {job_id: attempt for job_id in waiting if (attempt := snapshot.attempt_by_job.get(job_id)) is not None}
-    engine = fleets.engine_of(snapshot, (job for job in waiting.values() if job.id not in fenced), excluded=excluded)
-    counter = _Counter(snapshot, engine, now, seed)
+def _serve_queue(snapshot: Snapshot, now: float, seed: int, excluded: Iterable[NodeId]) -> Counter:
+    """Whoever waits and is not fenced, each in turn."""
+    waiting = {job.id: job for job in snapshot.jobs if repair.waits(job) and job.id not in snapshot.attempt_by_job}
+    engine = fleets.engine_of(snapshot, waiting.values(), excluded=excluded)
+    counter = Counter(snapshot, engine, now, seed)
     for demand in engine.waiting.in_order():
         counter.serve(waiting[JobId(demand.job_id)], demand)
-    refused = {job_id: (_fencing(attempt.id),) for job_id, attempt in fenced.items()}
-    return counter.actions, counter.told() | refused
+    return counter
 
 
-class _Counter:
-    """Serves one waiting job after the other: a place, or a purchase, or the reasons why neither."""
-
-    def __init__(self, snapshot: Snapshot, engine: Engine, now: float, seed: int) -> None:
-        self._snapshot, self._engine, self._now, self._seed = snapshot, engine, now, seed
-        self._market = market.Market(snapshot, engine, now)
-        self._ports = {attempt.port for attempt in snapshot.attempts}
-        self._refused: dict[Resources, list[Refusal]] = {}
-        self._waits_for: dict[JobId, list[Refusal]] = {}
-        self._by_market: dict[JobId, tuple[Job, Demand]] = {}
-        self.actions: list[Action] = []
-
-    def serve(self, job: Job, demand: Demand) -> None:
-        """Decide for one job."""
-        decision = Decision()
-        self._engine.serve(demand, self._now, decision)
-        for start in decision.starts:
-            self._start(job, start)
-            return
-        rest = self._market.rest(job, demand)
-        if rest is not None:
-            self._waits_for[job.id] = [rest]
-        elif job.spec.resources in self._refused and not self._engine.kept_for(job.id):
-            self._refuse(job, demand)
-        else:
-            self._buy(job, demand)
-
-    def _refuse(self, job: Job, demand: Demand) -> None:
-        """Nothing free and nothing to buy: if it is one of the first, nodes are kept for it as they become free."""
-        self._engine.reserve(demand, self._now)
-        self._by_market[job.id] = (job, demand)
-
-    def told(self) -> dict[JobId, tuple[Refusal, ...]]:
-        """What each job is told that got no place."""
-        told = {job_id: _shortened(refusals) for job_id, refusals in self._waits_for.items()}
-        if not self._by_market:
-            return told
-        refused = Refused(self._engine, self._snapshot.node_by_id)
-        none = [] if self._snapshot.offers else [_no_offers()]
-        known: dict[tuple[int, int], tuple[Refusal, ...]] = {}
-        for job_id, (job, demand) in self._by_market.items():
-            by_nodes, by_offers = refused.by_nodes(job, demand), self._refused[job.spec.resources]
-            about = (id(by_nodes), id(by_offers))
-            if about not in known:
-                known[about] = _shortened(none + sorted([*by_offers, *by_nodes], key=_in_order))
-            reservation = self._engine.reservations().get(job_id)
-            told[job_id] = known[about] if reservation is None else (_kept(reservation), *known[about])
-        return told
-
-    def _start(self, job: Job, start: Start) -> None:
-        nodes = self._snapshot.node_by_id
-        slots = tuple(
-            Slot(NodeId(share.node_id), rank, share.gpus, nodes[NodeId(share.node_id)].address or "")
-            for rank, share in enumerate(start.shares)
-        )
-        port = _port(self._seed, job, self._ports)
-        self._ports.add(port)
-        self.actions.append(StartAttempt(job.id, job.epoch + 1, slots, port, _placed_because(job, slots, nodes)))
-
-    def _buy(self, job: Job, demand: Demand) -> None:
-        """Buy what the gang lacks, and say what it waits for meanwhile."""
-        before = [NodeId(node_id) for node_id in self._engine.kept_for(job.id)]
-        purchase, by_offers = self._market.choose(job, demand)
-        if purchase is None:
-            self._refused[job.spec.resources] = by_offers
-            self._refuse(job, demand)
-            return
-        self._market.book(purchase, job, demand)
-        for node_id in purchase.keep:
-            if node_id not in before:
-                self.actions.append(ReserveNode(node_id, job.id, f"job {job.id} waits for the rest of its gang"))
-        for node_id in before:
-            if node_id not in purchase.keep:
-                self.actions.append(ReserveNode(node_id, None, f"job {job.id} gathers its gang elsewhere"))
-        self.actions += [BuyNode(offer, job.id, _bought_because(offer, purchase)) for offer in purchase.buy]
-        self._waits_for[job.id] = [
-            *(_not_ready(self._snapshot.node_by_id[node_id]) for node_id in purchase.keep if self._is_coming(node_id)),
-            *(_being_bought(offer) for offer in purchase.buy),
-        ]
-
-    def _is_coming(self, node_id: NodeId) -> bool:
-        return self._snapshot.node_by_id[node_id].state is not NodeState.READY
-
-
-def _not_ready(node: Node) -> Refusal:
-    return Refusal(Code.NOT_READY, f"node {node.id}", f"is {node.state}", "wait until it is ready")
-
-
-def _being_bought(offer: Offer) -> Refusal:
-    return Refusal(Code.NOT_READY, offer.key, "is being bought for this job", "wait until it boots")
-
-
-def _bought_because(offer: Offer, purchase: market.Purchase) -> str:
-    count = len(purchase.buy)
-    return (
-        f"cheapest that completes the gang: {count} to buy at ${purchase.price_usd_per_hour:.2f}/h in all, "
-        f"this one {offer.key} at ${offer.price_usd_per_hour:.2f}/h"
-        + ("; its provider lost a node lately, but nothing else will do" if purchase.recently_lost else "")
-    )
-
-
-def _placed_because(job: Job, slots: tuple[Slot, ...], nodes: Mapping[NodeId, Node]) -> str:
-    providers = Counter(nodes[slot.node_id].offer.provider for slot in slots)
-    where = ", ".join(f"{count} on {provider}" for provider, count in sorted(providers.items()))
-    return f"{len(slots)} node(s) with {job.spec.resources.gpus} free together: {where}"
-
-
-def _port(seed: int, job: Job, taken: set[int]) -> int:
-    rng = random.Random(f"{seed}/{job.id}/{job.epoch + 1}")  # noqa: S311 - a port is not a secret
-    while (port := rng.choice(PORTS)) in taken and len(taken) < len(PORTS) // 2:
-        pass
-    return port
-
-
-_ORDER = {code: rank for rank, code in enumerate(Code)}
-"""The order in which `Code` lists them: what time may lift first, what only a change of the job lifts last."""
-
-
-def _in_order(refusal: Refusal) -> tuple[int, str]:
-    return (_ORDER[refusal.code], refusal.subject)
-
-
-def _shortened(refusals: list[Refusal]) -> tuple[Refusal, ...]:
-    if len(refusals) <= MAX_REFUSALS:
-        return tuple(refusals)
-    rest = len(refusals) - MAX_REFUSALS
-    return (*refusals[:MAX_REFUSALS], Refusal(refusals[-1].code, f"{rest} more", "refuse it for like reasons"))
-
-
-def _kept(reservation: Reservation) -> Refusal:
-    """What the first of the queue is told besides."""
-    count, at = len(reservation.rows), reservation.at
-    known = "when what runs there ends" if isinf(at) else "at the latest when what runs there is expected to end"
-    return Refusal(
-        Code.KEPT, f"{count} nodes", f"are kept for it; it starts {known}", "wait", None if isinf(at) else at
-    )
+def _fenced(snapshot: Snapshot) -> dict[JobId, tuple[Refusal, ...]]:
+    """Waiting jobs that may still run somewhere."""
+    return {
+        job.id: (_fencing(attempt.id),)
+        for job in snapshot.jobs
+        if repair.waits(job) and (attempt := snapshot.attempt_by_job.get(job.id)) is not None
+    }
 
 
 def _fencing(attempt_id: str) -> Refusal:
     return Refusal(
         Code.FENCING, f"attempt {attempt_id}", "may still run somewhere", "wait until its nodes stop or its lease ends"
     )
-
-
-def _no_offers() -> Refusal:
-    return Refusal(Code.NO_OFFERS, "all providers", "none has offered anything yet", "`godwit providers` says why")
 
 
 def _wake_at(snapshot: Snapshot, now: float) -> float | None:
