@@ -126,6 +126,11 @@ class Engine:
             del self.news[:_MOST_NEWS]
             self.dropped_news += _MOST_NEWS
 
+    def score_by(self, scorer: Scorer) -> None:
+        """Judge nodes by this from now on. Every score that was kept is forgotten: not for every decision."""
+        self._scorer = scorer
+        self._fits.clear()
+
     def fits(self, ask: Ask) -> Fits:
         """Where an ask fits now."""
         found = self._fits.get(ask)
