@@ -3,9 +3,9 @@
 With shapes it is a whole cluster on paper: each unit of a shape's capacity is a node, the `Cloud` behind it schedules
 pods and runs them. Without, it only keeps objects, and whoever uses it plays scheduler and kubelet, as with a real API
 server on its own. Held against kube-apiserver v1.36.2; not here: the fields of pods that nobody sets, JSON patches,
-managed fields, rights. Traps: creating a pod that fits nowhere succeeds; a page may be shorter than asked for; continue
-tokens and watches expire (410); a bound pod's deletion is only a beginning; 403 means three things; quotas come before
-names; two dollars in a variable's value become one.
+managed fields, and rights, though it says which there are. Traps: creating a pod that fits nowhere succeeds; a page may
+be shorter than asked for; continue tokens and watches expire (410); a bound pod's deletion is only a beginning; 403
+means three things; quotas come before names; two dollars in a variable's value become one.
 """
 
 import asyncio
@@ -30,6 +30,8 @@ from tests.emulators.kubernetes_pods.store import Json, Key, Store, generated
 BOOKMARK_EVERY_S = 0.2
 """A real server sends one about every minute."""
 
+REVIEWS = "/apis/authorization.k8s.io/v1"
+
 PATCHES = {"application/merge-patch+json": False, "application/strategic-merge-patch+json": True}
 """By content type, whether lists are merged by their items' keys."""
 
@@ -48,12 +50,15 @@ class KubernetesEmulator(Emulator):
         self.paper = Paper(self, self.store, shapes)
         self.asked: set[tuple[str, str]] = set()
         """Verb and resource of every request, as access rules name them."""
+        self.denied: set[tuple[str, str]] = set()
+        """What the account may not do, as far as it asks: requests are let in all the same."""
 
     def routes(self) -> Sequence[BaseRoute]:
         """The core group's."""
         each, within = "/api/v1/{resource}", "/api/v1/namespaces/{namespace}/{resource}"
         every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
         routes: list[BaseRoute] = [Route(within + "/{name}/binding", self.answered, methods=["POST"])]
+        routes.append(Route(f"{REVIEWS}/selfsubjectaccessreviews", self.reviewed, methods=["POST"]))
         for path in (within, each):
             routes += [
                 Route(path, self.answered, methods=every),
@@ -105,6 +110,14 @@ class KubernetesEmulator(Emulator):
             return answer(self._one(request, (resource, namespace, name), part, body))
         except Failure as failure:
             return _failed(failure)
+
+    async def reviewed(self, request: Request) -> Response:
+        """Whether the account has a right."""
+        self.cloud.offers()  # where the cloud's faults strike
+        review = await request.json()
+        asked = review["spec"]["resourceAttributes"]
+        allowed = (asked["verb"], asked["resource"]) not in self.denied
+        return answer({**review, "status": {"allowed": allowed}}, 201)
 
     def _place(self, request: Request) -> tuple[str, str, str, str]:
         """Resource, namespace, name and part of what a request is about."""

@@ -15,6 +15,7 @@ from godwit.domain import errors
 from godwit.providers.kubernetes_pods import refusals
 from godwit.providers.kubernetes_pods.access import configured
 from godwit.providers.kubernetes_pods.options import Options
+from godwit.providers.kubernetes_pods.rights import Right
 from kubernetes import client, config, watch
 from pydantic import ValidationError
 
@@ -42,6 +43,7 @@ class Cluster:
         self._timeouts_s = (options.timeout_s, options.timeout_s)
         self._api = client.ApiClient(configuration)
         self._core = client.CoreV1Api(self._api)
+        self._reviews = client.AuthorizationV1Api(self._api)
 
     def __repr__(self) -> str:
         return f"Cluster({self.name!r}, {self.host!r}, {self.namespace!r})"
@@ -64,8 +66,16 @@ class Cluster:
         return self._list(self._core.list_namespaced_pod, self.namespace, label_selector=label)
 
     def quotas(self) -> list[Json]:
-        """The namespace's resource quotas: one cheap read, which a wrong credential does not survive."""
+        """The namespace's resource quotas."""
         return self._list(self._core.list_namespaced_resource_quota, self.namespace)
+
+    def allows(self, right: Right) -> bool:
+        """Whether the account has this right. Anybody may ask, unless the cluster's own rules were cut down."""
+        where = {} if right.everywhere else {"namespace": self.namespace}
+        asked = {"verb": right.verb, "group": "", "resource": right.resource, **where}
+        body = {"spec": {"resourceAttributes": asked}}
+        review = cast("Json", self._ask(self._reviews.create_self_subject_access_review, body))
+        return bool((review.get("status") or {}).get("allowed"))
 
     def pod(self, name: str) -> Json | None:
         """One pod; None when there is none."""

@@ -12,6 +12,7 @@ from godwit.providers.kubernetes_pods import machine, room
 from godwit.providers.kubernetes_pods.cluster import Cluster
 from godwit.providers.kubernetes_pods.options import COREWEAVE, parse
 from godwit.providers.kubernetes_pods.refusals import Changed, Exists
+from godwit.providers.kubernetes_pods.rights import RIGHTS
 from godwit.providers.protocol import Capabilities, LaunchRequest, Quota, Standing, StartupHook
 
 Parsed = TypeVar("Parsed")
@@ -63,13 +64,14 @@ class KubernetesProvider:
         self._cluster.close()
 
     def check(self) -> Standing:
-        """Read the namespace's quotas."""
+        """Read the namespace's quotas, and ask for each thing that godwit does whether the account may do it."""
         quotas = [
             Quota(resource, float(limit), float(limit - room.quantity((status.get("used") or {}).get(resource))))
             for status in (row.get("status") or {} for row in self._cluster.quotas())
             for resource, limit in ((name, room.quantity(text)) for name, text in (status.get("hard") or {}).items())
         ]
-        return Standing(f"namespace {self._cluster.namespace} at {self._cluster.host}", ("read",), tuple(quotas))
+        account = f"namespace {self._cluster.namespace} at {self._cluster.host}"
+        return Standing(account, self._permitted(), tuple(quotas))
 
     def offers(self) -> Sequence[Offer]:
         """What the nodes have free now; a size that fits nowhere at present has capacity 0."""
@@ -107,6 +109,12 @@ class KubernetesProvider:
     def terminate(self, instance_id: InstanceId) -> None:
         """Delete the pod; the kubelet gives it the configured grace."""
         self._cluster.delete(instance_id)
+
+    def _permitted(self) -> tuple[str, ...]:
+        try:
+            return tuple(what for what, rights in RIGHTS.items() if all(map(self._cluster.allows, rights)))
+        except (errors.CredentialsRejected, errors.RequestRejected):
+            return ("read quotas",)  # nobody may ask here, and the quotas were read
 
     def _made_before(self, wanted: Mapping[str, Any]) -> Instance:
         name = wanted["metadata"]["name"]
