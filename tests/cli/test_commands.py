@@ -8,8 +8,9 @@ import httpx
 import pytest
 import yaml
 from godwit.cli import watch, workdir
-from godwit.cli.commands import ps
+from godwit.cli.commands import explain, ps
 from godwit.cli.exits import ExitCode
+from godwit.domain.wire.views import OutlookView
 
 from tests.cli.scripted import AT, Godwit, ScriptedControlPlane, detail, job, page, problem, sse
 
@@ -416,3 +417,15 @@ def test_ctrl_c_leaves_the_job_running_and_says_how_to_come_back(
     assert godwit("run", "-y", "--", "sleep 100") == 0
     assert "godwit logs -f digits" in capsys.readouterr().err
     assert not [path for path in scripted.paths() if path.endswith("cancel")]
+
+
+def test_explain_says_the_place_in_the_queue_and_when_it_may_start() -> None:
+    now = 1_000.0
+    known = OutlookView(position=2, earliest=now + 60, latest=now + 300, because="2 nodes are expected to be free then")
+    assert explain.expected(known, now) == (
+        "place 2 in the queue; starts in 1m to 5m: 2 nodes are expected to be free then"
+    )
+    soon = known.model_copy(update={"latest": None})
+    assert explain.expected(soon, now).startswith("place 2 in the queue; starts in 1m at the earliest")
+    unknown = OutlookView(position=1, because="nobody knows")
+    assert explain.expected(unknown, now) == "place 1 in the queue; nobody knows"

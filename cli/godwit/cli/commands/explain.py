@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from godwit.cli import console, figures, output, refusals, watch
 from godwit.cli.client import path_of
-from godwit.domain.wire.views import ExplainView
+from godwit.domain.wire.views import ExplainView, OutlookView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 EVENTS_SHOWN_MAX = 20
@@ -32,6 +32,8 @@ def told(view: ExplainView, now: float) -> list[str]:
     since = figures.duration(now - job.state_since)
     standing = f"{job.state} {since} ago" if job.state in watch.FINAL_STATES else f"{job.state} for {since}"
     lines = [f"{job.name} ({job.id}): {standing}", view.headline]
+    if view.outlook is not None:
+        lines.append(expected(view.outlook, now))
     if view.refusals:
         lines += ["", "refused by"]
         lines += [f"  {line}" for line in refusals.told(view.refusals, now)]
@@ -47,3 +49,20 @@ def told(view: ExplainView, now: float) -> list[str]:
         told_events = ((event.at, watch.describe(event)) for event in view.events[hidden:])
         lines += [f"  {figures.clock(at)}  {line}" for at, line in told_events if line]
     return lines
+
+
+def expected(outlook: OutlookView, now: float) -> str:
+    """One line: its place in the queue, and when it may start."""
+    place = f"place {outlook.position} in the queue"
+    if outlook.earliest is None:
+        return f"{place}; {outlook.because}"
+    soonest = figures.until(outlook.earliest, now)
+    span = (
+        f"starts {soonest} at the earliest" if outlook.latest is None else f"starts {_between(outlook, soonest, now)}"
+    )
+    return f"{place}; {span}: {outlook.because}"
+
+
+def _between(outlook: OutlookView, soonest: str, now: float) -> str:
+    latest = figures.until(outlook.latest or now, now)
+    return f"{soonest} to {latest.removeprefix('in ')}" if soonest != latest else soonest

@@ -45,6 +45,7 @@ def preview(context: Context, shelf: archives.Shelf, spec_in: JobSpecIn) -> Plan
         actions=[views.action(action) for action in plan.actions],
         refusals=[views.refusal(refusal) for refusal in plan.refusals[job.id]],
         price_usd_per_hour=round(price, 4),
+        outlook=views.outlook(plan.outlooks.get(job.id)),
     )
 
 
@@ -108,8 +109,10 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         ahead = queries.jobs_ahead(conn, job) if job.state is JobState.QUEUED else 0
         snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
     refusals: tuple[Refusal, ...] = ()
+    outlook = None
     if repair.waits(job):
-        refusals = planner.preview(snapshot, job, now, context.seed).refusals[job.id]
+        plan = planner.preview(snapshot, job, now, context.seed)
+        refusals, outlook = plan.refusals[job.id], plan.outlooks.get(job.id)
         if ahead:
             behind = Refusal(Code.BEHIND, f"{ahead} jobs", "are queued before it", "a higher priority")
             refusals = (behind, *refusals)
@@ -119,6 +122,7 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         refusals=[views.refusal(refusal) for refusal in refusals],
         last_lines=last_lines if job.state is JobState.FAILED else [],
         events=[views.event(event) for event in events],
+        outlook=views.outlook(outlook),
     )
 
 

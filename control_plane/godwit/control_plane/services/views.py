@@ -1,6 +1,7 @@
 """Domain values as the API shows them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from godwit.control_plane.contacts import Contact
@@ -13,6 +14,7 @@ from godwit.domain.wire import views
 from godwit.domain.wire.providers import CallsView, ProviderView
 from godwit.domain.wire.specs import PRIORITIES, CheckpointSpec, JobSpecIn, ResourcesSpec, RetriesSpec
 from godwit.providers.layers import measuring
+from godwit.scheduler.outlook import Outlook
 from godwit.scheduler.plan import Action, BuyNode, StartAttempt
 from godwit.scheduler.reasons import Refusal
 from godwit.scheduler.snapshot import Hold
@@ -169,6 +171,11 @@ def event(of: Event) -> views.EventView:
         seq=of.seq, at=of.at, kind=of.kind, subject=of.subject, subject_id=of.subject_id, reason=of.reason,
         actor=of.actor, old=of.old, new=of.new, job_id=of.job_id, node_id=of.node_id, data=dict(of.data),
     )  # fmt: skip
+
+
+def outlook(of: Outlook | None) -> views.OutlookView | None:
+    """An outlook, if there is one."""
+    return None if of is None else views.OutlookView(**asdict(of))
 
 
 def refusal(of: Refusal) -> views.RefusalView:

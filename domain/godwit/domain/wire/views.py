@@ -97,6 +97,15 @@ class ActionView(Message):
     price_usd_per_hour: float | None = None
 
 
+class OutlookView(Message):
+    """Where a waiting job stands in the queue, from 1, and between which instants it may start; None where unknown."""
+
+    position: int
+    earliest: float | None = None
+    latest: float | None = None
+    because: str = ""
+
+
 class PlanView(Message):
     """What the planner would do for a job now. `feasible` is False while it would only wait."""
 
@@ -104,6 +113,7 @@ class PlanView(Message):
     actions: list[ActionView]
     refusals: list[RefusalView]
     price_usd_per_hour: float
+    outlook: OutlookView | None = None
 
 
 class EventView(Message):
@@ -131,6 +141,7 @@ class ExplainView(Message):
     refusals: list[RefusalView]
     last_lines: list[str]
     events: list[EventView]
+    outlook: OutlookView | None = None
 
 
 class GpuView(Message):
