@@ -51,7 +51,20 @@ def test_an_unknown_key_names_its_line_the_near_match_and_the_accepted_keys(tmp_
         ("retries: {max: -1}", ["retries.max: -1 is too small; at least 0"]),
         ("checkpoint: {store: 'ftp://x/y'}", ["checkpoint.store", "s3://bucket/prefix"]),
         ("kind: service", ["not supported yet"]),
-        ("budget_usd: 4", ["budget_usd: unknown key"]),
+        ("budget: 4", ["budget: unknown key; did you mean budget_usd?"]),
+        ("budget_usd: 0", ["budget_usd: 0 is too small; more than 0"]),
+        ("count: 0", ["count: 0 is too small; at least 1"]),
+        ("count: 10001", ["count: 10001 is too large; at most 10000"]),
+        ("priority: hgih", ["priority: cannot be 'hgih'; did you mean high?", "low, normal, high, -1000 to 1000"]),
+        ("priority: 1001", ["priority: cannot be 1001", "-1000 to 1000"]),
+        ("after: [Prep!]", ["after.0: cannot be 'Prep!'", "{job: prep, when: ended}"]),
+        ("after: [{job: prep, when: failed}]", ["after.0", "{job: prep, when: ended}"]),
+        ("after: prep", ["after: must be a list, not the text 'prep'; did you mean [prep]?"]),
+        ("run_time: 6 hours", ["run_time: cannot be '6 hours'", "90s, 15m, 6h, 2d"]),
+        ("run_time: 99999d", ["run_time: 99999d is longer than ten years"]),
+        ("deadline: 2026-12-01T18:00:00", ["names no time zone", "did you mean 2026-12-01T18:00:00Z?"]),
+        ("deadline: 2020-12-01T18:00:00Z", ["deadline: 2020-12-01T18:00:00Z is in the past"]),
+        ("deadline: friday", ["deadline: cannot read 'friday' as an instant", "+48h"]),
         ("workdir: 3", ["workdir: must be a folder, not 3"]),
         ("workdir_digest: abc", ["did you mean workdir?"]),
         ("setup: ''", ["setup: must not be empty"]),
@@ -60,6 +73,18 @@ def test_an_unknown_key_names_its_line_the_near_match_and_the_accepted_keys(tmp_
 def test_what_is_wrong_is_said_in_words(tmp_path: Path, line: str, words: list[str]) -> None:
     told = _refusal(tmp_path, f"{GOOD}{line}\n")
     assert [word for word in words if word not in told] == []
+
+
+def test_jobs_of_an_array_must_have_names_too(tmp_path: Path) -> None:
+    told = _refusal(tmp_path, f"name: {'a' * 62}\nrun: x\ncount: 11\n")
+    assert "the last job of the array would be called" in told
+    assert f"did you mean {'a' * 60}?" in told
+
+
+def test_a_date_stays_the_text_that_was_written(tmp_path: Path) -> None:
+    given = _read(tmp_path, GOOD + "deadline: 2030-12-01T18:00:00+01:00\nenv: {DAY: 2026-12-01}\n")
+    assert given.spec.deadline == "2030-12-01T18:00:00+01:00"
+    assert given.spec.env == {"DAY": "2026-12-01"}
 
 
 def test_a_name_with_shell_characters_is_refused_with_one_that_would_do(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def _given(source: yaml_source.Source | None, data: dict[str, Any], options: Opt
             message = "is set by godwit itself; name the folder with workdir"
             raise InvalidRequest(problems=[Problem(("workdir_digest",), message, did_you_mean="workdir")])
         spec = JobSpecIn.model_validate(data)
-        spec.to_domain()
+        spec.to_domain(time.time())
     except ValidationError as exc:
         raise _failure(source, options, wording.problems_of(exc, data), "") from exc
     except InvalidRequest as exc:

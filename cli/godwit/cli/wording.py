@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from godwit.domain import times
 from godwit.domain.errors import Problem
-from godwit.domain.wire.specs import JobSpecIn
+from godwit.domain.wire.specs import MAX_PRIORITY, PRIORITIES, JobSpecIn
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -21,6 +22,10 @@ SHAPES: dict[Path, tuple[str, ...]] = {
     ("resources", "memory"): ("80GB+",),
     ("resources", "infra"): ("[sim-aurora, coreweave/us-east]",),
     ("checkpoint", "store"): ("file:///folder", "s3://bucket/prefix"),
+    ("priority",): (*PRIORITIES, f"-{MAX_PRIORITY} to {MAX_PRIORITY}"),
+    ("after",): ("prep", "{job: prep, when: ended}"),
+    ("run_time",): times.DURATIONS,
+    ("deadline",): times.INSTANTS,
 }
 """What to write where the type alone does not say it; the grammar is that of `godwit.domain.wire.specs`."""
 
@@ -38,6 +43,7 @@ MESSAGES = {
     "dict_type": _KEYS,
     "model_type": _KEYS,
     "model_attributes_type": _KEYS,
+    "greater_than": "{value} is too small; more than {gt:g}",
     "greater_than_equal": "{value} is too small; at least {ge:g}",
     "less_than_equal": "{value} is too large; at most {le:g}",
     "string_too_long": "too long; at most {max_length} characters",
@@ -92,15 +98,15 @@ def _problem(path: Path, details: Sequence[ErrorDetails], data: dict[str, Any]) 
         return Problem(path, "unknown key", accepted, _near(key, accepted))
     if kind == "missing":
         return Problem(path, "this key is missing", keys_at(path[:-1]))
+    shape = SHAPES.get(tuple(part for part in path if isinstance(part, str)), ())
+    if len(details) > 1 and shape:
+        return Problem(path, f"cannot be {_shown(value)}", shape, _near(str(value), shape))
     if kind == "literal_error":
         accepted = tuple(re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", "")))
         return Problem(path, f"cannot be {_shown(value)}", accepted, _near(str(value), accepted))
-    accepted = SHAPES.get(path, ())
-    if len(details) > 1 and accepted:
-        return Problem(path, f"cannot be {_shown(value)}", accepted)
     if kind == "string_pattern_mismatch":
-        return Problem(path, f"cannot be {_shown(value)}", accepted, _slug(value) if path == ("name",) else None)
-    return Problem(path, _sentence(first, value), accepted, _as_written(kind, value))
+        return Problem(path, f"cannot be {_shown(value)}", shape, _slug(value) if path == ("name",) else None)
+    return Problem(path, _sentence(first, value), shape, _as_written(kind, value))
 
 
 def _sentence(detail: ErrorDetails, value: Any) -> str:

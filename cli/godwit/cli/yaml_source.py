@@ -85,6 +85,12 @@ def parse(text: str, label: str) -> Source:
 class _Reader(yaml.SafeLoader):
     """Composes nodes with their marks, then builds plain values; refuses what a specification never needs."""
 
+    # Dates stay the text that they are written as: what `deadline: 2026-12-01T18:00:00Z` means is not YAML's to say.
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the base class has it so
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
     def __init__(self, text: str, label: str) -> None:
         super().__init__(text)
         self.label = label
@@ -117,7 +123,7 @@ class _Reader(yaml.SafeLoader):
             return [self._at(item, (*path, index)) for index, item in enumerate(node.value)]
         try:
             return self.construct_object(node)
-        except ValueError as exc:  # such as the date 2026-13-40
+        except ValueError as exc:  # such as the number 0o9
             raise self.wrong(node, f"this value cannot be read: {exc}") from exc
 
     def _at(self, node: yaml.Node, path: Path_) -> Any:

@@ -6,6 +6,7 @@ from typing import NewType
 
 ProjectId = NewType("ProjectId", str)
 JobId = NewType("JobId", str)
+ArrayId = NewType("ArrayId", str)
 AttemptId = NewType("AttemptId", str)
 NodeId = NewType("NodeId", str)
 IntentId = NewType("IntentId", str)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from godwit.domain.ids import AttemptId, JobId, NodeId, ProjectId
+from godwit.domain.ids import ArrayId, AttemptId, JobId, NodeId, ProjectId
 from godwit.domain.resources import GpuAsk, Infra
 
 
@@ -64,6 +64,13 @@ class Fabric(StrEnum):
     ANY = "any"
 
 
+class When(StrEnum):
+    """What one job must come to before another that waits for it may start: a good end, or any."""
+
+    SUCCEEDED = "succeeded"
+    ENDED = "ended"
+
+
 @dataclass(frozen=True)
 class Resources:
     """What a gang needs: `nodes_min` to `nodes_max` nodes with `gpus`, `cpus` and `memory_gib` on each."""
@@ -93,8 +100,21 @@ class Retries:
 
 
 @dataclass(frozen=True)
+class After:
+    """A job or an array that must come first, by its name or id as the owner wrote it."""
+
+    job: str
+    when: When = When.SUCCEEDED
+
+
+@dataclass(frozen=True)
 class JobSpec:
-    """The desired job, as its owner wrote it. `workdir_digest` names an uploaded archive by its SHA-256."""
+    """The desired job, as its owner wrote it. `workdir_digest` names an uploaded archive by its SHA-256.
+
+    `run_time_s` is how long its owner thinks that it runs in all, which may be wrong. `deadline_at` and `budget_usd`
+    say by when it should be done and for how much. `preemptible`: it may be made to give way to others, and goes on
+    later from its last checkpoint.
+    """
 
     name: str
     run: str
@@ -106,6 +126,40 @@ class JobSpec:
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     retries: Retries = Retries()
     priority: int = 0
+    after: tuple[After, ...] = ()
+    run_time_s: float | None = None
+    deadline_at: float | None = None
+    budget_usd: float | None = None
+    preemptible: bool = True
+
+
+@dataclass(frozen=True)
+class Member:
+    """A job's place in an array: the jobs NAME-0, NAME-1, ... that were submitted as one."""
+
+    array_id: ArrayId
+    index: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Array:
+    """Jobs that were submitted as one and share a name: `size` of them, called `name`-0 and so on."""
+
+    id: ArrayId
+    project: ProjectId
+    name: str
+    size: int
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """Something that must come first, found: `on` is the id of a job or of an array, `name` what people call it."""
+
+    on: str
+    name: str
+    when: When = When.SUCCEEDED
 
 
 @dataclass(frozen=True)
@@ -123,7 +177,8 @@ class Job:
     """A job: what is wanted (`spec`, `cancel_requested`) and what is so (`state`, `epoch`, `progress`).
 
     `epoch` is that of the newest attempt, 0 before the first. `interruptions` counts attempts that ended through
-    no fault of the program. `exit_code` and `detail` are set once the job is final.
+    no fault of the program. `exit_code` and `detail` are set once the job is final. `after_id` names the dependencies
+    that it waits for, as they were found when it was submitted; jobs of one array share them.
     """
 
     id: JobId
@@ -138,7 +193,14 @@ class Job:
     progress: Progress | None = None
     exit_code: int | None = None
     detail: str = ""
+    member: Member | None = None
+    after_id: str | None = None
     version: int = 1
+
+    @property
+    def family(self) -> str:
+        """The name that it shares with jobs of the same work: its array's, or its own."""
+        return self.spec.name if self.member is None else self.spec.name.removesuffix(f"-{self.member.index}")
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,12 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     infra: Annotated[list[str] | None, typer.Option(help="provider[/region[/zone]]; may be repeated.")] = None,
     workdir: Annotated[str | None, typer.Option(help="Folder to send to every node.")] = None,
     env: Annotated[list[str] | None, typer.Option(help="NAME=value for the job; may be repeated.")] = None,
+    count: Annotated[int | None, typer.Option(help="An array: so many jobs NAME-0, NAME-1, ...")] = None,
+    after: Annotated[list[str] | None, typer.Option(help="A job or array that comes first; may be repeated.")] = None,
+    run_time: Annotated[str | None, typer.Option(help="How long it runs, about: 90s, 15m, 6h, 2d.")] = None,
+    deadline: Annotated[str | None, typer.Option(help="When it should be done: 2026-12-01T18:00Z, or +48h.")] = None,
+    budget: Annotated[float | None, typer.Option(help="What it should cost at most, in dollars.")] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal, high, or a number from -1000 to 1000.")] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Submit and return.")] = False,
     dry_run: Annotated[
@@ -50,7 +56,15 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     Exits with the job's own exit code; 130 when it was cancelled, 1 when it failed without one.
     Ctrl-C while following leaves the job running.
     """
-    given = _given(spec, ctx.meta.get(_COMMAND), _options(name, gpus, nodes, infra, workdir, env))
+    options = _options(
+        {
+            "--name": name, "--gpus": gpus, "--nodes": _number(nodes), "--infra": infra or None, "--workdir": workdir,
+            "--count": count, "--after": after or None, "--run-time": run_time, "--deadline": deadline,
+            "--budget": budget, "--priority": _number(priority),
+        },
+        env or [],
+    )  # fmt: skip
+    given = _given(spec, ctx.meta.get(_COMMAND), options)
     archive = submission.packed(given.workdir)
     client = console.control_plane()
     plan = submission.planned(client, given)
@@ -103,24 +117,32 @@ def _given(spec: Path | None, command: list[str] | None, options: specs.Options)
     return specs.from_command(command or [], options)
 
 
-def _options(
-    name: str | None,
-    gpus: str | None,
-    nodes: str | None,
-    infra: list[str] | None,
-    workdir: str | None,
-    env: list[str] | None,
-) -> specs.Options:
-    given: dict[tuple[str, ...], tuple[str, Any]] = {
-        ("name",): ("--name", name),
-        ("workdir",): ("--workdir", workdir),
-        ("resources", "gpus"): ("--gpus", gpus),
-        ("resources", "nodes"): ("--nodes", int(nodes) if nodes and nodes.isdecimal() else nodes),
-        ("resources", "infra"): ("--infra", infra or None),
-    }
-    for pair in env or []:
+_PATHS: dict[str, tuple[str, ...]] = {
+    "--name": ("name",),
+    "--workdir": ("workdir",),
+    "--gpus": ("resources", "gpus"),
+    "--nodes": ("resources", "nodes"),
+    "--infra": ("resources", "infra"),
+    "--count": ("count",),
+    "--after": ("after",),
+    "--run-time": ("run_time",),
+    "--deadline": ("deadline",),
+    "--budget": ("budget_usd",),
+    "--priority": ("priority",),
+}
+"""Which key of the specification each option overrides."""
+
+
+def _options(values: dict[str, Any], env: list[str]) -> specs.Options:
+    given = {_PATHS[option]: (option, value) for option, value in values.items() if value is not None}
+    for pair in env:
         key, equals, value = pair.partition("=")
         if not equals:
             raise Failure(f"--env {pair}: write NAME=value", ExitCode.USAGE)
-        given[("env", key)] = ("--env", value)
-    return {path: (option, value) for path, (option, value) in given.items() if value is not None}
+        given["env", key] = ("--env", value)
+    return given
+
+
+def _number(text: str | None) -> str | int | None:
+    """What looks like a whole number as one: the specification takes both."""
+    return int(text) if text and text.removeprefix("-").isdecimal() and text.isascii() else text

@@ -32,7 +32,7 @@ def preview(context: Context, shelf: archives.Shelf, spec_in: JobSpecIn) -> Plan
     now = context.now()
     snapshot = _snapshot(context, now)
     # The command line uploads the workdir only after the plan was accepted.
-    spec = replace(spec_in.to_domain(), workdir_digest=None)
+    spec = replace(spec_in.to_domain(now), workdir_digest=None)
     validation.check(context, shelf, spec, snapshot.offers)
     job = _new_job(JobId("job-preview"), spec, now)
     plan = planner.preview(snapshot, job, now, context.seed)
@@ -57,7 +57,7 @@ def submit(
     Raises `InvalidRequest`, or `Conflict` when the key was used for another specification.
     """
     now = context.now()
-    spec = spec_in.to_domain()
+    spec = spec_in.to_domain(now)
     request_hash = hashlib.sha256(spec_in.model_dump_json().encode()).hexdigest()
     with context.db.read() as conn:
         known = None if idempotency_key is None else _repeated(conn, idempotency_key, request_hash)

@@ -6,13 +6,14 @@ from typing import Any
 
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.store import entities
+from godwit.domain import times
 from godwit.domain.events import Event
-from godwit.domain.jobs import Attempt, Job, JobSpec, Progress
+from godwit.domain.jobs import Attempt, Job, JobSpec, Progress, When
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.wire import views
 from godwit.domain.wire.providers import CallsView, ProviderView
-from godwit.domain.wire.specs import PRIORITIES, CheckpointSpec, JobSpecIn, ResourcesSpec, RetriesSpec
+from godwit.domain.wire.specs import PRIORITIES, AfterSpec, CheckpointSpec, JobSpecIn, ResourcesSpec, RetriesSpec
 from godwit.providers.layers import measuring
 from godwit.scheduler.outlook import Outlook
 from godwit.scheduler.plan import Action, BuyNode, StartAttempt
@@ -29,7 +30,8 @@ def job_summary(row: Row[Any]) -> dict[str, Any]:
         "gpus": row.gpus, "nodes": row.nodes, "priority": row.priority, "created_at": row.created_at,
         "state_since": row.state_since, "epoch": row.epoch, "interruptions": row.interruptions,
         "progress": None if progress is None else _progress(progress).model_dump(), "exit_code": row.exit_code,
-        "detail": row.detail,
+        "detail": row.detail, "deadline_at": row.deadline_at, "budget_usd": row.budget_usd,
+        "array": None if row.array_id is None else _member(row.array_id, row.array_index, row.array_size),
     }  # fmt: skip
 
 
@@ -59,8 +61,14 @@ def _job_fields(of: Job) -> dict[str, Any]:
         "gpus": str(of.spec.resources.gpus), "nodes": entities.nodes_text(of.spec.resources),
         "priority": of.spec.priority, "created_at": of.created_at, "state_since": of.state_since, "epoch": of.epoch,
         "interruptions": of.interruptions, "progress": None if of.progress is None else _progress(of.progress),
-        "exit_code": of.exit_code, "detail": of.detail,
+        "exit_code": of.exit_code, "detail": of.detail, "deadline_at": of.spec.deadline_at,
+        "budget_usd": of.spec.budget_usd,
+        "array": None if of.member is None else _member(of.member.array_id, of.member.index, of.member.size),
     }  # fmt: skip
+
+
+def _member(array_id: str, index: int, size: int) -> dict[str, Any]:
+    return {"id": array_id, "index": index, "size": size}
 
 
 def _progress(of: Progress) -> views.ProgressView:
@@ -91,7 +99,12 @@ def spec(of: JobSpec) -> JobSpecIn:
         ),
         checkpoint=CheckpointSpec(store=of.checkpoint.store),
         retries=RetriesSpec(max=of.retries.max),
-        priority=next(name for name, value in PRIORITIES.items() if value == of.priority),
+        priority=next((word for word, value in PRIORITIES.items() if value == of.priority), of.priority),
+        after=[AfterSpec(job=a.job, when=a.when.value) if a.when is not When.SUCCEEDED else a.job for a in of.after],
+        run_time=None if of.run_time_s is None else times.duration_text(of.run_time_s),
+        deadline=None if of.deadline_at is None else times.instant_text(of.deadline_at),
+        budget_usd=of.budget_usd,
+        preemptible=of.preemptible,
     )
 
 

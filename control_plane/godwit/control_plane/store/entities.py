@@ -1,7 +1,7 @@
 """Rows to entities and back; `insert`, `save` and `advance` are the only ways to change a versioned row."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import lru_cache
@@ -14,7 +14,7 @@ from godwit.domain import lifecycle
 from godwit.domain.errors import StaleWrite
 from godwit.domain.events import Event
 from godwit.domain.intents import Intent, IntentKind, IntentState
-from godwit.domain.jobs import Attempt, AttemptState, Job, JobSpec, JobState, Outcome, Progress, Resources, Slot
+from godwit.domain.jobs import Attempt, AttemptState, Job, JobSpec, JobState, Member, Outcome, Progress, Resources, Slot
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.offers import Offer
 from pydantic import TypeAdapter
@@ -42,7 +42,8 @@ def job_from(row: Row[Any]) -> Job:
         id=row.id, project=row.project, spec=_SPEC.validate_json(row.spec), state=JobState(row.state),
         created_at=row.created_at, state_since=row.state_since, epoch=row.epoch, interruptions=row.interruptions,
         cancel_requested=row.cancel_requested, progress=progress_from(row.progress), exit_code=row.exit_code,
-        detail=row.detail, version=row.version,
+        detail=row.detail, after_id=row.after_id, version=row.version,
+        member=None if row.array_id is None else Member(row.array_id, row.array_index, row.array_size),
     )  # fmt: skip
 
 
@@ -125,12 +126,17 @@ def offer_text(offer: Offer) -> str:
 
 
 def _job_values(job: Job) -> dict[str, Any]:
+    member = job.member
     return {
         "project": job.project, "name": job.spec.name, "kind": job.spec.kind, "gpus": str(job.spec.resources.gpus),
         "nodes": nodes_text(job.spec.resources), "priority": job.spec.priority,
         "spec": _SPEC.dump_json(job.spec).decode(), "state": job.state, "created_at": job.created_at,
         "state_since": job.state_since, "epoch": job.epoch, "interruptions": job.interruptions,
         "cancel_requested": job.cancel_requested, "exit_code": job.exit_code, "detail": job.detail,
+        "array_id": None if member is None else member.array_id,
+        "array_index": None if member is None else member.index,
+        "array_size": None if member is None else member.size, "after_id": job.after_id,
+        "deadline_at": job.spec.deadline_at, "budget_usd": job.spec.budget_usd,
     }  # fmt: skip
 
 
@@ -181,6 +187,13 @@ def insert(tx: Transaction, entity: Job | Attempt | Node | Intent, event: Event 
         append(tx, event)
 
 
+def insert_all(tx: Transaction, jobs: Sequence[Job], events: Sequence[Event]) -> None:
+    """Write many new jobs and the events that tell of them, each in one statement."""
+    tx.conn.execute(sql_insert(schema.jobs), [{"id": j.id, "version": j.version, **_job_values(j)} for j in jobs])
+    tx.conn.execute(sql_insert(schema.events), [_event_row(event) for event in events])
+    tx.hint(hints.EVENTS, hints.PLAN)
+
+
 def save(tx: Transaction, entity: Entity) -> Entity:
     """Write a changed row; returns it with its new version. Raises `StaleWrite` when another writer was first."""
     table, values = _HOMES[type(entity)]
@@ -201,11 +214,13 @@ def advance(tx: Transaction, entity: Entity, to: StrEnum, *, reason: str, actor:
 
 def append(tx: Transaction, event: Event) -> None:
     """Append an event; nothing ever changes or removes one."""
-    tx.conn.execute(
-        sql_insert(schema.events).values(
-            at=event.at, kind=event.kind, subject=event.subject, subject_id=event.subject_id, reason=event.reason,
-            actor=event.actor, old=event.old, new=event.new, job_id=event.job_id, node_id=event.node_id,
-            data=json.dumps(dict(event.data)),
-        )
-    )  # fmt: skip
+    tx.conn.execute(sql_insert(schema.events).values(**_event_row(event)))
     tx.hint(hints.EVENTS, hints.PLAN)
+
+
+def _event_row(event: Event) -> dict[str, Any]:
+    return {
+        "at": event.at, "kind": event.kind, "subject": event.subject, "subject_id": event.subject_id,
+        "reason": event.reason, "actor": event.actor, "old": event.old, "new": event.new, "job_id": event.job_id,
+        "node_id": event.node_id, "data": json.dumps(dict(event.data)),
+    }  # fmt: skip

@@ -59,11 +59,49 @@ jobs = Table(
     Column("cancel_requested", Boolean, nullable=False),
     Column("exit_code", Integer),
     Column("detail", Text, nullable=False),
+    Column("array_id", String(64)),
+    Column("array_index", Integer),
+    Column("array_size", Integer),
+    Column("after_id", String(64)),
+    Column("deadline_at", Float),
+    Column("budget_usd", Float),
     Column("version", Integer, nullable=False),
     # observed
     Column("progress", Text),
     Index(None, "state", "priority", "created_at"),
     Index(None, "name", "id"),
+    Index(None, "array_id", "state"),
+    Index(None, "state", "after_id"),
+)
+
+arrays = Table(
+    "arrays",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Index(None, "name", "id"),
+)
+
+# What jobs with this `after_id` wait for; the jobs of an array share one set, however many they are.
+dependencies = Table(
+    "dependencies",
+    metadata,
+    Column("set_id", String(64), primary_key=True),
+    Column("on_id", String(64), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("wanted", String(16), nullable=False),
+)
+
+# How long the last jobs of a name ran that succeeded, the newest last, as JSON.
+run_times = Table(
+    "run_times",
+    metadata,
+    Column("project", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("seconds", Text, nullable=False),
 )
 
 attempts = Table(

@@ -3,19 +3,27 @@
 import re
 from typing import Annotated, Literal
 
-from godwit.domain import resources
+from godwit.domain import resources, times
 from godwit.domain.errors import InvalidRequest, Problem
-from godwit.domain.jobs import CheckpointPolicy, Fabric, JobKind, JobSpec, Resources, Retries, Spot
+from godwit.domain.jobs import After, CheckpointPolicy, Fabric, JobKind, JobSpec, Resources, Retries, Spot, When
 from godwit.domain.wire.pages import Message
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+NAME_MAX = 63
 PRIORITIES = {"low": -100, "normal": 0, "high": 100}
+MAX_PRIORITY = 1000
 MAX_NODES = 4096
+MAX_COUNT = 10_000
+"""Jobs of one array: what one transaction writes in about a second."""
+
+MAX_AFTER = 64
 _NODES_RANGE = re.compile(r"^\s*(\d{1,6})\s*\.\.\s*(\d{1,6})\s*$")
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Duration = Annotated[str, StringConstraints(pattern=times.DURATION_PATTERN)]
+Instant = Annotated[str, StringConstraints(min_length=2, max_length=40)]
 EnvName = Annotated[str, StringConstraints(pattern=ENV_NAME_PATTERN, max_length=255)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
 Short = Annotated[str, StringConstraints(max_length=4_096)]
@@ -96,10 +104,19 @@ class RetriesSpec(Message):
     max: Annotated[int, Field(ge=0, le=1000)] = 5
 
 
+class AfterSpec(Message):
+    """A job or an array, by name or id, that comes first: until it has `succeeded`, or has `ended` in whatever way."""
+
+    job: Name
+    when: Literal["succeeded", "ended"] = "succeeded"
+
+
 class JobSpecIn(Message):
     """A job specification, as in `train.yaml`.
 
     `workdir` is a folder on the submitter's machine; the command line uploads it and sends `workdir_digest` instead.
+    With `count` it is an array: so many jobs NAME-0, NAME-1, ... that differ in GODWIT_ARRAY_INDEX. What `after` names
+    must exist when the job is submitted: a job cannot name itself or a later one, so none can wait for each other.
     """
 
     kind: Literal["train", "service", "dev"] = "train"
@@ -111,7 +128,15 @@ class JobSpecIn(Message):
     resources: ResourcesSpec = Field(default_factory=ResourcesSpec)
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
     retries: RetriesSpec = Field(default_factory=RetriesSpec)
-    priority: Literal["low", "normal", "high"] = "normal"
+    priority: (
+        Literal["low", "normal", "high"] | Annotated[int, Field(strict=True, ge=-MAX_PRIORITY, le=MAX_PRIORITY)]
+    ) = "normal"
+    count: Annotated[int, Field(strict=True, ge=1, le=MAX_COUNT)] | None = None
+    after: Annotated[list[Name | AfterSpec], Field(max_length=MAX_AFTER)] = Field(default_factory=list)
+    run_time: Duration | None = None
+    deadline: Instant | None = None
+    budget_usd: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
+    preemptible: bool = True
 
     @model_validator(mode="after")
     def _only_train(self) -> "JobSpecIn":
@@ -119,8 +144,12 @@ class JobSpecIn(Message):
             raise ValueError(f"kind {self.kind!r} is not supported yet; use kind: train")
         return self
 
-    def to_domain(self) -> JobSpec:
-        """The same as domain values; raises `InvalidRequest` with the path of what is wrong."""
+    def to_domain(self, now: float) -> JobSpec:
+        """The same as domain values; a deadline of `+48h` counts from `now`. `count` is left to whoever submits.
+
+        Raises `InvalidRequest` with the path of what is wrong.
+        """
+        self._refuse_long_names()
         return JobSpec(
             name=self.name,
             run=self.run,
@@ -131,5 +160,19 @@ class JobSpecIn(Message):
             resources=self.resources.to_domain(),
             checkpoint=CheckpointPolicy(self.checkpoint.store),
             retries=Retries(self.retries.max),
-            priority=PRIORITIES[self.priority],
+            priority=self.priority if isinstance(self.priority, int) else PRIORITIES[self.priority],
+            after=tuple(
+                After(one.job, When(one.when)) if isinstance(one, AfterSpec) else After(one) for one in self.after
+            ),
+            run_time_s=None if self.run_time is None else times.duration_s(self.run_time, ("run_time",)),
+            deadline_at=None if self.deadline is None else times.instant(self.deadline, now, ("deadline",)),
+            budget_usd=self.budget_usd,
+            preemptible=self.preemptible,
         )
+
+    def _refuse_long_names(self) -> None:
+        last = None if self.count is None else f"{self.name}-{self.count - 1}"
+        if last is not None and len(last) > NAME_MAX:
+            message = f"the last job of the array would be called {last}, longer than {NAME_MAX} characters"
+            meant = self.name[: NAME_MAX - (len(last) - len(self.name))].rstrip("-")
+            raise InvalidRequest(problems=[Problem(("name",), message, did_you_mean=meant)])

@@ -16,6 +16,14 @@ class ProgressView(Message):
     at: float
 
 
+class MemberView(Message):
+    """A job's place in its array: the array's id, its number there from 0, and how many there are."""
+
+    id: str
+    index: int
+    size: int
+
+
 class JobView(Message):
     """A job in a list."""
 
@@ -34,6 +42,9 @@ class JobView(Message):
     progress: ProgressView | None = None
     exit_code: int | None = None
     detail: str = ""
+    array: MemberView | None = None
+    deadline_at: float | None = None
+    budget_usd: float | None = None
 
 
 class SlotView(Message):
