@@ -107,6 +107,21 @@ def test_a_pod_takes_what_its_containers_need_together_or_its_largest_init_conta
     assert room.requested(pods)["n1"] == room.Free(2, 3.0, 0.0)
 
 
+def test_sidecars_stay_and_what_starts_after_them_needs_room_beside_them() -> None:
+    pod = _pod("n1", {"cpu": "1"})
+    sidecar = {"restartPolicy": "Always", "resources": {"requests": {"cpu": "2"}}}
+    pod["spec"]["initContainers"] = [{"resources": {"requests": {"cpu": "4"}}}, sidecar]
+    assert room.requested([pod])["n1"].cpus == 4.0, "the first one starts alone, and 1 + 2 is less"
+    pod["spec"]["initContainers"].reverse()
+    assert room.requested([pod])["n1"].cpus == 6.0, "it starts beside the sidecar"
+
+
+def test_a_pod_as_a_whole_may_say_what_it_needs_and_its_runtime_adds_to_that() -> None:
+    pod = _pod("n1", {"nvidia.com/gpu": "2", "cpu": "1", "memory": "1Gi"})
+    pod["spec"] |= {"resources": {"requests": {"cpu": "8"}}, "overhead": {"cpu": "250m", "memory": "2Gi"}}
+    assert room.requested([pod])["n1"] == room.Free(2, 8.25, 3.0)
+
+
 def test_limits_count_where_no_request_is_told() -> None:
     pod = {"spec": {"nodeName": "n1", "containers": [{"resources": {"limits": {"nvidia.com/gpu": "4"}}}]}}
     assert room.requested([pod])["n1"].gpus == 4

@@ -13,6 +13,8 @@ from godwit.providers.kubernetes_pods.options import Options
 from kubernetes.utils.quantity import parse_quantity
 
 Json = Mapping[str, Any]
+Amounts = Sequence[Any]
+"""GPUs, CPUs and bytes of memory, as `Decimal` or 0."""
 
 REGION, ZONE = "topology.kubernetes.io/region", "topology.kubernetes.io/zone"
 
@@ -23,6 +25,9 @@ SHARE = 0.9
 """The part of a node's CPUs and memory that GPUs share; the rest is for the pods that a cluster runs on every node."""
 
 NVIDIA, AMD = "nvidia.com/gpu", "amd.com/gpu"
+
+WHOLE = (None, "cpu", "memory")
+"""What a pod as a whole can request, in the order of `Amounts`: no GPUs."""
 
 LIFECYCLE, IN_PRODUCTION = "node.coreweave.cloud/state", "production"
 """CoreWeave's own label: other states mean that the node is being tested or repaired."""
@@ -174,15 +179,30 @@ def _tolerates(toleration: Json, taint: Json) -> bool:
 
 
 def _requests(spec: Json) -> Free:
-    """The pod's own: its containers' together, or its largest init container's where that is more."""
-    running = [_asked(container) for container in spec.get("containers") or []]
-    starting = [_asked(container) for container in spec.get("initContainers") or []]
-    sums = [sum(each) for each in zip(*running, strict=True)] if running else [0, 0.0, 0.0]
-    gpus, cpus, memory = (max([total, *each]) for total, *each in zip(sums, *starting, strict=True))
+    """What the scheduler counts for a pod (Kubernetes v1.36, component-helpers, `PodRequests`): its containers and
+    sidecars together, or an init container with the sidecars begun before it where that is more, and what its runtime
+    adds. What the pod as a whole requests counts instead where it is told."""
+    running = _sum(_asked(container) for container in spec.get("containers") or [])
+    sidecars: Amounts = (0, 0, 0)
+    starting: list[Amounts] = []
+    for container in spec.get("initContainers") or []:
+        with_it = _sum((sidecars, _asked(container)))
+        starting.append(with_it)
+        if container.get("restartPolicy") == "Always":
+            sidecars = with_it
+    most = [max(each) for each in zip(_sum((running, sidecars)), *starting, strict=True)]
+    whole = (spec.get("resources") or {}).get("requests") or {}
+    told = [quantity(whole[name]) if name in whole else each for name, each in zip(WHOLE, most, strict=True)]
+    gpus, cpus, memory = _sum((told, _asked({"resources": {"requests": spec.get("overhead") or {}}})))
     return Free(int(gpus), float(cpus), float(memory) / 2**30)
 
 
-def _asked(container: Json) -> tuple[Any, Any, Any]:
+def _sum(amounts: Iterable[Amounts]) -> Amounts:
+    """GPUs, CPUs and bytes, each added up."""
+    return tuple(sum(each) for each in zip((0, 0, 0), *amounts, strict=True))
+
+
+def _asked(container: Json) -> Amounts:
     resources = container.get("resources") or {}
     asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
     return (
