@@ -10,13 +10,26 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 
-from benchmarks import api_throughput, figures, first_line, fleet, idle, market, philly, planner, quotas, scheduling
+from benchmarks import (
+    api_throughput,
+    figures,
+    first_line,
+    fleet,
+    idle,
+    market,
+    philly,
+    planner,
+    pollux,
+    quotas,
+    scheduling,
+)
 from benchmarks.figures import Figure
 
 MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "planner": planner.measure,
     "scheduling": scheduling.measure,
     "quotas": quotas.measure,
+    "pollux": pollux.measure,
     "philly": philly.measure,
     "idle": idle.measure,
     "market": market.measure,
