@@ -9,7 +9,9 @@ from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.cluster import ANYWHERE, Cluster
 from godwit.scheduler.demands import Decision, Demand
 from godwit.scheduler.engine import Engine
+from godwit.scheduler.entitlements import Entitled
 from godwit.scheduler.fair_share import FairShare, Usage
+from godwit.scheduler.preemption import LeastLost
 from godwit.scheduler.quotas import CPUS, GPUS, Quotas, amount
 from godwit.scheduler.reclaim import Reclaim
 from hypothesis import given, settings
@@ -162,6 +164,51 @@ def test_who_borrows_claims_nothing() -> None:
     one, _ = engine(*cohort(a=limit(2), b=limit(2)))
     submit(one, *(demand(f"a{n}", "a") for n in range(3)), demand("b0", "b"))
     assert submit(one, demand("b1", "b", 2), now=1.0).yields == []
+
+
+def test_on_a_full_fleet_a_claim_stops_those_where_the_gang_then_fits() -> None:
+    cluster = Cluster()
+    for name in ("n0", "n1", "n2"):
+        cluster.add(name, H100)
+    gate = Quotas(cohort(a=limit(8), b=limit(16)))
+    one = Engine(cluster, order=FairShare(Usage({GPUS: 24_000}), gate), gate=gate, yielding=Reclaim(gate))
+    submit(one, *(demand(f"b{n}", "b", 4) for n in range(6)))
+    for name, running in one.running.items():
+        one.saved(name, 9.0 if running.shares[0].node_id == "n1" else 0.0)
+    there = {name for name, running in one.running.items() if running.shares[0].node_id == "n1"}
+    assert {each.job_id for each in submit(one, demand("a0", "a", 8), now=10.0).yields} == there
+    one.ended(sorted(there)[0])
+    assert started(submit(one, demand("a1", "a", 4, priority=-1), now=11.0)) == [], "the node is kept for the first"
+    one.ended(sorted(there)[1])
+    (start,) = one.decide(12.0).starts
+    assert [share.node_id for share in start.shares] == ["n1"]
+
+
+def test_on_a_full_fleet_nobody_is_stopped_where_the_gang_would_not_fit_after_it() -> None:
+    cluster = Cluster()
+    for name in ("n0", "n1"):
+        cluster.add(name, H100)
+    gate = Quotas([*cohort(a=limit(8), b=limit(8)), Quota("c", {})])
+    one = Engine(cluster, order=FairShare(Usage({GPUS: 16_000}), gate), gate=gate, yielding=Reclaim(gate))
+    submit(one, *(demand(f"{project}{n}", project, 4, may_yield=project == "b") for n in range(2) for project in "bc"))
+    assert len(one.running) == 4
+    submit(one, demand("b9", "b", 1))
+    stops = submit(one, demand("a0", "a", 8), now=10.0).yields
+    nodes = {one.running[each.job_id].shares[0].node_id for each in stops}
+    assert stops == [] or len(nodes) == 1
+
+
+def test_a_demand_within_its_own_that_finds_no_room_takes_what_others_borrow_and_no_more() -> None:
+    cluster = Cluster()
+    for name in ("n0", "n1"):
+        cluster.add(name, H100)
+    gate = Quotas(cohort(a=limit(8), b=limit(12), c=limit(8)))
+    yielding = Reclaim(gate, LeastLost(Entitled(gate), min_run_s=0.0))
+    one = Engine(cluster, order=FairShare(Usage({GPUS: 16_000}), gate), gate=gate, yielding=yielding)
+    submit(one, *(demand(f"b{n}", "b", 4) for n in range(4)))
+    assert gate.refusal(demand("a0", "a", 4), 1) is None, "the quotas are larger than the fleet"
+    assert len(submit(one, demand("a0", "a", 4), now=10.0).yields) == 1
+    assert submit(one, demand("a1", "a", 4), now=10.0).yields == [], "b holds no more than its own without the first"
 
 
 def test_a_claim_is_made_after_the_patience_and_not_before() -> None:

@@ -48,6 +48,11 @@ class Quotas:
             accounts.append(account)
         self._accounts[quota.project] = tuple(accounts)
 
+    @property
+    def bind(self) -> bool:
+        """Whether any project has a quota."""
+        return bool(self._accounts)
+
     def refusal(self, demand: Demand, nodes: int) -> str | None:
         """`OVER_QUOTA` or `COHORT_FULL`; `explain` says it in numbers."""
         if demand.job_id in self._promises:
@@ -123,6 +128,10 @@ class Quotas:
             if amount and held + amount * nodes > account.limit.nominal:
                 return True
         return False
+
+    def exceeds(self, project: str) -> bool:
+        """Whether a project holds more than its own of anything."""
+        return any(account.held > account.limit.nominal for account in self._accounts.get(project, ()))
 
     def falls_short(self, demand: Demand, nodes: int) -> bool:
         """Whether its project would hold less than its own of something without so many nodes of it."""

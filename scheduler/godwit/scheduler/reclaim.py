@@ -8,7 +8,9 @@ A `Yielding` of the engine, beside the gate `quotas.Quotas`. When a demand is re
 3. within a project first the jobs without which it still holds its own, of these what loses least work for each unit
    that it frees of what is missing, of equals the least urgent, then the larger, so that fewer stop;
 4. those without whom the demand may start as well are left alone, the most expensive first;
-5. nobody is taken who, waiting again, would be served before the demand: it would only take the place back.
+5. nobody is taken who, waiting again, would be served before the demand: it would only take the place back;
+6. where the fleet is full as well, those who may be taken are chosen by where they run (`clearing`), so that the gang
+   fits when they are gone, and their nodes are kept for it.
 
 Nothing is taken when all of that is not enough. Rules 1, 2 and 4 are those of Kueue's reclaimWithinCohort "Any" and
 withinClusterQueue "LowerPriority" (kubernetes-sigs/kueue, `pkg/scheduler/preemption`); rule 3 is ours, where Kueue
@@ -21,11 +23,15 @@ higher priority keeps what it has. An order that ages lets nobody be passed by w
 
 from collections.abc import Iterable, Iterator
 
-from godwit.scheduler import quotas
+from godwit.scheduler import clearing, quotas
 from godwit.scheduler.accounts import Shortfall
+from godwit.scheduler.clearing import Clearing
 from godwit.scheduler.demands import Demand, Running
 from godwit.scheduler.engine import NO_ROOM, Engine
+from godwit.scheduler.entitlements import Entitled
+from godwit.scheduler.holdings import Holdings
 from godwit.scheduler.policies import Nobody, Yielding
+from godwit.scheduler.preemption import RESTART_S
 from godwit.scheduler.quotas import Quotas
 
 MAY_TAKE_MAX = 256
@@ -52,11 +58,13 @@ class Reclaim:
         min_run_s: float = 0.0,
     ) -> None:
         self._quotas, self._otherwise = gate, otherwise or Nobody()
+        self._entitled = Entitled(gate, passes_less_urgent=passes_less_urgent)
+        self._held: Holdings | None = None
         self._passes, self._patience_s, self._min_run_s = passes_less_urgent, patience_s, min_run_s
 
     def may_help_anybody(self, engine: Engine, now: float) -> bool:
-        """Whether a demand that finds no room may be helped: quotas bring none, so the other is asked."""
-        return self._otherwise.may_help_anybody(engine, now)
+        """Whether anybody has a quota; for the other a pass begins."""
+        return self._otherwise.may_help_anybody(engine, now) or self._quotas.bind
 
     def may_help(self, demand: Demand, engine: Engine, now: float) -> bool:
         """Whether its own project runs anything less urgent, or what it may claim is lent."""
@@ -69,13 +77,29 @@ class Reclaim:
         if not self._may_claim(demand, now):
             return []
         barred = set[str]()
+        has_room = engine.room(demand, now) is not None
         for _ in range(TRIES_MAX):
-            taken = self._enough(demand, engine, now, barred)
+            cleared = Clearing((), (), 0) if has_room else self._cleared(demand, engine, now, barred)
+            if cleared is None:
+                return []
+            taken = self._enough(demand, engine, now, barred, cleared.job_ids)
             first_again = self._served_before(demand, taken, engine, now)
             if not first_again:
+                for node_id in cleared.node_ids if taken else ():
+                    engine.keep(node_id, demand)
                 return [running.demand.job_id for running in taken]
             barred |= first_again
         return []
+
+    def _cleared(self, demand: Demand, engine: Engine, now: float, barred: set[str]) -> Clearing | None:
+        """Who of those that it may take stands where it would fit; None when it would fit nowhere."""
+        if self._held is None or self._held.engine is not engine:
+            self._held = Holdings(engine)
+        held = self._held.refresh()
+        self._entitled.begin(held, now)
+        may = self._entitled.may_take(demand, now) & (now - held.started_at >= self._min_run_s)
+        may[[held.slot_of[job_id] for job_id in barred]] = False
+        return clearing.find(engine, held, demand, may, held.lost_milli_s(now, RESTART_S))
 
     def may_be_taken(self, running: Running, now: float) -> bool:
         """Whether a running job may be told to stop at all."""
@@ -89,9 +113,14 @@ class Reclaim:
             return True
         return self._quotas.is_lent(demand) and not self._quotas.borrows(demand, demand.nodes_min)
 
-    def _enough(self, demand: Demand, engine: Engine, now: float, barred: set[str]) -> list[Running]:
-        """Running jobs after which no quota refuses the demand; empty when there are not enough."""
-        taken: list[Running] = []
+    def _enough(
+        self, demand: Demand, engine: Engine, now: float, barred: set[str], first: Iterable[str]
+    ) -> list[Running]:
+        """Running jobs, `first` and others, after which no quota refuses it; empty when there are not enough."""
+        chosen = [engine.running[job_id] for job_id in first]
+        taken = list(chosen)
+        for running in taken:
+            self._quotas.book(running.demand, -len(running.shares))
         try:
             while missing := self._quotas.explain(demand, demand.nodes_min):
                 gone = barred.union(running.demand.job_id for running in taken)
@@ -100,7 +129,7 @@ class Reclaim:
                     return []
                 self._quotas.book(found.demand, -len(found.shares))
                 taken.append(found)
-            self._spare(demand, taken, now)
+            self._spare(demand, taken, now, chosen)
             return list(taken)
         finally:
             self._put_back(taken)
@@ -156,9 +185,10 @@ class Reclaim:
                 best, best_loss = running, loss
         return best
 
-    def _spare(self, demand: Demand, taken: list[Running], now: float) -> None:
+    def _spare(self, demand: Demand, taken: list[Running], now: float, but: list[Running]) -> None:
         """Put back those that are not needed after all, since a later one freed more than was missing."""
-        for running in sorted(taken, key=lambda running: (-running.lost_gpu_s(now), running.demand.job_id)):
+        others = [running for running in taken if running not in but]
+        for running in sorted(others, key=lambda running: (-running.lost_gpu_s(now), running.demand.job_id)):
             self._quotas.book(running.demand, len(running.shares))
             if self._quotas.refusal(demand, demand.nodes_min) is None:
                 taken.remove(running)
