@@ -14,9 +14,11 @@ from godwit.scheduler.policies import Gate, Order, Yielding
 from godwit.scheduler.snapshot import Snapshot
 
 
-def demand_of(job: Job) -> Demand:
-    """A job as the planner weighs it."""
-    resources = job.spec.resources
+def demand_of(job: Job, snapshot: Snapshot, now: float) -> Demand:
+    """A job as the planner weighs it. Its estimate counts from the start of its attempt, or from now if it waits."""
+    resources, attempt = job.spec.resources, snapshot.attempt_by_job.get(job.id)
+    estimate = snapshot.estimate(job, now)
+    ran_s = 0.0 if attempt is None else max(0.0, now - attempt.created_at)
     return Demand(
         job.id,
         Ask.of(resources),
@@ -27,12 +29,15 @@ def demand_of(job: Job) -> Demand:
         project=job.project,
         priority=job.spec.priority,
         is_recovering=job.state is JobState.RECOVERING,
+        estimate_s=None if estimate is None else ran_s + estimate.left_s,
+        may_yield=job.spec.preemptible,
     )
 
 
 def engine_of(
     snapshot: Snapshot,
     waiting: Iterable[Job],
+    now: float,
     *,
     excluded: Iterable[NodeId] = (),
     order: Order | None = None,
@@ -49,8 +54,8 @@ def engine_of(
             kind = kinds[node.offer] = NodeKind.of(node.offer)
         _add(engine.cluster, node, kind, is_open=node.state is NodeState.READY and node.id not in left_out)
     for attempt in snapshot.attempts:
-        _start(engine, attempt, snapshot)
-    demands = {job.id: demand_of(job) for job in waiting}
+        _start(engine, attempt, snapshot, now)
+    demands = {job.id: demand_of(job, snapshot, now) for job in waiting}
     for node in snapshot.nodes:
         if node.reserved_for is not None:
             engine.keep(node.id, demands.get(node.reserved_for) or Demand(node.reserved_for, Ask(), 0.0))
@@ -68,10 +73,11 @@ def _add(cluster: Cluster, node: Node, kind: NodeKind, *, is_open: bool) -> None
     )  # fmt: skip
 
 
-def _start(engine: Engine, attempt: Attempt, snapshot: Snapshot) -> None:
+def _start(engine: Engine, attempt: Attempt, snapshot: Snapshot, now: float) -> None:
     job = snapshot.job_by_id.get(attempt.job_id)
     # A job that is final may still have an attempt that stops; what it holds besides GPUs is freed a moment early.
-    demand = demand_of(job) if job is not None else Demand(attempt.job_id, Ask.of(Resources()), attempt.created_at)
+    rest = Demand(attempt.job_id, Ask.of(Resources()), attempt.created_at)
+    demand = rest if job is None else demand_of(job, snapshot, now)
     engine.started(demand, _shares(attempt, demand.ask, engine.cluster), attempt.created_at)
     if attempt.state is AttemptState.STOPPING:
         engine.running[attempt.job_id].yields_to = ""

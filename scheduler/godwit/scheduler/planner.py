@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Job
+from godwit.scheduler import dependencies, release, repair, warm
 from godwit.scheduler import fleet as fleets
-from godwit.scheduler import release, repair, warm
 from godwit.scheduler.counter import Counter
 from godwit.scheduler.plan import Action, BuyNode, Plan, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
@@ -27,7 +27,7 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     actions: list[Action] = list(release.idle(snapshot, now))
     released = {action.node_id for action in actions if isinstance(action, TerminateNode)}
     counter = _serve_queue(snapshot, now, seed, released)
-    refusals = counter.told() | _fenced(snapshot)
+    refusals = counter.told() | _unserved(snapshot)
     actions += counter.actions
     # Last of all: what was just decided changes which nodes are idle, and nobody waits for a warm one.
     actions = actions or list(warm.purchases(snapshot, refusals.values(), now))
@@ -39,31 +39,34 @@ def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
     others = tuple(other for other in snapshot.jobs if other.id != job.id)
     snapshot = replace(snapshot, jobs=(*others, job)).in_order()
     counter = _serve_queue(snapshot, now, seed, ())
-    refusals = (counter.told() | _fenced(snapshot)).get(job.id, ())
+    refusals = (counter.told() | _unserved(snapshot)).get(job.id, ())
     mine = tuple(
         a for a in counter.actions if isinstance(a, BuyNode | StartAttempt | ReserveNode) and a.job_id == job.id
     )
-    outlook = counter.outlook(job.id, fleets.demand_of(job)) if refusals else None
+    outlook = counter.outlook(job.id, fleets.demand_of(job, snapshot, now)) if refusals else None
     return Plan(mine, {job.id: refusals}, outlooks={} if outlook is None else {job.id: outlook})
 
 
 def _serve_queue(snapshot: Snapshot, now: float, seed: int, excluded: Iterable[NodeId]) -> Counter:
-    """Whoever waits and is not fenced, each in turn."""
-    waiting = {job.id: job for job in snapshot.jobs if repair.waits(job) and job.id not in snapshot.attempt_by_job}
-    engine = fleets.engine_of(snapshot, waiting.values(), excluded=excluded)
+    """Whoever waits for nodes and for nothing else, each in turn."""
+    unserved = _unserved(snapshot)
+    waiting = {job.id: job for job in snapshot.jobs if repair.waits(job) and job.id not in unserved}
+    engine = fleets.engine_of(snapshot, waiting.values(), now, excluded=excluded)
     counter = Counter(snapshot, engine, now, seed)
     for demand in engine.waiting.in_order():
         counter.serve(waiting[JobId(demand.job_id)], demand)
     return counter
 
 
-def _fenced(snapshot: Snapshot) -> dict[JobId, tuple[Refusal, ...]]:
-    """Waiting jobs that may still run somewhere."""
-    return {
-        job.id: (_fencing(attempt.id),)
-        for job in snapshot.jobs
-        if repair.waits(job) and (attempt := snapshot.attempt_by_job.get(job.id)) is not None
-    }
+def _unserved(snapshot: Snapshot) -> dict[JobId, tuple[Refusal, ...]]:
+    """Waiting jobs that no node would help: they may still run somewhere, or others must come first."""
+    told: dict[JobId, tuple[Refusal, ...]] = {}
+    for job in snapshot.jobs:
+        attempt = snapshot.attempt_by_job.get(job.id)
+        why = dependencies.why_waiting(job, snapshot.standings(job)) if attempt is None else (_fencing(attempt.id),)
+        if why and repair.waits(job):
+            told[job.id] = why
+    return told
 
 
 def _fencing(attempt_id: str) -> Refusal:

@@ -7,6 +7,7 @@ from enum import StrEnum
 class Code(StrEnum):
     """What kind of refusal it is; stable for programs. What time may lift comes first: explanations use the order."""
 
+    AFTER = "after"
     NO_OFFERS = "no-offers"
     FLEET_MAX = "fleet-max"
     HELD = "held"

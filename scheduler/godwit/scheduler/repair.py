@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from godwit.domain import lifecycle
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome, Slot
 from godwit.domain.nodes import Node, NodeState
+from godwit.scheduler import dependencies
 from godwit.scheduler.plan import (
     Action,
     EndAttempt,
@@ -63,8 +64,11 @@ def jobs(snapshot: Snapshot) -> Iterator[Action]:
     for job in snapshot.jobs:
         if job.id in snapshot.attempt_by_job:
             continue
+        lost = dependencies.why_ended(job, snapshot.standings(job))
         if job.state is JobState.STOPPING:
             yield FinishJob(job.id, cancelled=True, reason="no node runs it any more")
+        elif lost is not None:
+            yield FinishJob(job.id, cancelled=True, reason=lost)
         elif job.state is JobState.RECOVERING and job.interruptions > job.spec.retries.max:
             yield FinishJob(
                 job.id,

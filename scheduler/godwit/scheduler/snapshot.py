@@ -8,7 +8,10 @@ from godwit.domain.ids import JobId, NodeId, OfferKey
 from godwit.domain.jobs import Attempt, Job
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
+from godwit.scheduler import estimates
 from godwit.scheduler.bounds import Bounds
+from godwit.scheduler.dependencies import Standing
+from godwit.scheduler.estimates import Estimate, Past
 from godwit.scheduler.reservations import Patience
 from godwit.scheduler.trust import UNKNOWN, Record
 
@@ -60,7 +63,8 @@ class Snapshot:
     `jobs`: every job that is not final, in queue order among those that wait (a bounded window of them). `attempts`:
     every attempt that has not ended. `nodes`: every node that is not final. `losses`: when each provider last lost a
     node. `records`: what happened with the offers that were tried. `serving_since`: since when this control plane hears
-    agents; nobody is late before.
+    agents; nobody is late before. `dependencies`: how far that is which jobs of `jobs` wait for, by their `after_id`.
+    `pasts`: what is known of jobs from before, where anything is.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -70,6 +74,8 @@ class Snapshot:
     holds: tuple[Hold, ...] = ()
     records: Mapping[OfferKey, Record] = field(default_factory=dict)
     losses: Mapping[str, float] = field(default_factory=dict)
+    dependencies: Mapping[str, tuple[Standing, ...]] = field(default_factory=dict)
+    pasts: Mapping[JobId, Past] = field(default_factory=dict)
     serving_since: float = 0.0
     policy: Policy = Policy()
 
@@ -97,6 +103,14 @@ class Snapshot:
     def attempt_by_job(self) -> Mapping[JobId, Attempt]:
         """The one attempt of each job that has not ended; there is never more than one."""
         return {attempt.job_id: attempt for attempt in self.attempts}
+
+    def standings(self, job: Job) -> tuple[Standing, ...]:
+        """How far that is which a job waits for; every job of a snapshot that waits for anything has its standings."""
+        return () if job.after_id is None else self.dependencies[job.after_id]
+
+    def estimate(self, job: Job, now: float) -> Estimate | None:
+        """How long a job still runs, and who says so; None when nobody does."""
+        return estimates.of(job, self.pasts.get(job.id, estimates.NO_PAST), self.attempt_by_job.get(job.id), now)
 
     def trust_in(self, offer: Offer) -> float:
         """The share of what is paid for this offer that becomes work."""
