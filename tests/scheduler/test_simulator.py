@@ -1,4 +1,4 @@
-"""The simulator: capacity holds at every event, GPU-seconds add up, all jobs end, and equal input gives equal output."""
+"""The simulator: capacity holds at every event, GPU-seconds add up, all jobs end, equal input gives equal output."""
 
 import gzip
 from collections import defaultdict

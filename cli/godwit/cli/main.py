@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "nodes": ("nodes", "List the machines of the fleet."),
     "offers": ("offers", "List what can be bought now, cheapest first."),
     "providers": ("providers", "List the configured clouds and how they do."),
+    "simulate": ("simulate", "Ask what if: run the planner over a trace in virtual time."),
     "drill": ("drill", "Break something on purpose and watch the fleet heal."),
     "version": ("version", "Print the versions of this command and of the control plane."),
 }

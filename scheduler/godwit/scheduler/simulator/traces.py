@@ -5,6 +5,7 @@ of the whole job. Without `nodes`, a job that does not fit one node takes whole 
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,9 @@ def read(lines: Iterable[str], gpus_per_node: int = 8) -> list[TraceJob]:
     jobs = list(_jobs(rows, gpus_per_node))
     if not jobs:
         raise InvalidRequest("the trace has no jobs: there is nothing to simulate")
+    seen = Counter(job.job_id for job in jobs)
+    if len(seen) < len(jobs):
+        raise InvalidRequest(f"two jobs of the trace have the job_id {seen.most_common(1)[0][0]!r}; give each its own")
     return sorted(jobs, key=lambda job: job.submit_s)
 
 
