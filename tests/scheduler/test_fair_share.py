@@ -49,8 +49,10 @@ def test_projects_are_served_in_turns_however_much_each_asks() -> None:
 
 def test_the_largest_of_a_projects_shares_counts() -> None:
     # "c" takes 2 of 16 GPUs (an eighth) and 48 of 128 CPUs (three eighths); "g" takes 4 GPUs (a quarter).
-    one = engine()
+    usage = Usage(CAPACITY)
+    one = engine(usage)
     assert served(one, demand("c0", "c", 2, 48), demand("g0", "g", 4)) == ["c0", "g0"]
+    assert (usage.standing("c"), usage.standing("g")) == (0.1875, 0.125)
     assert served(one, demand("c1", "c", 1, 1), demand("g1", "g", 1, 1, since=9.0)) == ["g1", "c1"]
 
 

@@ -47,6 +47,7 @@ def test_a_job_that_cannot_is_told_how_much_of_it_would_be_missing_and_what_can(
         "cheapest that is in time: 8 x fast, done Fri 2026-11-27 20:00Z for $800; "
         "soonest for the money: 4 x cheap, done Sat 2026-11-28 16:00Z for $400"
     )
+    assert answer([FAST, CHEAP], RUN, FRIDAY + 27.6 * HOUR, 800.0, FRIDAY).verdict is Verdict.LIKELY
 
 
 def test_starting_up_costs_time_and_on_bought_nodes_money() -> None:
@@ -79,6 +80,12 @@ def test_with_nothing_on_offer_nothing_can_finish() -> None:
     assert "nothing" in feasibility.words(found)
 
 
+def test_times_that_no_calendar_has_and_prices_next_to_nothing_are_answered_all_the_same() -> None:
+    slow = replace(CHEAP, usd_per_hour=5e-324)
+    found = answer([slow], Range(1e12, 1e12, 1e12), inf, 1.0, 0.0)
+    assert "no time on a calendar" in feasibility.words(found)
+
+
 @pytest.mark.parametrize(
     "bad", [{"usd_per_hour": nan}, {"usd_per_hour": -1.0}, {"usd_once": inf}, {"speed": 0.0}, {"useful": 1.1}]
 )
@@ -93,7 +100,9 @@ def test_limits_that_are_none_are_refused(deadline: float | None, budget: float 
         answer([CHEAP], RUN, deadline, budget, 0.0)
 
 
-@pytest.mark.parametrize("guess", [(2.0, 1.0, 3.0), (-1.0, 1.0, 2.0), (0.0, nan, 1.0), (0.0, 1.0, inf)])
+@pytest.mark.parametrize(
+    "guess", [(2.0, 1.0, 3.0), (-1.0, 1.0, 2.0), (0.0, nan, 1.0), (0.0, 1.0, inf), (0.0, 1.0, 2e12)]
+)
 def test_a_guess_ascends_and_is_finite(guess: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError, match="guess"):
         Range(*guess)

@@ -28,6 +28,13 @@ from godwit.scheduler.demands import Demand
 from godwit.scheduler.trust import UNKNOWN, Record
 
 
+LONGEST_S = 1e12
+"""The longest time that can be guessed, 30,000 years: a bound, so that no sum below overflows."""
+
+SLOWEST = 1e-6
+"""The least speed or useful share that a way may have; for the same reason."""
+
+
 @dataclass(frozen=True)
 class Range:
     """A guess of a time in seconds: at least, probably, at most."""
@@ -37,8 +44,8 @@ class Range:
     most: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.least <= self.likely <= self.most < inf:
-            raise ValueError(f"{self} is no guess: least, likely and most must be finite and ascend from 0")
+        if not 0 <= self.least <= self.likely <= self.most <= LONGEST_S:
+            raise ValueError(f"{self} is no guess: least, likely and most must ascend from 0 to {LONGEST_S:.0e} s")
 
     @classmethod
     def around(cls, likely: float, factor: float = 2.0) -> "Range":
@@ -89,8 +96,10 @@ class Way:
 
     def __post_init__(self) -> None:
         money = isfinite(self.usd_per_hour) and isfinite(self.usd_once) and min(self.usd_per_hour, self.usd_once) >= 0
-        if not money or not (0 < self.speed < inf and 0 < self.useful <= 1 and 0 < self.billing_step_s < inf):
-            raise ValueError(f"{self} cannot be reckoned with: prices from 0, speed and useful share above 0")
+        if not money or not (
+            SLOWEST <= self.speed < inf and SLOWEST <= self.useful <= 1 and 1e-3 <= self.billing_step_s < inf
+        ):
+            raise ValueError(f"{self} cannot be reckoned with: prices from 0, speed, useful share and step above 0")
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,10 @@ class Outcome:
     usd: float
     keeps: bool
     done: float
+
+
+_FAR = 253_402_300_800.0
+"""The year 10000, which calendars do not have."""
 
 
 class Verdict(IntEnum):
@@ -207,6 +220,8 @@ def _offer(one: Outcome) -> str:
 
 
 def _time(at: float) -> str:
+    if not 0 <= at < _FAR:
+        return "no time on a calendar"
     return f"{datetime.fromtimestamp(at, UTC):%a %Y-%m-%d %H:%MZ}"
 
 
@@ -245,7 +260,8 @@ def _paid_s(way: Way, money: float) -> float:
     per_step = way.usd_per_hour * way.billing_step_s / 3600
     if left < 0:
         return 0.0
-    return floor(left / per_step) * way.billing_step_s if per_step and left < inf else inf
+    steps = left / per_step if per_step else inf
+    return floor(steps) * way.billing_step_s if steps < inf else inf
 
 
 def _verdict(likely: list[Outcome], slowest: list[Outcome], *, knows: bool) -> Verdict:
