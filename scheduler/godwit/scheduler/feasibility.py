@@ -27,7 +27,6 @@ from godwit.scheduler.asks import NodeKind
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.trust import UNKNOWN, Record
 
-
 LONGEST_S = 1e12
 """The longest time that can be guessed, 30,000 years: a bound, so that no sum below overflows."""
 
