@@ -31,9 +31,11 @@ def limit(nominal: int, borrow: int | None = None, lend: int | None = None) -> L
     return Limit(nominal * 1000, *(None if each is None else each * 1000 for each in (borrow, lend)))
 
 
-def engine(*quotas: Quota, reclaim: bool = True, after: Usage | None = None) -> tuple[Engine, Quotas]:
+def engine(
+    *quotas: Quota, reclaim: bool = True, after: Usage | None = None, nodes: int = NODES
+) -> tuple[Engine, Quotas]:
     cluster = Cluster()
-    for number in range(NODES):
+    for number in range(nodes):
         cluster.add(f"n{number:02}", H100)
     gate = Quotas(quotas)
     past = {} if after is None else {project: after.averages(project) for project in PROJECTS}
@@ -306,15 +308,21 @@ def test_limits_hold_and_what_is_booked_is_what_runs_after_any_events(
 
 
 def _anew(
-    one: Engine, quotas: Sequence[Quota], waiting: dict[str, Demand], data: st.DataObject
+    one: Engine, quotas: Sequence[Quota], waiting: dict[str, Demand], data: st.DataObject, nodes: int = NODES
 ) -> tuple[Engine, Quotas]:
+    """Made from what is so: what runs and to whom it yields, what is kept for whom, and who waits."""
     assert isinstance(one.gate, Usage)
-    anew, its = engine(*data.draw(st.permutations(quotas)), after=one.gate)
+    anew, its = engine(*data.draw(st.permutations(quotas)), after=one.gate, nodes=nodes)
     for name in data.draw(st.permutations(sorted(one.running))):
         running = one.running[name]
         anew.started(running.demand, running.shares, running.started_at)
     for name in data.draw(st.permutations(sorted(waiting))):
+        for node_id in one.kept_for(name):
+            anew.keep(node_id, waiting[name])
         anew.submit(waiting[name])
+        told = [job_id for job_id, running in one.running.items() if running.yields_to == name]
+        if told:
+            anew.gives_way(told, waiting[name])
     return anew, its
 
 
@@ -334,18 +342,23 @@ def _settle(one: Engine, waiting: dict[str, Demand], now: float) -> None:
 
 
 def _check(gate: Quotas, one: Engine, quotas: Sequence[Quota]) -> None:
+    held = _check_limits(one, quotas)
+    assert all(gate.held(quota.project) == {GPUS: held[quota.project]} for quota in quotas)
+
+
+def _check_limits(one: Engine, quotas: Sequence[Quota]) -> Counter[str]:
     held = Counter[str]()
     for running in one.running.values():
         held[running.demand.project] += running.demand.ask.total_milli * len(running.shares)
     lent, pool = Counter[str](), Counter[str]()
     for quota in quotas:
         each = quota.limits[GPUS]
-        assert gate.held(quota.project) == {GPUS: held[quota.project]}
         if each.borrow_max is not None:
             assert held[quota.project] <= each.nominal + each.borrow_max
         pool[quota.cohort] += each.nominal - each.kept
         lent[quota.cohort] += max(0, held[quota.project] - each.kept)
     assert all(lent[name] <= pool[name] for name in pool)
+    return held
 
 
 @settings(max_examples=100, deadline=None)
@@ -360,3 +373,59 @@ def test_whoever_waits_with_its_own_amount_unused_gets_it_from_those_who_borrow(
         _settle(one, {**waiting}, 50.0)
     for name in set(waiting) - set(one.running):
         assert gate.borrows(waiting[name], 1), "it would keep within its project's own and still waits"
+
+
+@settings(max_examples=200, deadline=None)
+@given(quotas=QUOTAS, edits=EDITS, nodes=st.sampled_from([2, NODES]), data=st.data())
+def test_limits_and_promises_hold_while_those_who_yield_take_their_time(
+    quotas: Sequence[Quota], edits: Sequence[tuple[str, int, int, int]], nodes: int, data: st.DataObject
+) -> None:
+    one, gate = engine(*quotas, nodes=nodes)
+    waiting: dict[str, Demand] = {}
+    for now, (what, which, gpus, size) in enumerate(edits):
+        if what == "submit":
+            job = demand(f"j{now}", PROJECTS[which % 4], gpus, size, priority=which % 3, since=float(now))
+            waiting[job.job_id] = job
+            one.submit(job)
+        elif what == "end" and one.running:
+            one.ended(sorted(one.running)[which % len(one.running)])
+        elif what == "withdraw" and waiting:
+            one.withdraw(waiting.pop(sorted(waiting)[which % len(waiting)]).job_id)
+        elif what == "decide":
+            for start in one.decide(float(now)).starts:
+                del waiting[start.demand.job_id]
+        _check_limits(one, quotas)
+    for start in one.decide(100.0).starts:
+        del waiting[start.demand.job_id]
+    anew, its = _anew(one, quotas, waiting, data, nodes=nodes)
+    assert {p: gate.held(p) for p in PROJECTS} == {p: its.held(p) for p in PROJECTS}
+    for name in sorted(one.running)[:2]:
+        one.ended(name)
+        anew.ended(name)
+    mine, same = one.decide(101.0), anew.decide(101.0)
+    assert (mine.starts, mine.yields) == (same.starts, same.yields)
+    for name in sorted(set(waiting) - {start.demand.job_id for start in mine.starts}):
+        one.withdraw(name)
+    for gone in list(one.running):
+        one.ended(gone)
+    assert all(not any(gate.held(project).values()) for project in PROJECTS)
+
+
+@given(
+    quotas=QUOTAS, held=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), max_size=6), gpus=st.integers(1, 9)
+)
+def test_a_quota_raised_by_what_a_refusal_says_is_missing_lets_the_demand_in(
+    quotas: Sequence[Quota], held: Sequence[tuple[int, int]], gpus: int
+) -> None:
+    def gate_of(quotas: Sequence[Quota]) -> Quotas:
+        gate = Quotas(quotas)
+        for number, (project, each) in enumerate(held):
+            gate.started(demand(f"j{number}", PROJECTS[project], each), 1)
+        return gate
+
+    wanted = demand("x", "a", gpus)
+    for short in gate_of(quotas).explain(wanted, 1):
+        assert short.short_by > 0
+        was = quotas[0].limits[GPUS]
+        more = Limit(was.nominal + short.short_by, was.borrow_max, was.lend_max)
+        assert gate_of([Quota("a", {GPUS: more}, quotas[0].cohort), *quotas[1:]]).refusal(wanted, 1) is None
