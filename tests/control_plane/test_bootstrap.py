@@ -178,8 +178,20 @@ def test_only_root_may_install_packages_of_the_system(tmp_path: Path, user: int,
     steps = f"case $* in *python3.11-venv) {brings} ;; *install*) echo not there; exit 100 ;; esac"
     machine.tool("apt-get", f'#!/bin/sh\nprintf "%s\\n" "$0 $*" >>{tmp_path}/arguments\n{steps}\n')
     machine.python("python3", version="exit 1")
-    assert machine.boot(["sh"], script_for()).returncode == expected
+    booted = machine.boot(["sh"], script_for())
+    assert (booted.returncode, "no Python 3.11 or later" in booted.stderr) == (expected, expected == 1)
     assert any("apt-get install" in line for line in machine.lines("arguments")) == (user == 0)
+
+
+def test_a_system_that_has_no_newer_python_is_given_up_in_words(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "curl")
+    machine.tool("id", "#!/bin/sh\necho 0\n")
+    machine.tool("apt-get", "#!/bin/sh\necho E: not there >&2\nexit 100\n")
+    with listening() as control_plane:
+        machine.boot(["sh"], script_for(control_plane.url))
+    ((verdict, log),) = control_plane.heard
+    assert "no Python 3.11 or later has venv and pip" in verdict
+    assert "E: not there" in log
 
 
 def test_pip_that_fails_once_is_tried_again_after_a_pause(tmp_path: Path) -> None:

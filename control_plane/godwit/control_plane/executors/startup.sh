@@ -48,13 +48,13 @@ make_venv() {
   return 1
 }
 
-# Ubuntu 22.04 has Python 3.11 beside its own. A machine that boots may still be busy with packages of its own.
+# Ubuntu 22.04 has Python 3.11 among its updates, beside its own 3.10. A machine that boots may still be busy with packages of its own.
 by_apt() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
   for name in python3-venv python3.12-venv python3.11-venv; do
-    try apt-get install -qqy -o DPkg::Lock::Timeout=120 $name && make_venv && return
+    apt-get install -qqy -o DPkg::Lock::Timeout=120 $name >/dev/null && make_venv && return
   done
   return 1
 }
