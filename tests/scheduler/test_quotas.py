@@ -217,7 +217,8 @@ def test_a_claim_is_made_after_the_patience_and_not_before() -> None:
     one, gate = engine(*cohort(a=limit(2), b=limit(2)))
     one.yielding = Reclaim(gate, patience_s=30.0)
     submit(one, *(demand(f"b{n}", "b") for n in range(4)))
-    assert submit(one, demand("a0", "a", since=100.0), now=129.0).yields == []
+    decision = submit(one, demand("a0", "a", since=100.0), now=129.0)
+    assert (decision.yields, decision.wake_at) == ([], 130.0)
     assert len(one.decide(130.0).yields) == 1
 
 

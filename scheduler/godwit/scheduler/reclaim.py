@@ -31,7 +31,7 @@ from godwit.scheduler.engine import NO_ROOM, Engine
 from godwit.scheduler.entitlements import Entitled
 from godwit.scheduler.holdings import Holdings
 from godwit.scheduler.policies import Nobody, Yielding
-from godwit.scheduler.preemption import RESTART_S
+from godwit.scheduler.preemption import RECHECK_S, RESTART_S
 from godwit.scheduler.quotas import Quotas
 
 MAY_TAKE_MAX = 256
@@ -68,27 +68,30 @@ class Reclaim:
 
     def may_help(self, demand: Demand, engine: Engine, now: float) -> bool:
         """Whether its own project runs anything less urgent, or what it may claim is lent."""
-        return self._may_claim(demand, now) or self._otherwise.may_help(demand, engine, now)
+        return self._may_claim(demand, engine, now) or self._otherwise.may_help(demand, engine, now)
 
     def choose(self, demand: Demand, why: str, engine: Engine, now: float) -> list[str]:
         """The running jobs that give way, in the order of the rules; empty when they would not be enough."""
         if why == NO_ROOM:
             return self._otherwise.choose(demand, why, engine, now)
-        if not self._may_claim(demand, now):
+        if not self._may_claim(demand, engine, now):
             return []
         barred = set[str]()
         has_room = engine.room(demand, now) is not None
         for _ in range(TRIES_MAX):
             cleared = Clearing((), (), 0) if has_room else self._cleared(demand, engine, now, barred)
             if cleared is None:
-                return []
+                break
             taken = self._enough(demand, engine, now, barred, cleared.job_ids)
+            if not taken:
+                break
             first_again = self._served_before(demand, taken, engine, now)
             if not first_again:
-                for node_id in cleared.node_ids if taken else ():
+                for node_id in cleared.node_ids:
                     engine.keep(node_id, demand)
                 return [running.demand.job_id for running in taken]
             barred |= first_again
+        engine.wake(now + RECHECK_S)  # a guard may have lapsed by then, or a checkpoint come
         return []
 
     def _cleared(self, demand: Demand, engine: Engine, now: float, barred: set[str]) -> Clearing | None:
@@ -106,12 +109,15 @@ class Reclaim:
         is_free = running.demand.may_yield and running.yields_to is None
         return is_free and now - running.started_at >= self._min_run_s
 
-    def _may_claim(self, demand: Demand, now: float) -> bool:
-        if now - demand.since < self._patience_s:
+    def _may_claim(self, demand: Demand, engine: Engine, now: float) -> bool:
+        gate = self._quotas
+        takes_back = gate.is_lent(demand) and not gate.borrows(demand, demand.nodes_min)
+        if not takes_back and not (self._passes and gate.has_less_urgent(demand)):
             return False
-        if self._passes and self._quotas.has_less_urgent(demand):
-            return True
-        return self._quotas.is_lent(demand) and not self._quotas.borrows(demand, demand.nodes_min)
+        if now < demand.since + self._patience_s:
+            engine.wake(demand.since + self._patience_s)
+            return False
+        return True
 
     def _enough(
         self, demand: Demand, engine: Engine, now: float, barred: set[str], first: Iterable[str]
