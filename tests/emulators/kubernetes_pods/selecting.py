@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests.emulators.kubernetes_pods import forms
 from tests.emulators.kubernetes_pods.failures import Failure
 
 Json = dict[str, Any]
@@ -61,6 +62,8 @@ class _Labels:
                 raise _unread(self._left[0], "',' or 'end of string'")
             if self._left[0]:
                 self._left.pop(0)
+                if not self._left[0]:
+                    raise _unread("", "identifier after ','")
         return found
 
     def _requirement(self) -> Test:
@@ -70,6 +73,7 @@ class _Labels:
         key = self._left.pop(0)
         if _WORD.fullmatch(key) is None:
             raise _unread(key, "!, identifier, or 'end of string'")
+        _formed("<nil>", key, forms.key_fault(key))
         if absent or self._left[0] in {"", ","}:
             return lambda each: (key in _labels(each)) != absent
         operator = self._left.pop(0)
@@ -81,6 +85,7 @@ class _Labels:
         value = self._left.pop(0) if _WORD.fullmatch(self._left[0]) else ""
         if operator in {">", "<"}:
             return _order(key, operator, value)
+        _formed(f"values[0][{key}]", value, forms.value_fault(value))
         return lambda each: (_labels(each).get(key) == value) != (operator == "!=")
 
     def _values(self) -> set[str]:
@@ -105,6 +110,11 @@ def _order(key: str, operator: str, value: str) -> Test:
         return own.isdecimal() and (int(own) > bound if operator == ">" else int(own) < bound)
 
     return holds
+
+
+def _formed(what: str, text: str, fault: str | None) -> None:
+    if fault is not None:
+        raise Failure(400, f'unable to parse requirement: {what}: Invalid value: "{text}": {fault}')
 
 
 def _unread(found: str, expected: str, begins: str = "") -> Failure:

@@ -1,12 +1,16 @@
 """What an API server does not take, and in which words: held by our own small one, and on a real one alike."""
 
+import re
 from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kubernetes import client
+from kubernetes.utils.quantity import parse_quantity
 
-from tests.emulators.kubernetes_pods import validation
+from tests.emulators.kubernetes_pods import objects, validation
 from tests.emulators.kubernetes_pods.cluster import Json, TestCluster, refused
 from tests.emulators.kubernetes_pods.failures import Failure
 
@@ -180,3 +184,18 @@ def test_a_quota_that_nobody_has_counted_yet_holds_nothing_back(cluster: TestClu
     _quota(cluster, {"pods": "0"}, counted=False)
     cluster.make("one")
     assert cluster.names() == {"one"}
+
+
+WHOLE = st.builds(
+    lambda number, suffix: f"{number}{suffix}",
+    st.integers(0, 10**6),
+    st.sampled_from(["", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"]),
+)
+
+
+@given(written=WHOLE)
+def test_a_quantity_is_rewritten_to_the_same_amount_and_then_stays(written: str) -> None:
+    rewritten = objects.quantity(written, "Pod")
+    assert parse_quantity(rewritten) == parse_quantity(written)
+    assert objects.quantity(rewritten, "Pod") == rewritten
+    assert not re.search("0{3}$", rewritten), "a larger suffix says it shorter"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.emulators.kubernetes_pods import forms
 from tests.emulators.kubernetes_pods.cluster import Json, TestCluster, refused
 
 
@@ -91,6 +92,9 @@ def test_selectors_of_labels_are_read_as_they_are_meant(cluster: TestCluster, se
     [
         ("=x", "found '=', expected: !, identifier, or 'end of string'"),
         ("colour=x y", "found 'y', expected: ',' or 'end of string'"),
+        ("colour,", "found '', expected: identifier after ','"),
+        ("-colour", f'unable to parse requirement: <nil>: Invalid value: "-colour": {forms.KEY_TOLD}'),
+        ("colour=a/b", f'unable to parse requirement: values[0][colour]: Invalid value: "a/b": {forms.VALUE_TOLD}'),
         ("a=b=c", "found '=', expected: ',' or 'end of string'"),
         ("colour in (red", "unable to parse requirement: found '', expected: ',' or ')'"),
         ("size gt 1", "unable to parse requirement: found 'gt', expected: in, notin, =, ==, !=, gt, lt"),

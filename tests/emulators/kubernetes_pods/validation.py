@@ -7,6 +7,7 @@ from typing import Any
 from kubernetes import client
 from kubernetes.utils.quantity import parse_quantity
 
+from tests.emulators.kubernetes_pods import forms
 from tests.emulators.kubernetes_pods.failures import (
     KINDS,
     Cause,
@@ -21,29 +22,6 @@ from tests.emulators.kubernetes_pods.objects import defaulted
 
 Json = dict[str, Any]
 
-_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_VALUE = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
-_KEY = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-
-SUBDOMAIN_TOLD = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and"
-    f" end with an alphanumeric character (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"
-)
-LABEL_TOLD = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with"
-    f" an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '{_LABEL}')"
-)
-VALUE_TOLD = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and"
-    " end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is"
-    f" '{_VALUE}')"
-)
-KEY_TOLD = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric"
-    " character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is"
-    f" '{_KEY}')"
-)
 ENV_TOLD = "a valid environment variable name must consist only of printable ASCII characters other than '='"
 FIXED = (
     "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
@@ -101,9 +79,9 @@ def _fixed(spec: Json) -> Json:
 
 
 def _meta(resource: str, meta: Json) -> Iterator[Cause]:
-    name, pattern, told = meta.get("name", ""), _SUBDOMAIN, SUBDOMAIN_TOLD
+    name, pattern, told = meta.get("name", ""), forms.SUBDOMAIN, forms.SUBDOMAIN_TOLD
     if resource == "namespaces":
-        pattern, told = _LABEL, LABEL_TOLD
+        pattern, told = forms.LABEL, forms.LABEL_TOLD
     if not name:
         yield missing("metadata.name", "name or generateName is required")
     elif re.fullmatch(pattern, name) is None:
@@ -115,12 +93,9 @@ def _meta(resource: str, meta: Json) -> Iterator[Cause]:
 
 
 def _label(field: str, key: str, value: str) -> Iterator[Cause]:
-    if re.fullmatch(_KEY, key.rpartition("/")[2]) is None:
-        yield wrong(field, key, KEY_TOLD)
-    if len(value) > 63:
-        yield wrong(field, value, "must be no more than 63 bytes")
-    elif re.fullmatch(_VALUE, value) is None:
-        yield wrong(field, value, VALUE_TOLD)
+    for text, why in ((key, forms.key_fault(key)), (value, forms.value_fault(value))):
+        if why is not None:
+            yield wrong(field, text, why)
 
 
 def _pod(spec: Json) -> Iterator[Cause]:
@@ -138,8 +113,8 @@ def _pod(spec: Json) -> Iterator[Cause]:
 
 
 def _container(field: str, given: Json, volumes: set[str]) -> Iterator[Cause]:
-    if re.fullmatch(_LABEL, given["name"]) is None:
-        yield wrong(f"{field}.name", given["name"], LABEL_TOLD)
+    if re.fullmatch(forms.LABEL, given["name"]) is None:
+        yield wrong(f"{field}.name", given["name"], forms.LABEL_TOLD)
     if not given.get("image"):
         yield missing(f"{field}.image")
     for place, each in enumerate(given.get("env") or []):

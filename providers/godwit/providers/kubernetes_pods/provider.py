@@ -97,7 +97,8 @@ class KubernetesProvider:
         return self._instance(pod)
 
     def instances(self) -> Sequence[Instance]:
-        """Every pod of the namespace with a launch token, oldest first. Ended pods stay until they are deleted."""
+        """Every pod of the namespace with a launch token, oldest first as far as whole seconds tell; ended ones stay
+        until they are deleted."""
         pods = self._cluster.pods(tags.TOKEN)
         # After the pods, so that a node that is missing here is gone and not just new. Only where one is in doubt:
         # a cluster has thousands of nodes, and the list of them is large.
