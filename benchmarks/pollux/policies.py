@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from godwit.scheduler.elasticity import curve, goodput, packing, sizes
+from godwit.scheduler.elasticity.packing import Want
 from godwit.scheduler.elasticity.sizes import ElasticJob, Pool, Terms
 
 from benchmarks.pollux.replay import GPUS_PER_NODE, NODES, RESTART_S, SINGLE_GPU, Job, Nodes, Policy
@@ -60,9 +61,8 @@ def fixed(order: Callable[[Job], tuple[float, ...]], *, backfill: bool = False) 
 
 def _packed(jobs: Sequence[Job], wanted: Mapping[str, int]) -> dict[str, Nodes]:
     current = {job.submission.name: job.nodes for job in jobs}
-    packed = packing.pack(current, wanted, POOL.units, POOL.units_per_node)
-    # A job of fixed size that only finds fragments of it waits.
-    return {name: nodes for name, nodes in packed.items() if sum(count for _, count in nodes) == wanted[name]}
+    wants = {name: Want(current[name], units, units) for name, units in wanted.items()}
+    return packing.pack(wants, POOL.units, POOL.units_per_node)
 
 
 def equal_shares(jobs: Sequence[Job], _now_s: float) -> Mapping[str, Nodes]:

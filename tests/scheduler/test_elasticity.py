@@ -168,6 +168,21 @@ def test_whole_nodes_are_units_too() -> None:
     assert decision.nodes["gang"] == tuple((node, 1) for node in range(8))
 
 
+def test_smaller_jobs_move_out_of_the_way_of_one_that_needs_a_whole_node() -> None:
+    two, four = Curve((2,), (2.0,)), Curve((4,), (4.0,))
+    found = [_job("a", two, ((0, 2),)), _job("b", two, ((1, 2),)), _job("whole", four)]
+    decision = sizes.decide(found, Pool((4, 4), 4), NOW)
+    assert decision.nodes["a"] == decision.nodes["b"] == ((1, 2),)
+    assert [change.name for change in decision.changes] == ["a", "whole"]
+
+
+def test_nobody_moves_as_long_as_everybody_finds_room() -> None:
+    two = Curve((2,), (2.0,))
+    found = [_job("a", two, ((0, 2),)), _job("b", two, ((1, 2),)), _job("new", two)]
+    decision = sizes.decide(found, Pool((4, 4), 4), NOW)
+    assert [change.name for change in decision.changes] == ["new"]
+
+
 def test_a_gang_is_never_placed_below_its_minimum() -> None:
     known = curve.amdahl({}, curve.sizes(4, 8, 1))
     assert not sizes.decide([_job("gang", known)], Pool((1,) * 3, 1), NOW).nodes

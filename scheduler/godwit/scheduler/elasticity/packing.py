@@ -1,55 +1,119 @@
 """On which nodes sizes come to lie: jobs whose size stays keep their nodes, the others fill what is left."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 Nodes = tuple[tuple[int, int], ...]
 """Pairs of a node's number and the units on it, in order of nodes."""
 
 
-def pack(
-    current: Mapping[str, Nodes], wanted: Mapping[str, int], units: Sequence[int], units_per_node: int
-) -> dict[str, Nodes]:
-    """Nodes for each size in `wanted`; `units` are what each node has for all of them together.
+@dataclass(frozen=True)
+class Want:
+    """What one job is to get: its nodes until now, units, and the least that it can run on."""
 
-    Largest first, since whole nodes are what runs out. A job of at most one node is never cut over two: where no node
-    has enough it gets the most that one has, and asks again next time. One that finds nothing is missing in the answer.
+    nodes: Nodes
+    units: int
+    least: int
+
+
+def pack(wanted: Mapping[str, Want], units: Sequence[int], units_per_node: int) -> dict[str, Nodes]:
+    """Nodes for each job in `wanted`; `units` are what each node has for all of them together.
+
+    Whose size stays keeps its nodes. The others come after them, the largest first, since whole nodes are what runs
+    out. A job of at most one node is never cut over two: where no node has enough it gets the most that one has, and
+    asks again next time. One that finds less than it can run on is missing in the answer; but before that happens for
+    want of a node in one piece, smaller jobs are moved out of its way.
     """
-    free = list(units)
-    placed: dict[str, Nodes] = {}
-    for name, nodes in sorted(current.items()):
-        if wanted.get(name) == sum(count for _, count in nodes) and _holds(free, nodes):
-            placed[name] = _take(free, nodes)
-    for name in sorted(wanted.keys() - placed.keys(), key=lambda name: (-wanted[name], name)):
-        nodes = _choose(free, wanted[name], units_per_node, {node for node, _ in current.get(name, ())})
-        if nodes:
-            placed[name] = _take(free, nodes)
+    placed = _packed(wanted, units, units_per_node, keep_from=1)
+    missing = [want.units for name, want in wanted.items() if name not in placed]
+    if not missing or units_per_node == 1:
+        return placed
+    moved = _packed(wanted, units, units_per_node, keep_from=max(missing))
+    return moved if len(moved) > len(placed) else placed
+
+
+def _packed(wanted: Mapping[str, Want], units: Sequence[int], units_per_node: int, keep_from: int) -> dict[str, Nodes]:
+    free, placed = _Free(units), dict[str, Nodes]()
+    for name, want in sorted(
+        wanted.items(), key=lambda item: (not _stays(item[1], keep_from), -item[1].units, item[0])
+    ):
+        if _count(want.nodes) == want.units and free.holds(want.nodes):
+            placed[name] = tuple(free.take(node, count) for node, count in want.nodes)
+            continue
+        nodes = tuple(sorted(_choose(free, want.units, units_per_node, [node for node, _ in want.nodes])))
+        if _count(nodes) >= want.least:
+            placed[name] = nodes
+        else:
+            free.give_back(nodes)
     return placed
 
 
-def _holds(free: Sequence[int], nodes: Nodes) -> bool:
-    # A node that left the pool meanwhile has no number here, or no units.
-    return all(node < len(free) and free[node] >= count for node, count in nodes)
+def _stays(want: Want, keep_from: int) -> bool:
+    return want.units >= keep_from and _count(want.nodes) == want.units
 
 
-def _take(free: list[int], nodes: Nodes) -> Nodes:
-    for node, count in nodes:
-        free[node] -= count
-    return nodes
+def _count(nodes: Nodes) -> int:
+    return sum(count for _, count in nodes)
 
 
-def _choose(free: Sequence[int], wanted: int, units_per_node: int, own: set[int]) -> Nodes:
-    if wanted <= units_per_node:
-        size = min(wanted, max(free, default=0))
-        tight = [(count, node not in own, node) for node, count in enumerate(free) if count >= size]
-        return ((min(tight)[2], size),) if size else ()
-    # The fullest shares on the fewest nodes: empty nodes first, and for the rest the node that it fits most tightly.
-    chosen, left = dict[int, int](), wanted
+class _Free:
+    """Free units of each node, and the nodes by how many they have."""
+
+    def __init__(self, units: Sequence[int]) -> None:
+        self._units = list(units)
+        # By free units: node numbers, the smallest first. A number stays behind when its node changes, and is dropped
+        # when it comes up.
+        self._levels: list[list[int]] = [[] for _ in range(max(units, default=0) + 1)]
+        for node, count in enumerate(units):
+            self._levels[count].append(node)
+        for level in self._levels:
+            heapify(level)
+
+    @property
+    def most(self) -> int:
+        """The most units that one node has."""
+        return next((count for count in range(len(self._levels) - 1, 0, -1) if self._first(count) is not None), 0)
+
+    def holds(self, nodes: Nodes) -> bool:
+        """Whether these units are free. A node that left the pool has no number here, or no units."""
+        return all(node < len(self._units) and self._units[node] >= count for node, count in nodes)
+
+    def take(self, node: int, count: int) -> tuple[int, int]:
+        """Take units of one node; returns both numbers."""
+        self._units[node] -= count
+        heappush(self._levels[self._units[node]], node)
+        return node, count
+
+    def give_back(self, nodes: Nodes) -> None:
+        """Undo taking these."""
+        for node, count in nodes:
+            self.take(node, -count)
+
+    def tightest(self, least: int, own: Iterable[int]) -> tuple[int, int] | None:
+        """The node with the fewest free units, but `least`, and how many: of several one of `own`, else the first."""
+        for count in range(least, len(self._levels)):
+            node = self._first(count)
+            if node is not None:
+                mine = [one for one in own if one < len(self._units) and self._units[one] == count]
+                return min(mine, default=node), count
+        return None
+
+    def _first(self, count: int) -> int | None:
+        level = self._levels[count]
+        while level and self._units[level[0]] != count:
+            heappop(level)
+        return level[0] if level else None
+
+
+def _choose(free: _Free, wanted: int, units_per_node: int, own: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Take `wanted` units, or as many as there are: on the fewest nodes, and of those on the ones that fit best."""
+    left = min(wanted, free.most) if wanted <= units_per_node else wanted
     while left > 0:
-        able = [(free[node], node not in own, node) for node in range(len(free)) if node not in chosen and free[node]]
-        if not able:
-            break
-        enough = [one for one in able if one[0] >= min(left, units_per_node)]
-        _, _, node = min(enough) if enough else min(able, key=lambda one: (-one[0], one[1], one[2]))
-        chosen[node] = min(left, free[node])
-        left -= chosen[node]
-    return tuple(sorted(chosen.items()))
+        # Below a full share of a node the largest piece that is left comes next.
+        found = free.tightest(min(left, units_per_node), own) or free.tightest(max(free.most, 1), own)
+        if found is None:
+            return
+        node, count = found
+        yield free.take(node, min(left, count))
+        left -= min(left, count)

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from godwit.scheduler.elasticity import packing
 from godwit.scheduler.elasticity.curve import Curve
-from godwit.scheduler.elasticity.packing import Nodes
+from godwit.scheduler.elasticity.packing import Nodes, Want
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -132,16 +132,11 @@ class Decision:
 def decide(jobs: Sequence[ElasticJob], pool: Pool, now: float, terms: Terms = TERMS) -> Decision:
     """Sizes and nodes for all jobs of one pool. Pure; the order of `jobs` does not matter."""
     ordered = sorted(jobs, key=lambda job: job.name)
-    wanted = _sizes(ordered, sum(pool.units), now, terms)
-    nodes = packing.pack({job.name: job.nodes for job in ordered}, wanted, pool.units, pool.units_per_node)
-    nodes = {job.name: nodes[job.name] for job in ordered if _runs(job, nodes.get(job.name, ()))}
+    given = _sizes(ordered, sum(pool.units), now, terms)
+    wanted = {job.name: Want(job.nodes, given[job.name], job.curve.sizes[0]) for job in ordered if job.name in given}
+    nodes = packing.pack(wanted, pool.units, pool.units_per_node)
     changes = (_change(job, nodes.get(job.name, ())) for job in ordered if nodes.get(job.name, ()) != job.nodes)
     return Decision(nodes, tuple(changes))
-
-
-def _runs(job: ElasticJob, nodes: Nodes) -> bool:
-    # Fragments may hold less than was wanted, and then perhaps less than the job can run on.
-    return sum(units for _, units in nodes) >= job.curve.sizes[0]
 
 
 Point = tuple[int, float]
