@@ -140,6 +140,13 @@ class Cluster:
         """For every kind, whether its empty nodes would do."""
         return np.fromiter((ask.suits(kind) for kind in self.kinds), np.bool_, len(self.kinds))
 
+    def changed_since(self, read: int) -> tuple[NDArray[np.int64], int]:
+        """The rows that changed since a reader looked, each once, and what to ask with next time; -1 asks for all."""
+        end = self.dropped_changes + len(self.changes)
+        if read < self.dropped_changes or end - read > max(64, self.size // 2):
+            return np.arange(self.size), end
+        return np.array(sorted(set(self.changes[read - self.dropped_changes :])), np.int64), end
+
     def domains(self, level: int) -> int:
         """How many domains there are at a level."""
         return len(self._domain_of[level])

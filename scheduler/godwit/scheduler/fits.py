@@ -53,17 +53,10 @@ class Fits:
 
     def refresh(self) -> "Fits":
         """Look at what changed since the last time."""
-        cluster = self._cluster
-        end = cluster.dropped_changes + len(cluster.changes)
-        if self._read == end:
-            return self
-        if self._read < cluster.dropped_changes or end - self._read > max(64, cluster.size // 2):
-            rows = np.arange(cluster.size)
-        else:
-            rows = np.unique(np.array(cluster.changes[self._read - cluster.dropped_changes :], np.int64))
-        self._read = end
-        self._widen()
-        self._look(rows)
+        rows, self._read = self._cluster.changed_since(self._read)
+        if len(rows):
+            self._widen()
+            self._look(rows)
         return self
 
     @property
