@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from godwit.domain.ids import ArrayId, AttemptId, JobId, NodeId, ProjectId
+from godwit.domain.projects import DEFAULT
 from godwit.domain.resources import GpuAsk, Infra
 
 
@@ -41,11 +42,15 @@ class AttemptState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How an attempt came out. Only `failed` is the program's own doing; `interrupted` is the platform's."""
+    """How an attempt came out. Only `failed` is the program's own doing; `interrupted` is the platform's.
+
+    `preempted` is nobody's fault: it gave way to another job, was told first, and its job goes on later.
+    """
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
+    PREEMPTED = "preempted"
     CANCELLED = "cancelled"
 
 
@@ -126,6 +131,7 @@ class JobSpec:
     checkpoint: CheckpointPolicy = CheckpointPolicy()
     retries: Retries = Retries()
     priority: int = 0
+    project: ProjectId = DEFAULT
     after: tuple[After, ...] = ()
     run_time_s: float | None = None
     deadline_at: float | None = None
@@ -225,6 +231,7 @@ class Attempt:
     `port` is the first of the four consecutive ports that the head uses (GCS, dashboard, client, spare).
     `outcome` is known from `stopping` on. `failed_at` is when the program reported a failure of its own that is not
     yet believed: a dying node makes programs fail too, so the verdict waits until every node has been heard since.
+    `yields_to` is the waiting job that it gives way to, once it is `preempted`.
     """
 
     id: AttemptId
@@ -239,6 +246,7 @@ class Attempt:
     exit_code: int | None = None
     failed_at: float | None = None
     detail: str = ""
+    yields_to: JobId | None = None
     version: int = 1
 
     @property

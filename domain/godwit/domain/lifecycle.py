@@ -28,13 +28,13 @@ JOB: Table = {
     },
     _J.STARTING: {
         _J.RUNNING: "its program runs",
-        _J.RECOVERING: "the platform lost the attempt before the program ran",
+        _J.RECOVERING: "the platform lost the attempt before the program ran, or it gave way to another job",
         _J.STOPPING: "its owner cancelled it",
         _J.SUCCEEDED: "the program ended well before it was seen to run",
         _J.FAILED: "its set-up or its program failed",
     },
     _J.RUNNING: {
-        _J.RECOVERING: "the platform lost the attempt",
+        _J.RECOVERING: "the platform lost the attempt, or it gave way to another job",
         _J.MIGRATING: "it moves to better nodes",
         _J.RESIZING: "it grows or shrinks",
         _J.STOPPING: "its owner cancelled it",

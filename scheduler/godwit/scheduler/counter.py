@@ -9,15 +9,17 @@ from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Job, Resources, Slot
 from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Offer
-from godwit.scheduler import market
+from godwit.scheduler import market, projects
 from godwit.scheduler.demands import Decision, Demand, Start
-from godwit.scheduler.engine import Engine
+from godwit.scheduler.engine import NO_ROOM, Engine
 from godwit.scheduler.outlook import Outlook, Outlooks
 from godwit.scheduler.plan import Action, BuyNode, ReserveNode, StartAttempt
+from godwit.scheduler.quotas import Quotas
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.refused import Refused
 from godwit.scheduler.reservations import Reservation
 from godwit.scheduler.snapshot import Snapshot
+from godwit.scheduler.stops import Stops
 
 PORTS = range(20_000, 30_000, 4)
 """Where heads put their four ports: below Linux's ephemeral range (32768 on), above what services use."""
@@ -29,14 +31,15 @@ MAX_REFUSALS = 50
 class Counter:
     """Serves one waiting job after the other: a place, or a purchase, or the reasons why neither."""
 
-    def __init__(self, snapshot: Snapshot, engine: Engine, now: float, seed: int) -> None:
-        self._snapshot, self._engine, self._now, self._seed = snapshot, engine, now, seed
-        self._market = market.Market(snapshot, engine, now)
+    def __init__(self, snapshot: Snapshot, engine: Engine, gate: Quotas, now: float, seed: int) -> None:
+        self._snapshot, self._engine, self._gate, self._now, self._seed = snapshot, engine, gate, now, seed
+        self._market, self._stops = market.Market(snapshot, engine, now), Stops(snapshot, engine, now)
         self._ports = {attempt.port for attempt in snapshot.attempts}
         self._refused: dict[Resources, list[Refusal]] = {}
         self._waits_for: dict[JobId, list[Refusal]] = {}
         self._by_market: dict[JobId, tuple[Job, Demand]] = {}
         self._bought: dict[JobId, list[Offer]] = {}
+        self._waits_because: dict[JobId, str] = {}
         self._positions: dict[JobId, int] = {}
         self.actions: list[Action] = []
 
@@ -44,20 +47,49 @@ class Counter:
         """Decide for one job."""
         self._positions[job.id] = len(self._positions) + 1
         decision = Decision()
-        self._engine.serve(demand, self._now, decision)
+        why = self._engine.place(demand, self._now, decision)
         for start in decision.starts:
             self._start(job, start)
             return
-        rest = self._market.rest(job, demand)
-        if rest is not None:
+        if self._engine.who_yields_to(job.id):
+            self._wait_for_stops(job)
+        elif why is not None and why != NO_ROOM:
+            self._shut_out(job, demand, why)
+        elif (rest := self._market.rest(job, demand)) is not None:
             self._waits_for[job.id] = [rest]
+            self._engine.gate.promised(demand, {})
         elif job.spec.resources in self._refused and not self._engine.kept_for(job.id):
             self._refuse(job, demand)
         else:
             self._buy(job, demand)
 
+    def _shut_out(self, job: Job, demand: Demand, why: str) -> None:
+        """Its project may not hold more now: nothing is bought for it, and what was is for others."""
+        for node_id in self._engine.kept_for(job.id):
+            self.actions.append(ReserveNode(NodeId(node_id), None, f"project {job.project} may not hold more now"))
+        if self._makes_room(job, demand, why):
+            return
+        known = {project.name: project for project in self._snapshot.projects}
+        self._waits_for[job.id] = list(projects.refusals(self._gate, demand, known))
+        self._waits_because[job.id] = "nobody knows when enough of its project's quota is free"
+
+    def _makes_room(self, job: Job, demand: Demand, why: str) -> bool:
+        actions = self._stops.make_room(demand, why)
+        self.actions += actions
+        if actions:
+            self._wait_for_stops(job)
+        return bool(actions)
+
+    def _wait_for_stops(self, job: Job) -> None:
+        self._waits_for[job.id] = self._stops.told(job.id)
+        self._waits_because[job.id] = "others give way to it and are stopping"
+
     def _refuse(self, job: Job, demand: Demand) -> None:
-        """Nothing free and nothing to buy: if it is one of the first, nodes are kept for it as they become free."""
+        """Nothing free and nothing to buy: others may give way to it. Else, if it is one of the first, nodes are kept
+        for it as they become free.
+        """
+        if self._makes_room(job, demand, NO_ROOM):
+            return
         self._engine.reserve(demand, self._now)
         self._by_market[job.id] = (job, demand)
 
@@ -83,6 +115,8 @@ class Counter:
         position = self._positions.get(job_id)
         if position is None:
             return None
+        if job_id in self._waits_because:
+            return Outlook(position, because=self._waits_because[job_id])
         outlooks = Outlooks(self._snapshot, self._engine, self._now)
         if job_id not in self._waits_for:
             return outlooks.waits_for_others(position, demand)
@@ -109,6 +143,7 @@ class Counter:
             self._refuse(job, demand)
             return
         self._market.book(purchase, job, demand)
+        self._engine.gate.promised(demand, {})  # its project holds what is bought for it, before it is there
         for node_id in purchase.keep:
             if node_id not in before:
                 self.actions.append(ReserveNode(node_id, job.id, f"job {job.id} waits for the rest of its gang"))

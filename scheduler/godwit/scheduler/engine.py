@@ -227,14 +227,30 @@ class Engine:
         lent = self._desk is not None and bool(self._desk.lent(demand, now))
         return lent or demand.job_id in self._keepers or self.yielding.may_help(demand, self, now)
 
+    def in_turn(self, now: float) -> Iterator[Demand]:
+        """Every waiting demand in the order of its turn, asked again as starts are booked; for whoever serves each."""
+        heads = [(self.order.turn(one, now), place, one) for place, one in enumerate(self.waiting.in_order())]
+        heapq.heapify(heads)
+        while heads:
+            turn, place, demand = heapq.heappop(heads)
+            now_turn = self.order.turn(demand, now)
+            if now_turn > turn:
+                heapq.heappush(heads, (now_turn, place, demand))
+            else:
+                yield demand
+
     def serve(self, demand: Demand, now: float, decision: Decision) -> str | None:
         """Start one demand that waits, or find who yields to it; says why it did not start, None when it did."""
+        why = self.place(demand, now, decision)
+        if why is not None:
+            self.make_room(demand, why, now, decision)
+        return why
+
+    def place(self, demand: Demand, now: float, decision: Decision) -> str | None:
+        """Start one demand that waits; says why it did not start, None when it did."""
         why = self.gate.refusal(demand, demand.nodes_min)
         rows = self.room(demand, now) if why is None else None
         if rows is None:
-            # Who yielded to it and is gone did not help: somebody else may be asked.
-            if not self._yielded.get(demand.job_id) and self.yielding.may_help(demand, self, now):
-                self._make_room(demand, why or NO_ROOM, now, decision)
             return why or NO_ROOM
         shares = tuple(self.cluster.share(row, demand.ask) for row in rows)
         self.waiting.remove(demand.job_id)
@@ -243,11 +259,19 @@ class Engine:
         decision.starts.append(Start(demand, shares))
         return None
 
-    def _make_room(self, demand: Demand, why: str, now: float, decision: Decision) -> None:
+    def make_room(self, demand: Demand, why: str, now: float, decision: Decision) -> None:
+        """Find who yields to a demand that was refused, unless somebody does already."""
+        # Who yielded to it and is gone did not help: somebody else may be asked.
+        if self._yielded.get(demand.job_id) or not self.yielding.may_help(demand, self, now):
+            return
         chosen = self.yielding.choose(demand, why, self, now)
         for job_id in chosen:
             decision.yields.append(Yield(job_id, demand.job_id, self.running[job_id].lost_gpu_s(now)))
         self.gives_way(chosen, demand)
+
+    def who_yields_to(self, job_id: str) -> list[str]:
+        """The running jobs that were told to yield to a waiting one, and still run."""
+        return sorted(self._yielded.get(job_id, ()))
 
     def gives_way(self, job_ids: Collection[str], demand: Demand) -> None:
         """These running jobs were told to yield to a waiting demand."""

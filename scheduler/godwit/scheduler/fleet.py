@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from godwit.domain.ids import NodeId
+from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Attempt, AttemptState, Fabric, Job, JobState, Resources
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.offers import Offer
@@ -31,6 +31,7 @@ def demand_of(job: Job, snapshot: Snapshot, now: float) -> Demand:
         is_recovering=job.state is JobState.RECOVERING,
         estimate_s=None if estimate is None else ran_s + estimate.left_s,
         may_yield=job.spec.preemptible,
+        yielded_at=snapshot.yielded_at.get(job.id),
     )
 
 
@@ -61,7 +62,21 @@ def engine_of(
             engine.keep(node.id, demands.get(node.reserved_for) or Demand(node.reserved_for, Ask(), 0.0))
     for demand in demands.values():
         engine.submit(demand)
+        if engine.kept_for(demand.job_id):
+            engine.gate.promised(demand, {})  # what was bought or freed for it is as good as held
+    for job_id, leaving in _leaving(snapshot).items():
+        if job_id in demands:
+            engine.gives_way(leaving, demands[job_id])
     return engine
+
+
+def _leaving(snapshot: Snapshot) -> dict[JobId, list[JobId]]:
+    """Whom each job waits for that others give way to."""
+    found: dict[JobId, list[JobId]] = {}
+    for attempt in snapshot.attempts:
+        if attempt.yields_to is not None:
+            found.setdefault(attempt.yields_to, []).append(attempt.job_id)
+    return found
 
 
 def _add(cluster: Cluster, node: Node, kind: NodeKind, *, is_open: bool) -> None:
@@ -81,6 +96,9 @@ def _start(engine: Engine, attempt: Attempt, snapshot: Snapshot, now: float) -> 
     engine.started(demand, _shares(attempt, demand.ask, engine.cluster), attempt.created_at)
     if attempt.state is AttemptState.STOPPING:
         engine.running[attempt.job_id].yields_to = ""
+    saved_at = snapshot.saved_at.get(attempt.job_id)
+    if saved_at is not None:
+        engine.saved(attempt.job_id, max(saved_at, attempt.created_at))
 
 
 def _shares(attempt: Attempt, ask: Ask, cluster: Cluster) -> Iterator[Share]:

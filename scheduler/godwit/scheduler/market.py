@@ -18,6 +18,7 @@ from godwit.scheduler.asks import WHOLE, Ask, NodeKind
 from godwit.scheduler.bounds import Room
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
+from godwit.scheduler.fits import NEVER
 from godwit.scheduler.placement import offer_refusal
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
@@ -166,7 +167,7 @@ class Market:
     def _there(self, job: Job, demand: Demand) -> dict[tuple[str, ...], list[NodeId]]:
         """Nodes that the gang can count on: free now, or on their way and for no other job. Its own come first."""
         engine, resources = self._engine, job.spec.resources
-        own = [NodeId(node_id) for node_id in engine.kept_for(job.id)]
+        own = [NodeId(node_id) for node_id in engine.kept_for(job.id) if self._will_do(NodeId(node_id), job, demand)]
         kept = engine.cluster.held
         free = [engine.cluster.ids[row] for row in engine.fits(demand.ask).fitting().tolist()]
         coming = [
@@ -179,6 +180,13 @@ class Market:
             node: Node = self._snapshot.node_by_id[node_id]
             found.setdefault(_domain(resources, node.offer, node_id), []).append(node_id)
         return found
+
+    def _will_do(self, node_id: NodeId, job: Job, demand: Demand) -> bool:
+        """Whether a node that is kept for a job is on its way, or has room: what it lost it may never have again."""
+        if node_id in self._coming:
+            return True
+        keys = self._engine.fits(demand.ask).keys_for(job.id)
+        return bool(keys[self._engine.cluster.row_of[node_id]] < NEVER)
 
     def _complete(
         self, demand: Demand, domain: tuple[str, ...], offers: list[Offer], there: list[NodeId]

@@ -49,6 +49,20 @@ class EndAttempt:
 
 
 @dataclass(frozen=True)
+class Preempt:
+    """A running attempt gives way to a waiting job: it is told to stop, with time to save, and goes on later.
+
+    `lost_gpu_s` are the GPU-seconds since its last committed checkpoint, if it does not save once more.
+    """
+
+    attempt_id: AttemptId
+    job_id: JobId
+    to: JobId
+    lost_gpu_s: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class ReleaseSlot:
     """It is certain that this node does not run the attempt any more."""
 
@@ -96,6 +110,7 @@ Action = (
     | ReserveNode
     | StartAttempt
     | EndAttempt
+    | Preempt
     | ReleaseSlot
     | FinishAttempt
     | MarkNodeLost

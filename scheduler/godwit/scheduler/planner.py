@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Job
-from godwit.scheduler import dependencies, release, repair, warm
+from godwit.scheduler import dependencies, giving_way, projects, release, repair, warm
 from godwit.scheduler import fleet as fleets
 from godwit.scheduler.counter import Counter
-from godwit.scheduler.plan import Action, BuyNode, Plan, ReserveNode, StartAttempt, TerminateNode
+from godwit.scheduler.plan import Action, BuyNode, Plan, Preempt, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
 
@@ -40,9 +40,7 @@ def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
     snapshot = replace(snapshot, jobs=(*others, job)).in_order()
     counter = _serve_queue(snapshot, now, seed, ())
     refusals = (counter.told() | _unserved(snapshot)).get(job.id, ())
-    mine = tuple(
-        a for a in counter.actions if isinstance(a, BuyNode | StartAttempt | ReserveNode) and a.job_id == job.id
-    )
+    mine = tuple(action for action in counter.actions if _is_for(action, job.id))
     outlook = counter.outlook(job.id, fleets.demand_of(job, snapshot, now)) if refusals else None
     return Plan(mine, {job.id: refusals}, outlooks={} if outlook is None else {job.id: outlook})
 
@@ -51,11 +49,23 @@ def _serve_queue(snapshot: Snapshot, now: float, seed: int, excluded: Iterable[N
     """Whoever waits for nodes and for nothing else, each in turn."""
     unserved = _unserved(snapshot)
     waiting = {job.id: job for job in snapshot.jobs if repair.waits(job) and job.id not in unserved}
-    engine = fleets.engine_of(snapshot, waiting.values(), now, excluded=excluded)
-    counter = Counter(snapshot, engine, now, seed)
-    for demand in engine.waiting.in_order():
+    gate = projects.gate_of(snapshot.projects)
+    order, usage = projects.order_of(snapshot, gate, now)
+    yielding = giving_way.yielding_of(snapshot.policy.preemption, gate)
+    engine = fleets.engine_of(
+        snapshot, waiting.values(), now, excluded=excluded, order=order, gate=usage, yielding=yielding
+    )
+    counter = Counter(snapshot, engine, gate, now, seed)
+    for demand in engine.in_turn(now):
         counter.serve(waiting[JobId(demand.job_id)], demand)
     return counter
+
+
+def _is_for(action: Action, job_id: JobId) -> bool:
+    """Whether it is one of the actions that bring a waiting job forward."""
+    if isinstance(action, Preempt):
+        return action.to == job_id
+    return isinstance(action, BuyNode | StartAttempt | ReserveNode) and action.job_id == job_id
 
 
 def _unserved(snapshot: Snapshot) -> dict[JobId, tuple[Refusal, ...]]:

@@ -12,6 +12,8 @@ class Code(StrEnum):
     FLEET_MAX = "fleet-max"
     HELD = "held"
     NO_CAPACITY = "no-capacity"
+    YIELDING = "yielding"
+    QUOTA = "quota"
     KEPT = "kept"
     BUSY = "busy"
     NOT_TOGETHER = "not-together"

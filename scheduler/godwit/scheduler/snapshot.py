@@ -8,10 +8,12 @@ from godwit.domain.ids import JobId, NodeId, OfferKey
 from godwit.domain.jobs import Attempt, Job
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
+from godwit.domain.projects import Project
 from godwit.scheduler import estimates
 from godwit.scheduler.bounds import Bounds
 from godwit.scheduler.dependencies import Standing
 from godwit.scheduler.estimates import Estimate, Past
+from godwit.scheduler.giving_way import Preemption
 from godwit.scheduler.reservations import Patience
 from godwit.scheduler.trust import UNKNOWN, Record
 
@@ -31,7 +33,7 @@ class Policy:
     minute for the machine to end. Of a paid hour it wastes 3 %; coming too late wastes a whole one.
     `hold_s`: an offer that was refused is passed over for this long.
     `offers_every_s`: offers are read again after this; prices and capacity move within minutes.
-    `patience`: who gets nodes kept while it waits.
+    `patience`: who gets nodes kept while it waits. `preemption`: who gives way to whom.
     `loss_memory_s`: a provider that lost a node is the last choice for this long.
     """
 
@@ -45,6 +47,7 @@ class Policy:
     loss_memory_s: float = 600.0
     bounds: Bounds = field(default_factory=Bounds)
     patience: Patience = field(default_factory=Patience)
+    preemption: Preemption = field(default_factory=Preemption)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ class Hold:
 class Snapshot:
     """One consistent reading of the database.
 
-    `jobs`: every job that is not final, in queue order among those that wait (a bounded window of them). `attempts`:
+    `jobs`: every job that is not final, in queue order among those that wait (a bounded window of them), and those of
+    which an attempt has not ended. `projects`: every project, with its quota. `saved_at`: when each running job last
+    committed a checkpoint in its present attempt. `yielded_at`: when each waiting job last gave way. `attempts`:
     every attempt that has not ended. `nodes`: every node that is not final. `losses`: when each provider last lost a
     node. `records`: what happened with the offers that were tried. `serving_since`: since when this control plane hears
     agents; nobody is late before. `dependencies`: how far that is which jobs of `jobs` wait for, by their `after_id`.
@@ -74,6 +79,9 @@ class Snapshot:
     holds: tuple[Hold, ...] = ()
     records: Mapping[OfferKey, Record] = field(default_factory=dict)
     losses: Mapping[str, float] = field(default_factory=dict)
+    projects: tuple[Project, ...] = ()
+    saved_at: Mapping[JobId, float] = field(default_factory=dict)
+    yielded_at: Mapping[JobId, float] = field(default_factory=dict)
     dependencies: Mapping[str, tuple[Standing, ...]] = field(default_factory=dict)
     pasts: Mapping[JobId, Past] = field(default_factory=dict)
     serving_since: float = 0.0

@@ -16,7 +16,7 @@ from godwit.domain.errors import InvariantBroken, StaleWrite
 from godwit.domain.events import Event
 from godwit.domain.ids import AttemptId, IdSource, IntentId, JobId, NodeId
 from godwit.domain.intents import Intent, IntentKind, IntentState
-from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
+from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome
 from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler.plan import (
     Action,
@@ -26,6 +26,7 @@ from godwit.scheduler.plan import (
     FinishJob,
     MarkNodeLost,
     Plan,
+    Preempt,
     ReleaseSlot,
     ReserveNode,
     StartAttempt,
@@ -90,7 +91,9 @@ def _buy(writing: _Writing, action: BuyNode) -> None:
 
 def _reserve(writing: _Writing, action: ReserveNode) -> None:
     node = writing.nodes[action.node_id]
-    idle_since = node.idle_since if action.job_id is not None else writing.now
+    # A node that was kept for a job while others run on a part of it is not idle.
+    is_used = any(slot.node_id == node.id and not slot.released for a in writing.attempts.values() for slot in a.slots)
+    idle_since = node.idle_since if action.job_id is not None or is_used else writing.now
     writing.save_node(replace(node, reserved_for=action.job_id, idle_since=idle_since))
 
 
@@ -129,6 +132,17 @@ def _refuse_double_use(tx: Transaction, new: Attempt) -> None:
 def _end(writing: _Writing, action: EndAttempt) -> None:
     attempt = writing.attempts[action.attempt_id]
     attempts.settle(writing.tx, writing.ids, attempt, action.outcome, action.reason, ACTOR, writing.now)
+
+
+def _preempt(writing: _Writing, action: Preempt) -> None:
+    attempt, now = replace(writing.attempts[action.attempt_id], yields_to=action.to), writing.now
+    data = {"to": action.to, "lost_gpu_s": round(action.lost_gpu_s, 3), "epoch": attempt.epoch}
+    told = Event(
+        at=now, kind="job.preempted", subject="job", subject_id=attempt.job_id, reason=action.reason, actor=ACTOR,
+        job_id=attempt.job_id, data=data,
+    )  # fmt: skip
+    entities.append(writing.tx, told)
+    attempts.settle(writing.tx, writing.ids, attempt, Outcome.PREEMPTED, action.reason, ACTOR, now)
 
 
 def _release(writing: _Writing, action: ReleaseSlot) -> None:
@@ -173,6 +187,7 @@ _HANDLERS: Mapping[type[Action], Callable[[_Writing, Any], None]] = {
     ReserveNode: _reserve,
     StartAttempt: _start,
     EndAttempt: _end,
+    Preempt: _preempt,
     ReleaseSlot: _release,
     FinishAttempt: _finish_attempt,
     MarkNodeLost: _lost,

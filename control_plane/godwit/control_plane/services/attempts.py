@@ -14,10 +14,15 @@ from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome
 STOP_GRACE_S = 5.0
 """Time between asking a program to end and ending it. A last checkpoint of a small model takes less."""
 
+PREEMPT_GRACE_S = 30.0
+"""The same for a program that gives way to another: nothing is wrong with its nodes, so it has time to save a large
+model, and half of the minute after which nodes that have not stopped it are terminated."""
+
 _NEXT_JOB_STATE = {
     Outcome.SUCCEEDED: JobState.SUCCEEDED,
     Outcome.FAILED: JobState.FAILED,
     Outcome.INTERRUPTED: JobState.RECOVERING,
+    Outcome.PREEMPTED: JobState.RECOVERING,
     Outcome.CANCELLED: JobState.STOPPING,
 }
 
@@ -71,7 +76,7 @@ def _tell_to_stop(tx: Transaction, ids: IdSource, attempt: Attempt, node_id: str
         reason,
         attempt_id=attempt.id,
         job_id=attempt.job_id,
-        payload={"grace_s": STOP_GRACE_S},
+        payload={"grace_s": PREEMPT_GRACE_S if attempt.outcome is Outcome.PREEMPTED else STOP_GRACE_S},
     )
     entities.insert(tx, stop)
     tx.hint(hints.commands_of(node_id))

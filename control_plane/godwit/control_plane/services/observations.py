@@ -120,6 +120,7 @@ def _committed(
     elif writes.checkpoint(
         tx, job.id, attempt.epoch, seen.step, seen.at, seen.size_bytes, seen.files, seen.manifest_url
     ):
+        writes.attempt_saved(tx, attempt.id, now)
         _tell(tx, "job.checkpoint", attempt, slot, f"checkpoint of step {seen.step} committed", now, data)
 
 

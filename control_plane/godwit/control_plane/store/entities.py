@@ -63,7 +63,7 @@ def attempt_from(row: Row[Any]) -> Attempt:
         id=row.id, job_id=row.job_id, epoch=row.epoch, state=AttemptState(row.state),
         slots=_SLOTS.validate_json(row.slots), port=row.port, created_at=row.created_at, state_since=row.state_since,
         outcome=None if row.outcome is None else Outcome(row.outcome), exit_code=row.exit_code,
-        failed_at=row.failed_at, detail=row.detail, version=row.version,
+        failed_at=row.failed_at, detail=row.detail, yields_to=row.yields_to, version=row.version,
     )  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def _attempt_values(attempt: Attempt) -> dict[str, Any]:
         "job_id": attempt.job_id, "epoch": attempt.epoch, "state": attempt.state,
         "slots": _SLOTS.dump_json(attempt.slots).decode(), "port": attempt.port, "created_at": attempt.created_at,
         "state_since": attempt.state_since, "outcome": attempt.outcome, "exit_code": attempt.exit_code,
-        "failed_at": attempt.failed_at, "detail": attempt.detail,
+        "failed_at": attempt.failed_at, "detail": attempt.detail, "yields_to": attempt.yields_to,
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from godwit.control_plane.store import entities, schema
+from godwit.control_plane.store import entities, schema, tenancy
 from godwit.domain import lifecycle
 from godwit.domain.errors import NotFound
 from godwit.domain.events import Event
@@ -22,9 +22,7 @@ from sqlalchemy import Connection, Row, Table, and_, func, or_, select
 FINAL_JOBS = tuple(state for state in JobState if lifecycle.is_final(state))
 FINAL_NODES = tuple(state for state in NodeState if lifecycle.is_final(state))
 WAITING_JOBS = (JobState.QUEUED,)
-
-QUEUE_WINDOW = 200
-"""Queued jobs that one plan looks at. The rest wait behind them whatever is free, so reading them would be waste."""
+ACTIVE_JOBS = tuple(state for state in JobState if state not in (*FINAL_JOBS, *WAITING_JOBS))
 
 
 def meta(conn: Connection, key: str) -> str | None:
@@ -258,14 +256,12 @@ def agent(conn: Connection, node_id: str) -> Row[Any] | None:
 def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy) -> Snapshot:
     """All that the planner may know, as of this transaction."""
     table = schema.jobs
-    active = select(table).where(table.c.state.not_in([*FINAL_JOBS, *WAITING_JOBS]))
-    waiting = (
-        select(table)
-        .where(table.c.state.in_(WAITING_JOBS))
-        .order_by(table.c.priority.desc(), table.c.created_at)
-        .limit(QUEUE_WINDOW)
-    )
-    rows = [*conn.execute(active), *conn.execute(waiting)]
+    held = select(schema.attempts.c.job_id).where(schema.attempts.c.state != AttemptState.ENDED)
+    active = select(table).where(table.c.state.in_(ACTIVE_JOBS))
+    # What a job holds while its last nodes stop still counts for its project, final or not.
+    leaving = select(table).where(table.c.state.in_(FINAL_JOBS), table.c.id.in_(held))
+    waiting = select(table).where(table.c.id.in_(tenancy.waiting_window()))
+    rows = [*conn.execute(active), *conn.execute(leaving), *conn.execute(waiting)]
     return Snapshot(
         jobs=tuple(entities.job_from(row) for row in rows),
         attempts=tuple(live_attempts(conn)),
@@ -274,6 +270,9 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
         holds=tuple(holds(conn, now)),
         records=records(conn),
         losses={row.provider: row.at for row in conn.execute(select(schema.losses))},
+        projects=tuple(tenancy.projects(conn)),
+        saved_at=tenancy.saved_at(conn),
+        yielded_at=tenancy.yielded_at(conn),
         serving_since=serving_since,
         policy=policy,
     )

@@ -70,6 +70,7 @@ jobs = Table(
     Column("progress", Text),
     Index(None, "state", "priority", "created_at"),
     Index(None, "name", "id"),
+    Index(None, "project", "state"),
     Index(None, "array_id", "state"),
     Index(None, "state", "after_id"),
 )
@@ -119,8 +120,11 @@ attempts = Table(
     Column("exit_code", Integer),
     Column("failed_at", Float),
     Column("detail", Text, nullable=False),
+    Column("yields_to", String(64)),
     Column("last_lines", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    # observed
+    Column("saved_at", Float),
     UniqueConstraint("job_id", "epoch"),
 )
 
@@ -199,6 +203,17 @@ losses = Table(
     metadata,
     Column("provider", String(64), primary_key=True),
     Column("at", Float, nullable=False),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("limits", Text, nullable=False),
+    Column("cohort", String(64), nullable=False),
+    Column("weight", Float, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("version", Integer, nullable=False),
 )
 
 providers = Table(

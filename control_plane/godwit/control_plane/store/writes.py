@@ -69,6 +69,12 @@ def attempt_last_lines(tx: Transaction, attempt_id: str, lines: Sequence[str]) -
     tx.conn.execute(update(table).where(table.c.id == attempt_id).values(last_lines=json.dumps(list(lines))))
 
 
+def attempt_saved(tx: Transaction, attempt_id: str, now: float) -> None:
+    """The attempt committed a checkpoint, by our own clock."""
+    table = schema.attempts
+    tx.conn.execute(update(table).where(table.c.id == attempt_id).values(saved_at=now))
+
+
 def replace_offers(tx: Transaction, provider: str, offers: Sequence[Offer]) -> None:
     """What a provider sells now, whole: what is not in it is sold no more."""
     table = schema.offers

@@ -1,0 +1,57 @@
+"""Running attempts that are told to stop so that a waiting job can start: the actions, and what people are told."""
+
+from math import inf
+
+from godwit.domain.ids import JobId, NodeId
+from godwit.scheduler.demands import Decision, Demand, Yield
+from godwit.scheduler.engine import NO_ROOM, Engine
+from godwit.scheduler.plan import Action, Preempt, ReserveNode
+from godwit.scheduler.reasons import Code, Refusal
+from godwit.scheduler.snapshot import Snapshot
+
+
+class Stops:
+    """Who is asked to give way in one plan."""
+
+    def __init__(self, snapshot: Snapshot, engine: Engine, now: float) -> None:
+        self._snapshot, self._engine, self._now = snapshot, engine, now
+        self._has_begun = False
+        running = (one.demand for one in engine.running.values())
+        self._lowest = min((demand.priority for demand in running if demand.may_yield), default=inf)
+
+    def make_room(self, demand: Demand, why: str) -> list[Action]:
+        """What it takes to make room for a demand that was refused; empty when nobody may be asked, or not enough.
+
+        The nodes that it gets are kept for it from now on, so that nobody else takes them before it starts.
+        """
+        if why == NO_ROOM and demand.priority <= self._lowest:
+            return []  # looking at all that runs costs most of a plan, and mostly nobody is less urgent
+        engine, decision = self._engine, Decision()
+        if not self._has_begun:
+            engine.yielding.may_help_anybody(engine, self._now)
+            self._has_begun = True
+        before = set(engine.kept_for(demand.job_id))
+        engine.make_room(demand, why, self._now, decision)
+        actions: list[Action] = [self._preempt(one, demand) for one in decision.yields]
+        to = JobId(demand.job_id)
+        for node_id in engine.kept_for(demand.job_id):
+            if node_id not in before:
+                actions.append(ReserveNode(NodeId(node_id), to, f"others give way on it to job {to}"))
+        return actions
+
+    def told(self, job_id: JobId) -> list[Refusal]:
+        """What a job is told for which others stop."""
+        message = "gives way to it, and has its time to save"
+        names = self._engine.who_yields_to(job_id)
+        return [Refusal(Code.YIELDING, f"job {name}", message, "wait until it has stopped") for name in names]
+
+    def _preempt(self, one: Yield, demand: Demand) -> Preempt:
+        attempt = self._snapshot.attempt_by_job[JobId(one.job_id)]
+        mine, other = self._engine.running[one.job_id].demand, demand
+        if mine.project == other.project or mine.priority < other.priority:
+            claim = f"its priority is {other.priority}, this one's {mine.priority}"
+        else:
+            claim = f"project {mine.project} borrowed what project {other.project} needs"
+        lost = f"{one.lost_gpu_s:.0f} GPU-seconds since its last checkpoint are lost unless it saves"
+        reason = f"gives way to job {other.job_id}: {claim}; {lost}"
+        return Preempt(attempt.id, JobId(one.job_id), JobId(other.job_id), one.lost_gpu_s, reason)
