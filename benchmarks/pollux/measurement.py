@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.figures import Figure, at_most
-from benchmarks.pollux import policies, replay, tables
+from benchmarks.pollux import fairness, policies, replay, tables
 from benchmarks.pollux.replay import Job, Outcome, Policy
 from benchmarks.pollux.tables import Application, Submission
 
@@ -37,6 +37,7 @@ CONTENDERS = (
     Contender(
         "godwit, jobs declare no total", lambda: policies.godwit(totals=False), replay.elastic, "as Pollux knows it"
     ),
+    Contender("Pollux's objective, greedy", lambda: fairness.fair_speedups, replay.elastic),
     Contender("equal shares", lambda: policies.equal_shares, replay.elastic),
     Contender("Tiresias, tuned jobs", policies.tiresias, replay.rigid),
     Contender(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from godwit.scheduler.elasticity import curve, goodput, packing, sizes
+from godwit.scheduler.elasticity.curve import Curve
 from godwit.scheduler.elasticity.packing import Want
 from godwit.scheduler.elasticity.sizes import ElasticJob, Pool, Terms
 
@@ -27,16 +28,23 @@ def godwit(*, totals: bool = True, terms: Terms = sizes.TERMS) -> Policy:
 
 
 def _elastic(job: Job, *, totals: bool) -> ElasticJob:
-    gpus_max = 1 if job.application.name in SINGLE_GPU else min(NODES * GPUS_PER_NODE, job.batching.gpus_max)
     tried = max((one.gpus for one in job.reported.values()), default=0)
-    wanted = curve.sizes(1, gpus_max, GPUS_PER_NODE, tried)
-    if job.model is None or job.noise is None:
-        known = curve.amdahl({}, wanted)
-    else:
-        known = curve.adaptive(job.model, job.noise, job.batching, wanted, GPUS_PER_NODE)
+    known = known_curve(job, curve.sizes(1, gpus_max(job), GPUS_PER_NODE, tried))
     changed_at = job.changed_at_s or job.submission.at_s
     left = job.total - job.done if totals else None
     return ElasticJob(job.submission.name, known, job.nodes, left, job.attained_gpu_s, changed_at, RESTART_S)
+
+
+def gpus_max(job: Job) -> int:
+    """More GPUs than this a job cannot use."""
+    return 1 if job.application.name in SINGLE_GPU else min(NODES * GPUS_PER_NODE, job.batching.gpus_max)
+
+
+def known_curve(job: Job, wanted: Sequence[int]) -> Curve:
+    """What the job's reports say of its speed at the sizes `wanted`."""
+    if job.model is None or job.noise is None:
+        return curve.amdahl({}, wanted)
+    return curve.adaptive(job.model, job.noise, job.batching, wanted, GPUS_PER_NODE)
 
 
 def fixed(order: Callable[[Job], tuple[float, ...]], *, backfill: bool = False) -> Policy:
@@ -70,8 +78,7 @@ def equal_shares(jobs: Sequence[Job], _now_s: float) -> Mapping[str, Nodes]:
     free, wanted = NODES * GPUS_PER_NODE, dict[str, int]()
     share = 2 ** int(math.log2(max(free / len(jobs), 1)))
     for job in sorted(jobs, key=lambda job: job.submission.at_s):
-        gpus_max = 1 if job.application.name in SINGLE_GPU else job.batching.gpus_max
-        given = min(share, gpus_max, free)
+        given = min(share, gpus_max(job), free)
         if given:
             wanted[job.submission.name] = given
             free -= given
