@@ -161,6 +161,19 @@ def test_a_job_whose_node_left_moves() -> None:
     assert decision.nodes == {"mover": ((1, 2),)}
 
 
+def test_the_example_of_the_page_comes_out_as_it_says() -> None:
+    looked_at = curve.sizes(1, 8, 1, tried=2)
+    tune = replace(_job("tune", curve.amdahl({1: 10.0, 2: 18.0}, looked_at), ((0, 1), (1, 1))))
+    parse = _job("parse", curve.amdahl({1: 10.0, 2: 12.0}, looked_at), ((2, 1),))
+    pool = Pool((1,) * 4, 1)
+    (change,) = sizes.decide([tune, parse], pool, NOW).changes
+    assert (change.name, change.units_before, change.units, round(change.speed, 1)) == ("tune", 2, 3, 24.5)
+    assert round(change.pays_back_s or 0) == 82
+    dear = replace(tune, usd_per_unit_hour=4.0)
+    (change,) = sizes.decide([dear, parse], pool, NOW).changes
+    assert (change.name, change.units) == ("parse", 2)
+
+
 def test_whole_nodes_are_units_too() -> None:
     known = curve.amdahl({2: 1.9}, curve.sizes(2, 8, 1, tried=2))
     assert known.sizes == (2, 3, 4, 5, 6, 7, 8)
