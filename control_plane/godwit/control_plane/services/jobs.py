@@ -11,7 +11,7 @@ from godwit.control_plane.store import entities, queries, schema
 from godwit.domain import lifecycle
 from godwit.domain.errors import Conflict
 from godwit.domain.events import Event
-from godwit.domain.ids import JobId, ProjectId
+from godwit.domain.ids import JobId
 from godwit.domain.jobs import Job, JobSpec, JobState
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.domain.wire.views import ExplainView, JobView, PlanView
@@ -23,8 +23,6 @@ from sqlalchemy import Connection, insert, select
 
 STORY_EVENTS = 1_000
 """Events that an explanation tells, the newest ones: more than a person reads, less than a long job has."""
-
-PROJECT = ProjectId("default")
 
 
 def preview(context: Context, shelf: archives.Shelf, spec_in: JobSpecIn) -> PlanView:
@@ -142,7 +140,7 @@ def _snapshot(context: Context, now: float) -> Snapshot:
 
 
 def _new_job(job_id: JobId, spec: JobSpec, now: float) -> Job:
-    return Job(job_id, PROJECT, spec, JobState.QUEUED, created_at=now, state_since=now)
+    return Job(job_id, spec.project, spec, JobState.QUEUED, created_at=now, state_since=now)
 
 
 def _repeated(conn: Connection, key: str, request_hash: str) -> Job | None:

@@ -5,6 +5,7 @@ from difflib import get_close_matches
 
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import archives
+from godwit.control_plane.store import tenancy
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.jobs import JobSpec, Resources
 from godwit.domain.offers import Offer
@@ -14,12 +15,27 @@ from godwit.scheduler.reasons import Code
 
 def check(context: Context, shelf: archives.Shelf, spec: JobSpec, offers: Sequence[Offer]) -> None:
     """Raise `InvalidRequest` when the job could never run as asked, whatever is free; say what would be accepted."""
-    problems = [*_unknown_providers(context, spec), *_impossible(spec.resources, offers)]
+    problems = [
+        *_unknown_project(context, spec.project),
+        *_unknown_providers(context, spec),
+        *_impossible(spec.resources, offers),
+    ]
     if spec.workdir_digest is not None and not shelf.has(spec.workdir_digest):
         message = "no archive with this digest was uploaded; PUT it to /v1/archives/{digest} first"
         problems.append(Problem(("workdir_digest",), message))
     if problems:
         raise InvalidRequest(problems=problems)
+
+
+def _unknown_project(context: Context, name: str) -> list[Problem]:
+    """A slip in a project's name must not escape its quota."""
+    with context.db.read() as conn:
+        if tenancy.find(conn, name) is not None:
+            return []
+        names = [project.name for project in tenancy.projects(conn)]
+    near = get_close_matches(name, names, n=1)
+    message = f"there is no project {name!r}; `godwit projects add {name}` makes it"
+    return [Problem(("project",), message, tuple(names[:20]), near[0] if near else None)]
 
 
 def _unknown_providers(context: Context, spec: JobSpec) -> list[Problem]:

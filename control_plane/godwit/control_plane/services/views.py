@@ -16,7 +16,7 @@ from godwit.domain.wire.providers import CallsView, ProviderView
 from godwit.domain.wire.specs import PRIORITIES, AfterSpec, CheckpointSpec, JobSpecIn, ResourcesSpec, RetriesSpec
 from godwit.providers.layers import measuring
 from godwit.scheduler.outlook import Outlook
-from godwit.scheduler.plan import Action, BuyNode, StartAttempt
+from godwit.scheduler.plan import Action, BuyNode, Preempt, StartAttempt
 from godwit.scheduler.reasons import Refusal
 from godwit.scheduler.snapshot import Hold
 from sqlalchemy import Row
@@ -105,6 +105,7 @@ def spec(of: JobSpec) -> JobSpecIn:
         deadline=None if of.deadline_at is None else times.instant_text(of.deadline_at),
         budget_usd=of.budget_usd,
         preemptible=of.preemptible,
+        project=of.project,
     )
 
 
@@ -204,6 +205,8 @@ def action(of: Action) -> views.ActionView:
         return views.ActionView(
             action="buy-node", reason=of.reason, offer=of.offer.key, price_usd_per_hour=of.offer.price_usd_per_hour
         )
+    if isinstance(of, Preempt):
+        return views.ActionView(action="preempt", reason=f"job {of.job_id} {of.reason}")
     if isinstance(of, StartAttempt):
         where = ", ".join(slot.node_id for slot in of.slots)
         return views.ActionView(action="start", reason=of.reason, node_id=where)

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from godwit.domain import resources, times
 from godwit.domain.errors import InvalidRequest, Problem
+from godwit.domain.ids import ProjectId
 from godwit.domain.jobs import After, CheckpointPolicy, Fabric, JobKind, JobSpec, Resources, Retries, Spot, When
+from godwit.domain.projects import DEFAULT
 from godwit.domain.wire.pages import Message
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -137,6 +139,7 @@ class JobSpecIn(Message):
     deadline: Instant | None = None
     budget_usd: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
     preemptible: bool = True
+    project: Name = DEFAULT
 
     @model_validator(mode="after")
     def _only_train(self) -> "JobSpecIn":
@@ -168,6 +171,7 @@ class JobSpecIn(Message):
             deadline_at=None if self.deadline is None else times.instant(self.deadline, now, ("deadline",)),
             budget_usd=self.budget_usd,
             preemptible=self.preemptible,
+            project=ProjectId(self.project),
         )
 
     def _refuse_long_names(self) -> None:
