@@ -9,6 +9,7 @@ from godwit.scheduler.cluster import Cluster, Share
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
 from godwit.scheduler.preemption import CALM_S, MIN_RUN_S, RECHECK_S, LeastLost
+from godwit.scheduler.reservations import Patience
 from godwit.scheduler.time_sharing import GAP, LOST_MAX_S, PATIENCE, LeastServed
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -137,6 +138,17 @@ def test_what_is_free_on_a_node_that_is_being_cleared_goes_to_nobody_else() -> N
     assert one.decide(7201.0).starts == []
     one.ended("x")
     assert [start.demand.job_id for start in one.decide(7260.0).starts] == ["urgent"]
+
+
+def test_what_was_cleared_for_a_gang_stays_kept_when_the_first_of_the_queue_get_nodes_reserved() -> None:
+    cluster = Cluster()
+    cluster.add("a", H100, {"fabric": "f"})
+    one = Engine(cluster, yielding=LeastLost(), patience=Patience(patience_s=0.0))
+    run(one, 0.0, demand("low"))
+    assert told(one, 7200.0, demand("urgent", priority=1)) == ["low"]
+    one.ended("low")
+    one.submit(demand("sooner", gpus=1, priority=2, is_recovering=True))
+    assert [start.demand.job_id for start in one.decide(7200.0).starts] == ["urgent"]
 
 
 def test_levels_double_from_a_gpu_hour() -> None:

@@ -116,8 +116,9 @@ class Desk:
         """Nothing is reserved any more: a pass begins."""
         cluster = self._engine.cluster
         for reservation in self.reservations.values():
+            kept = self._engine.kept_for(reservation.job_id)  # for what others gave way to: that outlasts the pass
             for row in reservation.rows:
-                if cluster.held.get(row) == reservation.job_id:
+                if cluster.held.get(row) == reservation.job_id and cluster.ids[row] not in kept:
                     cluster.hold(cluster.ids[row], None)
         self.reservations = {}
 

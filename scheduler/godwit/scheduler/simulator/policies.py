@@ -8,10 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from godwit.scheduler import giving_way
+from godwit.scheduler.asks import WHOLE
 from godwit.scheduler.cluster import Cluster
 from godwit.scheduler.demands import Decision, Demand
 from godwit.scheduler.engine import Engine
+from godwit.scheduler.fair_share import FairShare, Usage
+from godwit.scheduler.giving_way import Preemption
 from godwit.scheduler.preemption import LeastLost, LowerPriority
+from godwit.scheduler.projects import TIERS
+from godwit.scheduler.quotas import GPUS, Quotas
+from godwit.scheduler.reservations import Patience
 from godwit.scheduler.simulator.baselines import Easy, InLine
 from godwit.scheduler.time_sharing import LeastServed
 
@@ -54,6 +61,16 @@ class Named:
     is_oracle: bool = False
 
 
+def _shipped(cluster: Cluster, _restart_s: float) -> Policy:
+    """As `planner.plan` puts it together for a control plane in which no project has a quota."""
+    gate = Quotas(())
+    gpus = sum(cluster.kinds[kind].gpus for kind in cluster.kind[: cluster.size])
+    usage = Usage({GPUS: gpus * WHOLE}, gate)
+    order = FairShare(usage, gate, tiers=TIERS)
+    yielding = giving_way.yielding_of(Preemption(), gate)
+    return Planner(Engine(cluster, order=order, gate=usage, yielding=yielding, patience=Patience()))
+
+
 def _shared(cluster: Cluster, restart_s: float) -> Policy:
     order = LeastServed()
     return Planner(Engine(cluster, order=order, yielding=LeastLost(order, restart_s=restart_s)))
@@ -65,7 +82,8 @@ def _free_of_cost(cluster: Cluster, _restart_s: float) -> Policy:
 
 
 POLICIES: Mapping[str, Named] = {
-    "default": Named(
+    "default": Named(_shipped, "as a control plane decides: fair shares of users, backfill, lower priorities give way"),
+    "priority": Named(
         lambda cluster, restart_s: Planner(Engine(cluster, yielding=LeastLost(LowerPriority(), restart_s=restart_s))),
         "priority, then age; lower priorities give way; whoever fits may pass",
     ),

@@ -26,6 +26,9 @@ from godwit.scheduler.simulator.traces import TraceJob
 ROUNDS_MAX = 1000
 """Decisions within one instant. A planner that still makes jobs yield after so many takes turns without end."""
 
+STOPS_MAX_PER_JOB = 100
+"""Stops between the end of one job and of the next, per job of the trace. More is a planner that gets nothing done."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stops:
@@ -58,7 +61,7 @@ class World:
         self._next = 0
         self._now = self._coming[0].since if self._coming else 0.0
         self._wake_at: float | None = None
-        self._waiting, self._busy, self._decisions, self._planner_s = 0, 0, 0, 0.0
+        self._waiting, self._busy, self._decisions, self._stops_since, self._planner_s = 0, 0, 0, 0, 0.0
         cluster = self._engine.cluster
         self._gpus = [cluster.kinds[cluster.kind[row]].gpus for row in range(cluster.size)]
         self._meter = Meter()
@@ -95,7 +98,7 @@ class World:
             course = self._courses[job_id]
             if len(course.stints) == attempt and course.end_s is None and job_id in self._engine.running:
                 self._end(job_id)
-                course.done_s, course.end_s = course.job.duration_s, self._now
+                course.done_s, course.end_s, self._stops_since = course.job.duration_s, self._now, 0
                 happened = True
         while self._next < len(self._coming) and self._coming[self._next].since <= self._now:
             demand = self._coming[self._next]
@@ -135,6 +138,9 @@ class World:
         kept_s = self._end(given.job_id, is_over=False)
         course.done_s += kept_s
         served = demand.served_gpu_s + (self._now - course.stints[-1].start_s) * course.job.gpus
+        self._stops_since += 1
+        if self._stops_since > STOPS_MAX_PER_JOB * (len(self._courses) + 10):
+            raise InvariantBroken(f"no job has ended during {self._stops_since:,} stops, until {self._now:.0f} s")
         again = _demand(course.job, self._stops, served_gpu_s=served, yielded_at=self._now)
         self._policy.submit(again, course.job.duration_s - course.done_s)
         self._waiting += 1
