@@ -20,8 +20,8 @@ SYNC_PRIOR = 0.1
 """Before two GPUs of a node were seen together: a tenth of the smallest step, Amdahl's law with a serial tenth."""
 
 SPREAD_PRIOR = 2.0
-"""Before two nodes were seen together: twice the cost within a node. Hopeful on purpose: one try corrects it, while a
-size that looks bad is never tried."""
+"""Before two nodes were seen together: twice what the most GPUs of one node cost, however many there are. Hopeful on
+purpose: one try corrects it, while a size that looks bad is never tried."""
 
 
 @dataclass(frozen=True, order=True)
@@ -97,8 +97,10 @@ def _linked(
 ) -> StepTimes:
     local = _link([one for one in seen if one.nodes == 1 and one.gpus > 1], overlap)
     spread = _link([one for one in seen if one.nodes > 1], overlap)
-    local = local or (_over(spread, 1 / SPREAD_PRIOR) if spread else Link(SYNC_PRIOR * smallest_s, 0.0))
-    return StepTimes(fixed, per_sample, local, spread or _over(local, SPREAD_PRIOR), overlap)
+    local = local or Link(spread.base / SPREAD_PRIOR if spread else SYNC_PRIOR * smallest_s, 0.0)
+    on_one = max([one.gpus for one in seen if one.nodes == 1], default=2)
+    hoped = Link(SPREAD_PRIOR * float(local.sync_s(np.array(on_one))), 0.0)
+    return StepTimes(fixed, per_sample, local, spread or hoped, overlap)
 
 
 def _link(seen: Sequence[Observation], overlap: float) -> Link | None:
@@ -109,10 +111,6 @@ def _link(seen: Sequence[Observation], overlap: float) -> Link | None:
     if len(set(further)) == 1:
         return Link(float(hidden.mean()), 0.0)
     return Link(*line(further, hidden))
-
-
-def _over(link: Link, factor: float) -> Link:
-    return Link(link.base * factor, link.each * factor)
 
 
 def line(x: Floats, y: Floats) -> tuple[float, float]:
