@@ -105,6 +105,10 @@ class ControlPlane:
             return _parse(self._send("POST", path, headers=headers, **sent), reply)
         return _parse(self._repeat(lambda: self._send("POST", path, headers=headers, **sent)), reply)
 
+    def replace(self, path: str, body: Message, reply: type[Reply]) -> Reply:
+        """Write the thing at `path` as it should be. Asked once: a version in `body` is used up by the first."""
+        return _parse(self._send("PUT", path, json=body.model_dump(mode="json", exclude_unset=True)), reply)
+
     def delete(self, path: str) -> None:
         """Remove the thing at `path`; a DELETE may always be repeated."""
         self._repeat(lambda: self._send("DELETE", path))

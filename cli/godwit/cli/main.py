@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("events", "Show what happened."),
     "nodes": ("nodes", "List the machines of the fleet."),
     "offers": ("offers", "List what can be bought now, cheapest first."),
+    "projects": ("projects", "List projects, with their jobs and quotas."),
+    "quota": ("quota", "Show or set what projects may hold, and what they use of it."),
     "providers": ("providers", "List the configured clouds and how they do."),
     "simulate": ("simulate", "Ask what if: run the planner over a trace in virtual time."),
     "drill": ("drill", "Break something on purpose and watch the fleet heal."),

@@ -43,7 +43,8 @@ def show_plan(spec: JobSpecIn, plan: PlanView) -> None:
     each = "no GPU" if str(gpus) == "0" else f"{gpus} each"
     output.note(f"{spec.name}: {spec.kind}, {spec.resources.nodes} node(s), {each}")
     counted = Counter(
-        (act.action, act.offer or act.node_id or "", act.price_usd_per_hour, act.reason) for act in plan.actions
+        (act.action, act.offer or act.node_id or act.job_id or "", act.price_usd_per_hour, act.reason)
+        for act in plan.actions
     )
     for (action, target, price, reason), count in counted.items():
         times = f"{count} x " if count > 1 else ""

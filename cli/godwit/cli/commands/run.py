@@ -45,6 +45,7 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     deadline: Annotated[str | None, typer.Option(help="When it should be done: 2026-12-01T18:00Z, or +48h.")] = None,
     budget: Annotated[float | None, typer.Option(help="What it should cost at most, in dollars.")] = None,
     priority: Annotated[str | None, typer.Option(help="low, normal, high, or a number from -1000 to 1000.")] = None,
+    project: Annotated[str | None, typer.Option(help="Whose quota it counts on; `godwit projects` lists them.")] = None,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Submit and return.")] = False,
     dry_run: Annotated[
@@ -60,7 +61,7 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
         {
             "--name": name, "--gpus": gpus, "--nodes": _number(nodes), "--infra": infra or None, "--workdir": workdir,
             "--count": count, "--after": after or None, "--run-time": run_time, "--deadline": deadline,
-            "--budget": budget, "--priority": _number(priority),
+            "--budget": budget, "--priority": _number(priority), "--project": project,
         },
         env or [],
     )  # fmt: skip
@@ -128,6 +129,7 @@ _PATHS: dict[str, tuple[str, ...]] = {
     "--run-time": ("run_time",),
     "--deadline": ("deadline",),
     "--budget": ("budget_usd",),
+    "--project": ("project",),
     "--priority": ("priority",),
 }
 """Which key of the specification each option overrides."""

@@ -206,7 +206,7 @@ def action(of: Action) -> views.ActionView:
             action="buy-node", reason=of.reason, offer=of.offer.key, price_usd_per_hour=of.offer.price_usd_per_hour
         )
     if isinstance(of, Preempt):
-        return views.ActionView(action="preempt", reason=f"job {of.job_id} {of.reason}")
+        return views.ActionView(action="preempt", reason=of.reason, job_id=of.job_id)
     if isinstance(of, StartAttempt):
         where = ", ".join(slot.node_id for slot in of.slots)
         return views.ActionView(action="start", reason=of.reason, node_id=where)

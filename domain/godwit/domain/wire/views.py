@@ -99,12 +99,13 @@ class RefusalView(Message):
 
 
 class ActionView(Message):
-    """An action of a plan, for a person: what, and why."""
+    """An action of a plan, for a person: what, and why. `job_id` is the job that gives way, where one does."""
 
     action: str
     reason: str
     offer: str | None = None
     node_id: str | None = None
+    job_id: str | None = None
     price_usd_per_hour: float | None = None
 
 
