@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from godwit.scheduler.asks import WHOLE, Ask
-from godwit.scheduler.cluster import Cluster
-from godwit.scheduler.demands import Demand, Running
+from godwit.scheduler.cluster import Cluster, Share
+from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
 from godwit.scheduler.fits import NEVER
 from godwit.scheduler.holdings import Holdings, Mask
@@ -118,26 +118,27 @@ class _Chosen:
         self.rows: list[int] = []
         self._engine, self._held, self._ask, self._may, self._cost = engine, held, ask, may, cost
         self._stops: dict[str, int] = {}
+        self._on: dict[int, dict[str, Share]] = {}
 
     def add(self, row: int) -> bool:
         """Take one more row, with those who must stop on it; false when even all of them are not enough."""
-        stops = dict(self._stops)
+        before = dict(self._stops)
         for _, job_id, slot in sorted(self._candidates(row)):
-            if self._fits(row, stops):
+            if self._fits(row):
                 break
-            stops[job_id] = slot
-        if not self._fits(row, stops):
+            self._stops[job_id] = slot
+        if not self._fits(row):
+            self._stops = before
             return False
-        self._stops = stops
         self.rows.append(row)
         return True
 
     def pruned(self) -> Clearing:
         """Without those who are not needed: a later one may have freed more than was missing."""
         for job_id in sorted(self._stops, key=lambda job_id: (-self._cost_of(job_id), job_id)):
-            fewer = {other: slot for other, slot in self._stops.items() if other != job_id}
-            if all(self._fits(row, fewer) for row in self.rows):
-                self._stops = fewer
+            slot = self._stops.pop(job_id)
+            if not all(self._fits(row) for row in self.rows if job_id in self._on[row]):
+                self._stops[job_id] = slot
         node_ids = tuple(self._engine.cluster.ids[row] for row in self.rows)
         return Clearing(tuple(sorted(self._stops)), node_ids, sum(self._cost_of(job_id) for job_id in self._stops))
 
@@ -145,21 +146,23 @@ class _Chosen:
         return int(self._cost[self._stops[job_id]])
 
     def _candidates(self, row: int) -> Iterator[tuple[float, str, int]]:
-        held = self._held
+        """Who may stop on a row, with what that costs per GPU freed there; remembers what each of them holds on it."""
+        held, node_id = self._held, self._engine.cluster.ids[row]
+        on = self._on[row] = {}
         for number in np.flatnonzero((held.share_row == row) & self._may[held.share_job]).tolist():
             slot = int(held.share_job[number])
-            if held.ids[slot] not in self._stops:
-                yield self._cost[slot] / max(1, int(held.share_milli[number])), held.ids[slot], slot
+            job_id = held.ids[slot]
+            on[job_id] = next(s for s in self._engine.running[job_id].shares if s.node_id == node_id)
+            if job_id not in self._stops:
+                yield self._cost[slot] / max(1, int(held.share_milli[number])), job_id, slot
 
-    def _fits(self, row: int, stops: dict[str, int]) -> bool:
+    def _fits(self, row: int) -> bool:
+        """Whether the ask fits on a row without those who stop."""
         cluster, ask = self._engine.cluster, self._ask
-        node_id, free = cluster.ids[row], cluster.free[row].copy()
-        cpu, memory = int(cluster.cpu[row]), int(cluster.memory[row])
-        for share in (share for job_id in stops for share in self._running(job_id).shares if share.node_id == node_id):
-            free[list(share.gpus)] += share.gpu_milli
-            cpu, memory = cpu + share.cpu_milli, memory + share.memory_mib
+        free, cpu, memory = cluster.free[row].copy(), int(cluster.cpu[row]), int(cluster.memory[row])
+        for job_id, share in self._on[row].items():
+            if job_id in self._stops:
+                free[list(share.gpus)] += share.gpu_milli
+                cpu, memory = cpu + share.cpu_milli, memory + share.memory_mib
         least = WHOLE if ask.gpu_milli == WHOLE else ask.gpu_milli
         return cpu >= ask.cpu_milli and memory >= ask.memory_mib and int((free >= least).sum()) >= ask.gpus
-
-    def _running(self, job_id: str) -> Running:
-        return self._engine.running[job_id]
