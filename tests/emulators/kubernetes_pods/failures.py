@@ -97,10 +97,10 @@ def no_such_path() -> Failure:
     return Failure(404, "the server could not find the requested resource", details={})
 
 
-def exists(resource: str, name: str) -> Failure:
+def exists(resource: str, name: str, begins: str = "") -> Failure:
     """409: the name is taken."""
     details = {"name": name, "kind": resource}
-    return Failure(409, f'{resource} "{name}" already exists', "AlreadyExists", details=details)
+    return Failure(409, f'{begins}{resource} "{name}" already exists', "AlreadyExists", details=details)
 
 
 def conflict(what: str, name: str, why: str = OUT_OF_DATE) -> Failure:

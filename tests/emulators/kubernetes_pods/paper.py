@@ -36,7 +36,7 @@ class Paper:
         key = ("pods", namespace, name)
         if isinstance(placed, str):
             made = self._store.create("pods", namespace, pod)
-            self._condition(key, "False", {"reason": "Unschedulable", "message": placed})
+            self._refuse(key, placed)
         else:
             notes = {**(pod["metadata"].get("annotations") or {}), RENTAL: placed["id"]}
             made = self._store.create("pods", namespace, {**pod, "metadata": {**pod["metadata"], "annotations": notes}})
@@ -46,8 +46,11 @@ class Paper:
     def bind(self, key: Key, node: str) -> None:
         """Give a pod its node."""
         pod = self._store.get(key)
-        self._store.put("MODIFIED", key, {**pod, "spec": {**pod["spec"], "nodeName": node}})
-        self._condition(key, "True", {})
+        others = [each for each in pod["status"].get("conditions") or [] if each["type"] != "PodScheduled"]
+        placed = {"type": "PodScheduled", "status": "True", "lastProbeTime": None}
+        status = {**pod["status"], "conditions": [*others, {**placed, "lastTransitionTime": self._store.stamp()}]}
+        status.pop("nominatedNodeName", None)
+        self._store.put("MODIFIED", key, {**pod, "spec": {**pod["spec"], "nodeName": node}, "status": status})
 
     def ended(self, pod: Json) -> None:
         """Of a pod with a machine behind it, the machine's end begins too."""
@@ -107,9 +110,10 @@ class Paper:
                 " 5 No preemption victims found for incoming pod."
             )
 
-    def _condition(self, key: Key, status: str, told: Json) -> None:
-        said = {"type": "PodScheduled", "status": status, "lastTransitionTime": self._store.stamp(), **told}
-        self._store.patch(key, {"status": {"conditions": [said]}}, "status", strategic=True)
+    def _refuse(self, key: Key, why: str) -> None:
+        told = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
+        told["lastTransitionTime"] = self._store.stamp()
+        self._store.patch(key, {"status": {"conditions": [told]}}, "status", strategic=True)
 
 
 def _node(shape: Shape, number: int) -> Json:

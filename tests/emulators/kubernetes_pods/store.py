@@ -30,6 +30,9 @@ KEPT = (
 )
 """Metadata that no write changes."""
 
+MAPS = ("labels", "annotations", "finalizers")
+"""Metadata that is left out when it is empty."""
+
 GENERATED = "bcdfghjklmnpqrstvwxz2456789"
 
 TOO_OLD = (
@@ -67,7 +70,8 @@ class Store:
         meta = made["metadata"]
         key = (resource, namespace, meta["name"])
         if key in self._objects:
-            raise failures.exists(resource, meta["name"])
+            ending = "deletionTimestamp" in self._objects[key]["metadata"]
+            raise failures.exists(resource, meta["name"], "object is being deleted: " if ending else "")
         meta.update(uid=str(uuid.uuid4()), creationTimestamp=self.stamp())
         if namespace:
             meta["namespace"] = namespace
@@ -87,10 +91,13 @@ class Store:
         if part == "status":
             status = objects.timed(key[0], new.get("status") or {})
             if key[0] == "pods":
+                validation.check_status(old, status)
                 status = {"qosClass": old["status"]["qosClass"], **status}
             return self.put("MODIFIED", key, {**old, "metadata": meta, "status": status})
         new = {**new, "status": old["status"]} if "status" in old else new
         validation.check_change(key[0], old, new)
+        if key[0] == "pods" and new["spec"] != old["spec"]:
+            meta["generation"] += 1
         finished = meta.get("deletionTimestamp") and not meta.get("finalizers")
         if finished and not meta.get("deletionGracePeriodSeconds"):
             return self.put("DELETED", key, new)
@@ -119,6 +126,7 @@ class Store:
     def put(self, event: str, key: Key, new: Json) -> Json:
         """Write a new version; nothing happens when it says the same as before."""
         old = self._objects.get(key)
+        new = {**new, "metadata": {mark: value for mark, value in new["metadata"].items() if value or mark not in MAPS}}
         if event == "MODIFIED" and old is not None and _bare(old) == _bare(new):
             return copy.deepcopy(old)
         self.version += 1
@@ -222,12 +230,13 @@ class Store:
             begun = datetime.fromisoformat(meta["deletionTimestamp"]).timestamp() - had_s
             later_s = max(0.0, begun + grace_s - self._now())
         else:
-            if not pod["spec"].get("nodeName") or pod["status"]["phase"] in {"Succeeded", "Failed"}:
+            if not pod["spec"].get("nodeName") or pod["status"].get("phase") in {"Succeeded", "Failed"}:
                 grace_s = 0
             grace_s = pod["spec"]["terminationGracePeriodSeconds"] if grace_s is None else grace_s
             later_s, meta["generation"] = grace_s, meta["generation"] + (had_s is None)
         meta.update(deletionTimestamp=self.stamp(later_s), deletionGracePeriodSeconds=grace_s)
-        return self.put("MODIFIED" if grace_s or meta.get("finalizers") else "DELETED", key, pod)
+        told = self.put("MODIFIED", key, pod)
+        return told if grace_s or meta.get("finalizers") else self.put("DELETED", key, told)
 
 
 def generated(prefix: str) -> str:

@@ -144,3 +144,24 @@ def test_a_new_node_is_tainted_until_somebody_sees_that_it_is_ready(cluster: Tes
     cluster.nodes.append(node.metadata.name)
     assert [(t.key, t.effect) for t in node.spec.taints] == [("node.kubernetes.io/not-ready", "NoSchedule")]
     assert node.status.allocatable == {"cpu": "8"}, "until a kubelet says otherwise, all of it is for pods"
+
+
+def test_a_pod_that_waits_for_others_to_go_is_promised_a_node_until_it_has_one(cluster: TestCluster) -> None:
+    cluster.make("one")
+    cluster.status("one", nominatedNodeName="some-node")
+    cluster.say("one", "Ready", "False", "Waits")
+    cluster.bind("one", "some-node")
+    seen = cluster.core.read_namespaced_pod("one", cluster.namespace)
+    assert seen.status.nominated_node_name is None
+    assert [condition.type for condition in seen.status.conditions] == ["Ready", "PodScheduled"]
+    status, body = refused(lambda: cluster.status("one", nominatedNodeName="other-node"))
+    assert (status, body["details"]["causes"][0]["field"]) == (422, "status.nominatedNodeName")
+
+
+def test_a_new_generation_is_a_new_spec_and_nothing_else(cluster: TestCluster) -> None:
+    cluster.make("one", {"colour": "red"})
+    cluster.status("one", phase="Running")
+    patch = partial(cluster.core.patch_namespaced_pod, "one", cluster.namespace)
+    bare = patch({"metadata": {"labels": {"colour": None}}}).metadata
+    assert (bare.generation, bare.labels) == (1, None), "what is empty is left out"
+    assert patch({"spec": {"containers": [{"name": "c", "image": "other"}]}}).metadata.generation == 2

@@ -60,6 +60,14 @@ def test_a_pod_with_a_finalizer_stays_until_it_is_taken_off(cluster: TestCluster
     assert cluster.names() == set()
 
 
+def test_nobody_can_hold_a_pod_that_is_ending_already(cluster: TestCluster) -> None:
+    cluster.bound("one")
+    _delete(cluster, "one")
+    hold = {"metadata": {"finalizers": ["example.com/hold"]}}
+    status, body = refused(lambda: cluster.core.patch_namespaced_pod("one", cluster.namespace, hold))
+    assert (status, body["details"]["causes"][0]["field"]) == (422, "metadata.finalizers")
+
+
 def test_a_deadline_cannot_be_written_away(cluster: TestCluster) -> None:
     cluster.bound("one")
     _delete(cluster, "one")
@@ -80,3 +88,13 @@ def test_a_namespace_that_ends_takes_nothing_new(cluster: TestCluster) -> None:
     assert (status, body["reason"]) == (403, "Forbidden")
     assert body["message"].endswith("because it is being terminated")
     assert body["details"]["causes"][0]["reason"] == "NamespaceTerminating"
+
+
+def test_a_name_is_free_again_only_when_its_pod_is_gone(cluster: TestCluster) -> None:
+    cluster.bound("one")
+    _delete(cluster, "one")
+    status, body = refused(lambda: cluster.make("one"))
+    assert (status, body["reason"]) == (409, "AlreadyExists")
+    assert body["message"] == 'object is being deleted: pods "one" already exists'
+    cluster.gone("one")
+    assert cluster.make("one").metadata.name == "one"

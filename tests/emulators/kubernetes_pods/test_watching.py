@@ -77,6 +77,15 @@ def test_what_enters_a_selection_is_added_and_what_leaves_it_is_deleted(cluster:
     assert int(left.resource_version) > int(begun), "under the version that took it away"
 
 
+def test_a_pod_that_goes_at_once_is_told_of_twice(cluster: TestCluster) -> None:
+    cluster.make("one")
+    begun = cluster.version()
+    cluster.gone("one")
+    events = list(_events(cluster, resource_version=begun))
+    assert [event["type"] for event in events] == ["MODIFIED", "DELETED"]
+    assert events[0]["object"].metadata.deletion_grace_period_seconds == 0
+
+
 def test_fields_select_in_watches_too(cluster: TestCluster) -> None:
     cluster.make("one")
     begun = cluster.version()

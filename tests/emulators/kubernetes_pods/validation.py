@@ -67,8 +67,23 @@ def check(resource: str, made: Json) -> None:
 def check_change(resource: str, old: Json, new: Json) -> None:
     """Raise `Failure` 422 for what may not become of the object."""
     check(resource, new)
+    added = set(new["metadata"].get("finalizers") or []) - set(old["metadata"].get("finalizers") or [])
+    if added and old["metadata"].get("deletionTimestamp"):
+        told = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers"
+        raise invalid(
+            KINDS[resource], old["metadata"]["name"], [Cause("FieldValueForbidden", "metadata.finalizers", told)]
+        )
     if resource == "pods" and _fixed(old["spec"]) != _fixed(new["spec"]):
         raise invalid("Pod", old["metadata"]["name"], [Cause("FieldValueForbidden", "spec", FIXED)])
+
+
+def check_status(old: Json, status: Json) -> None:
+    """Raise `Failure` 422 for a status that a pod cannot come to."""
+    nominated = status.get("nominatedNodeName")
+    if nominated and nominated != old["status"].get("nominatedNodeName") and old["spec"].get("nodeName"):
+        told = "Forbidden: may not be set on pods that are already bound to a node"
+        cause = Cause("FieldValueForbidden", "status.nominatedNodeName", told)
+        raise invalid("Pod", old["metadata"]["name"], [cause])
 
 
 def _fixed(spec: Json) -> Json:
