@@ -72,6 +72,13 @@ class Shortfall:
 
 
 @dataclass(slots=True)
+class Stamp:
+    """A number that grows whenever anything is booked for any project of a cohort."""
+
+    number: int = 0
+
+
+@dataclass(slots=True)
 class Pool:
     """What the projects of a cohort lend each other of one resource."""
 
@@ -136,6 +143,7 @@ Charge = tuple[tuple[Account, int], ...]
 class Promise:
     """What is kept for a demand that others yield to. `still_held` is by their job, then by resource."""
 
+    project: str
     charge: Charge
     nodes: int
     still_held: dict[str, dict[str, int]]

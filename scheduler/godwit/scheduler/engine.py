@@ -180,7 +180,8 @@ class Engine:
     def _serve_heads(self, desk: Desk, now: float, decision: Decision) -> None:
         """The first of the queue, in strict order, until enough of them are blocked; these get nodes kept."""
         desk.clear()
-        heads = [(*self._head(one, now), 0) for one in self.waiting.classes()]
+        classes = (one for one in self.waiting.classes() if self._may_get(one, now, others_hope=True))
+        heads = [(*self._head(one, now), 0) for one in classes]
         heapq.heapify(heads)
         while heads and not desk.is_full:
             *_, one, place = heapq.heappop(heads)
@@ -211,7 +212,7 @@ class Engine:
         others_hope = others_hope or bool(self._keepers) or self._desk is not None
         for (ask, nodes, within), alike in self.waiting.shapes():
             if self.fits(ask).most[within] >= nodes:
-                line = [self._head(one, now) for one in alike]
+                line = [self._head(one, now) for one in alike if self._may_get(one, now, others_hope=others_hope)]
             elif others_hope:
                 line = [self._head(one, now) for one in alike if self._has_other_hope(one.first, now)]
             else:
@@ -219,6 +220,19 @@ class Engine:
             if line:
                 heapq.heapify(line)
                 yield line
+
+    def _may_get(self, one: Class, now: float, *, others_hope: bool) -> bool:
+        """Whether the gate lets the first of a class in, or somebody may yield to it."""
+        return self._refusal(one) is None or (others_hope and self.yielding.may_help(one.first, self, now))
+
+    def _refusal(self, one: Class) -> str | None:
+        demand, group = one.first, one.group
+        if demand.job_id in self._yielded:
+            return self.gate.refusal(demand, demand.nodes_min)  # what others free is promised to it alone
+        stamp = self.gate.stamp(demand.project)
+        if group.stamp != stamp:
+            group.stamp, group.why = stamp, self.gate.refusal(demand, demand.nodes_min)
+        return group.why
 
     def _head(self, one: Class, now: float) -> _Head:
         return (self.order.turn(one.first, now), one.key, id(one), one)

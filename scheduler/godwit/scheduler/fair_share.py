@@ -78,6 +78,10 @@ class Usage:
         """The gate's word."""
         return self._gate.refusal(demand, nodes)
 
+    def stamp(self, project: str) -> int:
+        """The gate's."""
+        return self._gate.stamp(project)
+
     def started(self, demand: Demand, nodes: int) -> None:
         """Books what it holds."""
         self._book(demand, nodes)

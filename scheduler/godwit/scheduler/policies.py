@@ -43,7 +43,14 @@ class Gate(Protocol):
     """What a project may hold, whatever is free."""
 
     def refusal(self, demand: Demand, nodes: int) -> str | None:
-        """Why this demand may not start on so many nodes now; None when it may."""
+        """Why this demand may not start on so many nodes now; None when it may.
+
+        Except for what is promised to it, that follows from its project, what it asks and how many nodes alone.
+        """
+        ...
+
+    def stamp(self, project: str) -> int:
+        """From 0, and greater whenever what this project's demands are told may have changed. Cheap."""
         ...
 
     def started(self, demand: Demand, nodes: int) -> None:
@@ -71,6 +78,10 @@ class Open:
     def refusal(self, demand: Demand, nodes: int) -> str | None:  # noqa: ARG002 - the protocol's signature
         """Nobody is refused."""
         return None
+
+    def stamp(self, project: str) -> int:  # noqa: ARG002
+        """Nothing ever changes."""
+        return 0
 
     def started(self, demand: Demand, nodes: int) -> None:
         """Nothing to book."""

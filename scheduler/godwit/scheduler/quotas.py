@@ -8,12 +8,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from godwit.domain.resources import is_of_family
-from godwit.scheduler.accounts import Account, Charge, Pool, Promise, Quota, Shortfall
+from godwit.scheduler.accounts import Account, Charge, Pool, Promise, Quota, Shortfall, Stamp
 from godwit.scheduler.asks import Ask
 from godwit.scheduler.demands import Demand
 
 GPUS, CPUS, MEMORY = "gpus", "cpus", "memory"
 """Resources that a limit may be put on (thousandths of a GPU or CPU, MiB); any other name is a GPU family."""
+
+
+MOST_URGENT = 2**31
+"""Above every priority: what a project is taken to run that runs nothing."""
+
+_MOST_CHARGES = 65_536
+"""Demands whose charge is kept; beyond, all are looked up anew."""
 
 
 class Quotas:
@@ -27,17 +34,21 @@ class Quotas:
         self.holders: dict[str, dict[str, tuple[Demand, int]]] = {}
         self._accounts: dict[str, tuple[Account, ...]] = {}
         self._charges: dict[tuple[str, Ask], Charge] = {}
-        self._last: tuple[Demand | None, Charge] = (None, ())
+        self._charge_of: dict[str, tuple[Demand, Charge]] = {}
+        self._stamps: dict[str, Stamp] = {}
         self._promises: dict[str, Promise] = {}
         self._yields_to: dict[str, str] = {}
         self._priorities: dict[str, Counter[int]] = {}
+        self._least_urgent: dict[str, int] = {}
         pools: dict[tuple[str, str], Pool] = {}
+        stamps: dict[str, Stamp] = {}
         for quota in sorted(quotas, key=lambda quota: quota.project):
-            self._open_accounts(quota, pools)
+            self._open_accounts(quota, pools, stamps)
 
-    def _open_accounts(self, quota: Quota, pools: dict[tuple[str, str], Pool]) -> None:
+    def _open_accounts(self, quota: Quota, pools: dict[tuple[str, str], Pool], stamps: dict[str, Stamp]) -> None:
         if quota.project in self._accounts:
             raise ValueError(f"project {quota.project} has two quotas; put its limits into one")
+        self._stamps[quota.project] = stamps.setdefault(quota.cohort, Stamp()) if quota.cohort else Stamp()
         accounts = []
         for resource, limit in sorted(quota.limits.items()):
             pool = pools.setdefault((quota.cohort, resource), Pool()) if quota.cohort else None
@@ -77,18 +88,27 @@ class Quotas:
             promise.book()
         return found
 
+    def stamp(self, project: str) -> int:
+        """Grows with every start, end and promise in the project's cohort; what-if questions leave it."""
+        stamp = self._stamps.get(project)
+        return 0 if stamp is None else stamp.number
+
     def started(self, demand: Demand, nodes: int) -> None:
         """Books what it holds."""
         self.forgotten(demand.job_id)
+        self._changed(demand.project)
         self.book(demand, nodes)
         self.holders.setdefault(demand.project, {})[demand.job_id] = (demand, nodes)
         self._priorities.setdefault(demand.project, Counter())[demand.priority] += 1
+        self._least_urgent[demand.project] = min(self._priorities[demand.project])
 
     def ended(self, demand: Demand, nodes: int) -> None:
         """Books that it holds nothing, and what it frees for whom it yielded to."""
+        self._changed(demand.project)
         self.book(demand, -nodes)
         promise = self._promises.get(self._yields_to.pop(demand.job_id, ""))
         if promise is not None:
+            self._changed(promise.project)
             promise.book_off()
             promise.still_held.pop(demand.job_id, None)
             promise.book()
@@ -97,12 +117,16 @@ class Quotas:
         counts[demand.priority] -= 1
         if not counts[demand.priority]:
             del counts[demand.priority]
+            self._least_urgent[demand.project] = min(counts, default=MOST_URGENT)
 
     def promised(self, demand: Demand, by: Mapping[Demand, int]) -> None:
         """Counts what it needs as held, less what those who yield to it still hold themselves."""
         self.forgotten(demand.job_id)
+        self._changed(demand.project)
         still_held = {other.job_id: self._amounts(other, nodes) for other, nodes in by.items()}
-        promise = self._promises[demand.job_id] = Promise(self._charge(demand), demand.nodes_min, still_held)
+        promise = self._promises[demand.job_id] = Promise(
+            demand.project, self._charge(demand), demand.nodes_min, still_held
+        )
         promise.book()
         for job_id in still_held:
             self._yields_to[job_id] = demand.job_id
@@ -111,6 +135,7 @@ class Quotas:
         """Its promise is void."""
         promise = self._promises.pop(job_id, None)
         if promise is not None:
+            self._changed(promise.project)
             promise.book_off()
             for other in promise.still_held:
                 del self._yields_to[other]
@@ -153,8 +178,7 @@ class Quotas:
 
     def has_less_urgent(self, demand: Demand) -> bool:
         """Whether its own project runs anything of lower priority."""
-        counts = self._priorities.get(demand.project)
-        return counts is not None and min(counts, default=demand.priority) < demand.priority
+        return self._least_urgent.get(demand.project, MOST_URGENT) < demand.priority
 
     def held(self, project: str) -> dict[str, int]:
         """What a project with a quota holds of each limited resource, promises included."""
@@ -163,16 +187,25 @@ class Quotas:
     def _amounts(self, demand: Demand, nodes: int) -> dict[str, int]:
         return {account.resource: amount * nodes for account, amount in self._charge(demand)}
 
+    def _changed(self, project: str) -> None:
+        stamp = self._stamps.get(project)
+        if stamp is not None:
+            stamp.number += 1
+
     def _charge(self, demand: Demand) -> Charge:
-        if demand is self._last[0]:
-            return self._last[1]  # the engine asks several questions of one demand in turn
+        # By name first, since the hash of an ask costs more than all that is asked about it.
+        known = self._charge_of.get(demand.job_id)
+        if known is not None and known[0] is demand:
+            return known[1]
         key = (demand.project, demand.ask)
         found = self._charges.get(key)
         if found is None:
             accounts = self._accounts.get(demand.project, ())
             found = tuple((account, amount(demand.ask, account.resource)) for account in accounts)
             self._charges[key] = found
-        self._last = (demand, found)
+        if len(self._charge_of) >= _MOST_CHARGES:
+            self._charge_of.clear()
+        self._charge_of[demand.job_id] = (demand, found)
         return found
 
 

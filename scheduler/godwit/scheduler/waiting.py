@@ -21,9 +21,18 @@ Shape = tuple[Ask, int, int]
 
 
 @dataclass(slots=True)
+class Group:
+    """Classes of one shape and one project: a gate refuses all of them or none. `why` is true at the gate's `stamp`."""
+
+    stamp: int = -1
+    why: str | None = None
+
+
+@dataclass(slots=True)
 class Class:
     """Waiting demands that ask alike and stand alike, in order; never empty while it is kept."""
 
+    group: Group
     waiting: list[tuple[Key, Demand]] = field(default_factory=list)
 
     @property
@@ -42,6 +51,7 @@ class Waiting:
 
     def __init__(self) -> None:
         self._classes: dict[Shape, dict[object, Class]] = {}
+        self._groups: dict[Shape, dict[str, Group]] = {}
         self._place_of: dict[str, tuple[Shape, object, Key]] = {}
 
     def __contains__(self, job_id: str) -> bool:
@@ -56,7 +66,10 @@ class Waiting:
         shape = (demand.ask, demand.nodes_min, demand.within)
         own = demand.job_id if is_unlike_others else ""
         name = (demand.nodes_max, demand.project, demand.may_yield, rank, own, demand.estimate_s)
-        insort(self._classes.setdefault(shape, {}).setdefault(name, Class()).waiting, (key, demand))
+        alike = self._classes.setdefault(shape, {})
+        if name not in alike:
+            alike[name] = Class(self._groups.setdefault(shape, {}).setdefault(demand.project, Group()))
+        insort(alike[name].waiting, (key, demand))
         self._place_of[demand.job_id] = (shape, name, key)
 
     def remove(self, job_id: str) -> None:
@@ -68,7 +81,7 @@ class Waiting:
         if not waiting:
             del alike[name]
         if not alike:
-            del self._classes[shape]
+            del self._classes[shape], self._groups[shape]
 
     def shapes(self) -> Iterator[tuple[Shape, list[Class]]]:
         """Every shape that anybody waits for, and its classes."""
