@@ -151,6 +151,35 @@ def test_what_was_cleared_for_a_gang_stays_kept_when_the_first_of_the_queue_get_
     assert [start.demand.job_id for start in one.decide(7200.0).starts] == ["urgent"]
 
 
+def test_elastic_jobs_shrink_before_anybody_has_to_wait_and_go_on_at_once() -> None:
+    one = engine(*((f"n{number}", H100, "f") for number in range(4)))
+    elastic = Demand("elastic", Ask(8), 0.0, 1, 3)
+    run(one, 0.0, elastic)
+    run(one, 0.0, demand("rigid"))
+    one.saved("rigid", 7200.0)
+    assert told(one, 7200.0, demand("urgent", nodes=2, priority=1)) == ["elastic"], "though stopping both loses less"
+    one.ended("elastic")
+    one.submit(replace(elastic, yielded_at=7200.0))
+    starts = {start.demand.job_id: len(start.shares) for start in one.decide(7200.0).starts}
+    assert starts == {"urgent": 2, "elastic": 1}
+
+
+def test_when_shrinking_is_not_enough_others_stop_too_and_what_is_left_is_still_kept() -> None:
+    one = engine(*((f"n{number}", H100, "f") for number in range(4)))
+    run(one, 0.0, Demand("elastic", Ask(8), 0.0, 2, 3))
+    run(one, 0.0, demand("rigid"))
+    one.saved("rigid", 7200.0)
+    assert told(one, 7200.0, demand("urgent", nodes=2, priority=1)) == ["elastic", "rigid"]
+    assert len(one.kept_for("elastic")) == 2
+
+
+def test_what_an_elastic_job_cannot_go_on_with_is_not_kept_for_it() -> None:
+    one = engine(*((f"n{number}", H100, "f") for number in range(3)))
+    run(one, 0.0, Demand("elastic", Ask(8), 0.0, 2, 3))
+    assert told(one, 7200.0, demand("urgent", nodes=2, priority=1)) == ["elastic"]
+    assert one.kept_for("elastic") == []
+
+
 def test_levels_double_from_a_gpu_hour() -> None:
     order = LeastServed()
     assert [order.level(hours * HOUR) for hours in (0, 0.99, 1, 1.99, 2, 3.99, 4)] == [0, 0, 1, 1, 2, 2, 3]
@@ -208,7 +237,8 @@ def test_whatever_happens_stops_are_guarded_fitting_and_the_same_for_an_engine_m
             if one.running:
                 one.saved(sorted(one.running)[which % len(one.running)], now)
         for index, (gpus, size, priority) in enumerate(submitted):
-            _wait(one, waiting, demand(f"j{number}-{index}", gpus, size, priority=priority))
+            fewest = 1 if gpus == 8 else size  # whole nodes: elastic
+            _wait(one, waiting, Demand(f"j{number}-{index}", Ask(gpus), 0.0, fewest, size, priority=priority))
         _settle(one, waiting, nodes, sharing, now)
 
 

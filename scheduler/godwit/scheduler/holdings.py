@@ -19,15 +19,15 @@ NOBODY = 0
 """The slot that no job has: shares that are given back point to it."""
 
 _FLOATS = ("started_at", "saved_at", "saves_every_s", "served_gpu_s")
-_INTEGERS = ("gpu_milli", "priority", "nodes")
+_INTEGERS = ("gpu_milli", "priority", "spare_nodes")
 
 
 class Holdings:
     """Jobs by slot, and their shares by slot of their own. Read only after `refresh`.
 
     `may_yield` is false for empty slots too. `saves_every_s` is 0 where each checkpoint is told. `served_gpu_s` is what
-    a job got before it started. `gpu_milli` is of the whole gang, `share_milli` of one share; `share_row` is a row of
-    the cluster, `share_job` a job's slot.
+    a job got before it started. `spare_nodes` are those beyond the fewest that it takes. `gpu_milli` is of the whole
+    gang, `share_milli` of one share; `share_row` is a row of the cluster, `share_job` a job's slot.
     """
 
     def __init__(self, engine: "Engine") -> None:
@@ -37,7 +37,7 @@ class Holdings:
         self.started_at, self.saved_at = np.zeros(1), np.zeros(1)
         self.saves_every_s, self.served_gpu_s = np.zeros(1), np.zeros(1)
         self.gpu_milli, self.priority = np.zeros(1, np.int64), np.zeros(1, np.int64)
-        self.nodes, self.may_yield = np.zeros(1, np.int64), np.zeros(1, np.bool_)
+        self.spare_nodes, self.may_yield = np.zeros(1, np.int64), np.zeros(1, np.bool_)
         self.share_job, self.share_row = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self.share_milli = np.zeros(0, np.int64)
         self._slots_free: list[int] = []
@@ -94,7 +94,7 @@ class Holdings:
         self.saves_every_s[slot] = demand.saves_every_s or 0.0
         self.served_gpu_s[slot], self.priority[slot] = demand.served_gpu_s, demand.priority
         self.may_yield[slot] = demand.may_yield and running.yields_to is None
-        self.nodes[slot], self.gpu_milli[slot] = len(running.shares), 0
+        self.spare_nodes[slot], self.gpu_milli[slot] = len(running.shares) - demand.nodes_min, 0
         held = self._shares_of[demand.job_id] = []
         for share in running.shares:
             milli = len(share.gpus) * share.gpu_milli

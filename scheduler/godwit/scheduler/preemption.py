@@ -6,13 +6,17 @@ Three rules bound what stops can do:
 - a job that started less than `min_run_s` ago is left alone, so that each start gets some work done;
 - a job that gave way less than `calm_s` ago makes nobody else give way, so that one stop never leads to the next;
 - nobody stops unless the demand then fits: the freed shares are on the right nodes, near enough to each other.
+
+Shrink before kill: where elastic jobs have enough nodes to spare, only they stop. What they are left is kept for them,
+so that they go on at once with fewer nodes, before anybody is stopped who would have to wait.
 """
 
 from typing import Protocol
 
 import numpy as np
 from godwit.scheduler import clearing
-from godwit.scheduler.demands import Demand
+from godwit.scheduler.clearing import Clearing
+from godwit.scheduler.demands import Demand, Running
 from godwit.scheduler.engine import NO_ROOM, Engine
 from godwit.scheduler.holdings import Holdings, Mask
 from numpy.typing import NDArray
@@ -28,6 +32,9 @@ CALM_S = 3600.0
 
 RECHECK_S = 300.0
 """A demand that found nobody to give way looks again after so long: a guard lapses, a checkpoint comes."""
+
+SHRINKS_TRIED_MAX = 4
+"""Choices among elastic jobs that are looked at: a bound on the work of one decision."""
 
 
 class Claims(Protocol):
@@ -118,7 +125,8 @@ class LeastLost:
     def choose(self, demand: Demand, why: str, engine: Engine, now: float) -> list[str]:
         """The running jobs that give way, by name; empty when the demand would not fit, or at too high a cost.
 
-        Their nodes are kept for the demand, so that nobody takes what is free there already.
+        Their nodes are kept for the demand, so that nobody takes what is free there already. One for whom
+        `engine.kept_for` then names nodes shrinks to them.
         """
         if why != NO_ROOM or self._held is None:
             return []
@@ -127,18 +135,53 @@ class LeastLost:
             self._cost = held.lost_milli_s(now, self._restart_s)
             self._ran_enough: Mask = now - held.started_at >= self._min_run_s
         may = self._claims.may_take(demand, now) & held.may_yield & self._ran_enough
-        found = clearing.find(engine, held, demand, may, self._cost)
         most_s = self._claims.lost_max_s(demand)
-        if found is not None and (most_s is None or found.cost <= most_s * demand.gpu_milli):
-            held.told_to_yield(found.job_ids)
-            for node_id in found.node_ids:
-                engine.keep(node_id, demand)
-            return list(found.job_ids)
+        for search in (self._shrinking, clearing.find):
+            found = search(engine, held, demand, may, self._cost)
+            if found is not None and (most_s is None or found.cost <= most_s * demand.gpu_milli):
+                self._keep(found, demand, engine)
+                return list(found.job_ids)
         shape, strength = self._shape(demand, now)
         self._refused[shape] = strength
         engine.wake(now + RECHECK_S)
         return []
 
+    def _shrinking(
+        self, engine: Engine, held: Holdings, demand: Demand, may: Mask, cost: NDArray[np.int64]
+    ) -> Clearing | None:
+        """The cheapest way in which everybody who stops may go on at once, on the fewer nodes that it is left."""
+        may = may & (held.spare_nodes > 0)
+        for _ in range(SHRINKS_TRIED_MAX):
+            found = clearing.find(engine, held, demand, may, cost)
+            if found is None:
+                return None
+            slots = [held.slot_of[job_id] for job_id in found.job_ids]
+            left = [len(_left(engine.running[job_id], found)) for job_id in found.job_ids]
+            fewest = [engine.running[job_id].demand.nodes_min for job_id in found.job_ids]
+            ended = [slot for slot, there, least in zip(slots, left, fewest, strict=True) if there < least]
+            if not ended:
+                return found
+            may[ended] = False
+        return None
+
+    def _keep(self, found: Clearing, demand: Demand, engine: Engine) -> None:
+        """Nodes for whom they are cleared, and for those who shrink what they are left."""
+        if self._held is not None:
+            self._held.told_to_yield(found.job_ids)
+        for node_id in found.node_ids:
+            engine.keep(node_id, demand)
+        for job_id in found.job_ids:
+            running = engine.running[job_id]
+            left = _left(running, found)
+            if len(left) >= running.demand.nodes_min:
+                for node_id in left:
+                    engine.keep(node_id, running.demand)
+
     def _shape(self, demand: Demand, now: float) -> tuple[object, tuple[float, ...]]:
         group, strength = self._claims.standing(demand, now)
         return (demand.ask, demand.nodes_min, demand.within, group), strength
+
+
+def _left(running: Running, found: Clearing) -> list[str]:
+    """The nodes of a job that are not cleared."""
+    return [share.node_id for share in running.shares if share.node_id not in found.node_ids]
