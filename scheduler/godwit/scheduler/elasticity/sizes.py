@@ -120,6 +120,27 @@ class Change:
     speed: float
     pays_back_s: float | None
 
+    @property
+    def reason(self) -> str:
+        """The change in words, for people."""
+        if not self.units:
+            return f"stops: others gain more by its {_units(self.units_before)}"
+        if not self.units_before:
+            return f"starts on {_units(self.units)}"
+        if self.units == self.units_before:
+            return "moves to other nodes, so that another job fits"
+        change, faster = (
+            f"from {self.units_before} to {_units(self.units)}",
+            self.speed / (self.speed_before or 1.0) - 1,
+        )
+        if self.pays_back_s is None:
+            return f"{change}: {faster:+.0%} speed; what it gives up brings more elsewhere, or next to nothing here"
+        return f"{change}: {faster:+.0%} speed; the stop is earned back {self.pays_back_s:.0f} s after it"
+
+
+def _units(count: int) -> str:
+    return f"{count} unit" if count == 1 else f"{count} units"
+
 
 @dataclass(frozen=True)
 class Decision:
