@@ -112,6 +112,14 @@ def test_tokens_are_in_the_environment_and_never_in_a_command_line(tmp_path: Pat
     assert "secret-token" not in json.dumps(ray_cluster.steps(start(0), folder, FACTS))
 
 
+def test_a_program_is_told_its_share_of_a_gpu(tmp_path: Path) -> None:
+    half = start(0).model_copy(update={"gpu_milli": 500})
+    env = ray_cluster.environment(half, AttemptFolder(tmp_path, "att-1"), FACTS, {})
+    assert (env["GODWIT_GPU_SHARE"], env["XLA_PYTHON_CLIENT_MEM_FRACTION"]) == ("0.5", "0.450")
+    whole = ray_cluster.environment(start(0), AttemptFolder(tmp_path, "att-1"), FACTS, {})
+    assert "GODWIT_GPU_SHARE" not in whole
+
+
 def test_the_journal_is_saved_before_effects_and_survives(tmp_path: Path) -> None:
     carried: list[Any] = []
 

@@ -108,6 +108,16 @@ def test_gpus_that_a_running_attempt_holds_are_refused_and_those_of_a_stopping_o
     assert agent.command(start("job-c", gpus=[1]), NOW) == [StartRuntime(start("job-c", gpus=[1]))]
 
 
+def test_shares_of_one_gpu_run_beside_each_other_until_it_is_full(agent: AgentState) -> None:
+    def share(job: str, milli: int) -> StartAttempt:
+        return start(job, gpus=[0]).model_copy(update={"gpu_milli": milli})
+
+    assert agent.command(share("job-a", 500), NOW) == [StartRuntime(share("job-a", 500))]
+    assert agent.command(share("job-b", 500), NOW) == [StartRuntime(share("job-b", 500))]
+    assert agent.command(share("job-c", 50), NOW) == []
+    assert not answers(agent)[-1][1]
+
+
 def test_a_stop_for_a_never_seen_attempt_is_reported_and_a_late_start_is_refused(agent: AgentState) -> None:
     assert agent.command(stop(), NOW) == []
     (end,) = ends(agent)

@@ -12,10 +12,22 @@ from godwit.domain.resources import GpuAsk, parse_gpus, parse_infra
         ("h100", GpuAsk(1, ("H100",))),
         ("A100-80GB:4", GpuAsk(4, ("A100-80GB",))),
         ("0", GpuAsk()),
+        ("L4:0.5", GpuAsk(1, ("L4",), milli=500)),
+        ("L4:.25", GpuAsk(1, ("L4",), milli=250)),
     ],
 )
 def test_an_ask_is_read_as_written(text: str, ask: GpuAsk) -> None:
     assert parse_gpus(text) == ask
+
+
+def test_a_share_reads_as_it_is_written_and_one_too_small_is_refused() -> None:
+    assert str(parse_gpus("L4:0.5")) == "L4:0.5"
+    for text in ("L4:0.0", "L4:0.01"):
+        with pytest.raises(InvalidRequest) as caught:
+            parse_gpus(text)
+        assert caught.value.problems[0].did_you_mean == "L4:0.5"
+    with pytest.raises(InvalidRequest):
+        parse_gpus("L4:1.5")
 
 
 def test_a_family_accepts_its_variants_only() -> None:

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from godwit.domain.jobs import Fabric, JobState, Spot
+from godwit.domain.jobs import Fabric, JobState, Slot, Spot
 from godwit.domain.nodes import Health, NodeState
 from godwit.domain.offers import Offer
-from godwit.domain.resources import parse_infra
+from godwit.domain.resources import GpuAsk, parse_infra
 from godwit.scheduler import planner
 from godwit.scheduler.plan import BuyNode, Plan, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code
@@ -213,3 +213,17 @@ def test_nodes_without_a_fabric_are_not_sold_to_a_gang_that_needs_one() -> None:
     made = plan(world(jobs=[job("a", nodes=2)], offers=[offer(fabric_domain=None)]))
     assert bought(made) == []
     assert {refusal.code for refusal in made.refusals["a"]} == {Code.NO_FABRIC}  # type: ignore[index]
+
+
+def test_two_halves_share_a_gpu_and_a_third_takes_the_next() -> None:
+    half = GpuAsk(1, ("H100",), milli=500)
+    queue = [replace(one, spec=replace(one.spec, resources=replace(one.spec.resources, gpus=half)))
+             for one in (job("a"), job("b"), job("c"))]  # fmt: skip
+    made = plan(world(jobs=queue, nodes=[node("n1")]))
+    held = [(slot.gpus, slot.gpu_milli) for a in made.actions if isinstance(a, StartAttempt) for slot in a.slots]
+    assert sorted(held) == [((0,), 500), ((0,), 500), ((1,), 500)]
+    running = [replace(one, state=JobState.RUNNING) for one in queue[:2]]
+    fleet = [node("n1", offer(gpu_count=1))]
+    slots = [replace(attempt(one, fleet[0]), slots=(Slot(fleet[0].id, 0, (0,), "", gpu_milli=500),)) for one in running]
+    assert starts(plan(world(jobs=[*running, queue[2]], nodes=fleet, attempts=slots))) == {}
+    assert starts(plan(world(jobs=[running[0], queue[2]], nodes=fleet, attempts=slots[:1]))) == {"c": ["n1"]}

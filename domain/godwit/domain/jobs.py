@@ -211,7 +211,8 @@ class Job:
 
 @dataclass(frozen=True)
 class Slot:
-    """One node's part in an attempt: its rank and the GPUs it holds there (by index on the node).
+    """One node's part in an attempt: its rank and the GPUs it holds there (by index on the node), each by `gpu_milli`
+    thousandths.
 
     `released` is set when it is certain that the attempt no longer runs there: the agent said so, the provider said
     that the machine is gone, or the lease ran out. Only then may the GPUs serve another attempt.
@@ -222,6 +223,7 @@ class Slot:
     gpus: tuple[int, ...]
     address: str
     released: bool = False
+    gpu_milli: int = 1000
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,13 @@ GPU_MODELS: tuple[str, ...] = (
 MAX_GPUS_PER_NODE = 16
 """The largest single machine on the market (16 GPUs: HGX-2 and its kin); offers narrow this further."""
 
-_ASK = re.compile(r"^\s*([A-Za-z][A-Za-z0-9-]*)\s*(?::\s*(-?\d+))?\s*$")
+_ASK = re.compile(r"^\s*([A-Za-z][A-Za-z0-9-]*)\s*(?::\s*(-?\d+|0?\.\d{1,3}))?\s*$")
+
+WHOLE_GPU_MILLI = 1000
+"""A GPU in thousandths: shares are whole numbers, so that sums of them are exact."""
+
+MIN_SHARE_MILLI = 50
+"""The smallest share: twenty programs on one GPU already take turns in time slices of a millisecond or two each."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,14 @@ class GpuAsk:
     """GPUs wanted on each node: `count` of any one of `models`. Zero count means a machine without a GPU will do.
 
     `models` are families or full names ("H100" accepts H100-SXM, H100-PCIe and H100-NVL), in order of preference;
-    empty accepts any. `memory_gib_min` bounds each GPU's own memory from below.
+    empty accepts any. `memory_gib_min` bounds each GPU's own memory from below. `milli` below 1000 is a share of one
+    GPU, in thousandths; nothing but the program itself keeps it to that share.
     """
 
     count: int = 0
     models: tuple[str, ...] = ()
     memory_gib_min: float = 0.0
+    milli: int = WHOLE_GPU_MILLI
 
     def accepts(self, model: str, memory_gib: float) -> bool:
         """Whether a GPU of this model and memory will do."""
@@ -42,7 +50,7 @@ class GpuAsk:
         if self.count == 0:
             return "no GPU"
         names = "|".join(self.models) or (f"{self.memory_gib_min:g}GB+" if self.memory_gib_min else "any")
-        return f"{names}:{self.count}"
+        return f"{names}:{self.count if self.milli == WHOLE_GPU_MILLI else self.milli / WHOLE_GPU_MILLI:g}"
 
 
 def is_of_family(model: str, wanted: str) -> bool:
@@ -61,7 +69,7 @@ def families() -> tuple[str, ...]:
 
 
 def parse_gpus(text: str, path: tuple[str | int, ...] = ("gpus",)) -> GpuAsk:
-    """Read "H100:8", "A100-80GB", or "0" (no GPU) into an ask; count defaults to 1.
+    """Read "H100:8", "A100-80GB", "L4:0.5" (a share of one GPU), or "0" (none) into an ask; count defaults to 1.
 
     Raises `InvalidRequest` with one problem at `path` that names what is accepted.
     """
@@ -71,7 +79,8 @@ def parse_gpus(text: str, path: tuple[str | int, ...] = ("gpus",)) -> GpuAsk:
     if match is None:
         raise _invalid(path, f"cannot read {text!r} as GPUs", ("H100:8", "A100-80GB:1", "0"))
     name, count_text = match.groups()
-    count = int(count_text) if count_text is not None else 1
+    milli = _share(count_text, family_hint=name, path=path)
+    count = 1 if count_text is None or milli < WHOLE_GPU_MILLI else int(count_text)
     family = next((f for f in families() if f.lower() == name.lower()), None)
     if family is None:
         near = get_close_matches(name.upper(), [f.upper() for f in families()], n=1)
@@ -80,7 +89,18 @@ def parse_gpus(text: str, path: tuple[str | int, ...] = ("gpus",)) -> GpuAsk:
     if not 1 <= count <= MAX_GPUS_PER_NODE:
         hint = f"{family}:8 with `nodes: {max(2, count // 8)}`" if count > MAX_GPUS_PER_NODE else f"{family}:1"
         raise _invalid(path, f"{count} GPUs on one node is impossible", (f"1 to {MAX_GPUS_PER_NODE}",), hint)
-    return GpuAsk(count=count, models=(family,))
+    return GpuAsk(count=count, models=(family,), milli=milli)
+
+
+def _share(count_text: str | None, family_hint: str, path: tuple[str | int, ...]) -> int:
+    """Thousandths of each GPU that a count asks for; 1000 for whole ones."""
+    if count_text is None or "." not in count_text:
+        return WHOLE_GPU_MILLI
+    milli = round(float(count_text) * WHOLE_GPU_MILLI)
+    if not MIN_SHARE_MILLI <= milli < WHOLE_GPU_MILLI:
+        accepted = (f"{MIN_SHARE_MILLI / WHOLE_GPU_MILLI:g} to 0.999", "or whole GPUs")
+        raise _invalid(path, f"a share of {count_text} GPUs is too small", accepted, f"{family_hint}:0.5")
+    return milli
 
 
 def _invalid(

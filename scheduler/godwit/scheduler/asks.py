@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from godwit.domain.jobs import Resources
 from godwit.domain.offers import Offer
-from godwit.domain.resources import Infra, is_of_family
+from godwit.domain.resources import WHOLE_GPU_MILLI, Infra, is_of_family
 
-WHOLE = 1000
+WHOLE = WHOLE_GPU_MILLI
 """Thousandths of a GPU that make a whole one. Integers, so that equal scores are equal and plans reproducible."""
 
 
@@ -66,7 +66,7 @@ class Ask:
         cpus = resources.cpus if gpus.count else max(1, resources.cpus)
         return cls(
             gpus.count,
-            WHOLE,
+            gpus.milli,
             cpus * 1000,
             int(resources.memory_gib * 1024),
             gpus.models,

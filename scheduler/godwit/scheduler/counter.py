@@ -127,7 +127,13 @@ class Counter:
     def _start(self, job: Job, start: Start) -> None:
         nodes = self._snapshot.node_by_id
         slots = tuple(
-            Slot(NodeId(share.node_id), rank, share.gpus, nodes[NodeId(share.node_id)].address or "")
+            Slot(
+                NodeId(share.node_id),
+                rank,
+                share.gpus,
+                nodes[NodeId(share.node_id)].address or "",
+                gpu_milli=share.gpu_milli,
+            )
             for rank, share in enumerate(start.shares)
         )
         port = _port(self._seed, job, self._ports)

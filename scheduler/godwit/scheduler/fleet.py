@@ -6,7 +6,7 @@ from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Attempt, AttemptState, Fabric, Job, JobState, Resources
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.offers import Offer
-from godwit.scheduler.asks import WHOLE, Ask, NodeKind
+from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.cluster import ANYWHERE, FABRIC, Cluster, Share
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
@@ -106,4 +106,4 @@ def _shares(attempt: Attempt, ask: Ask, cluster: Cluster) -> Iterator[Share]:
     for slot in attempt.slots:
         if not slot.released and slot.node_id in cluster.row_of:
             there = tuple(gpu for gpu in slot.gpus if gpu < width)  # a node may have come back with fewer
-            yield Share(slot.node_id, there, WHOLE, ask.cpu_milli, ask.memory_mib)
+            yield Share(slot.node_id, there, slot.gpu_milli, ask.cpu_milli, ask.memory_mib)

@@ -9,6 +9,7 @@ from godwit.domain.events import Event
 from godwit.domain.ids import AttemptId, NodeId
 from godwit.domain.jobs import Attempt, AttemptState
 from godwit.domain.nodes import Node, NodeState
+from godwit.domain.resources import WHOLE_GPU_MILLI
 
 
 class Use(StrEnum):
@@ -93,7 +94,7 @@ def _sort_span(
     else:
         held = 0.0
         for attempt in attempts:
-            gpus = next((len(s.gpus) for s in attempt.slots if s.node_id == node.id), 0)
+            gpus = next((len(s.gpus) * s.gpu_milli / WHOLE_GPU_MILLI for s in attempt.slots if s.node_id == node.id), 0)
             for a_start, a_end, a_state in by_attempt[attempt.id]:
                 overlap = max(0.0, min(end, a_end) - max(start, a_start))
                 use = _USE_OF_ATTEMPT.get(AttemptState(a_state))

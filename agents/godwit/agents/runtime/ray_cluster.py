@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from godwit.agents.runtime.folder import AttemptFolder
+from godwit.domain.resources import WHOLE_GPU_MILLI
 from godwit.domain.wire.agents import StartAttempt
 
 HEAD_WAIT_S = 600.0
@@ -106,6 +107,10 @@ def environment(
         env["GLOO_SOCKET_IFNAME"] = "lo"
     if command.gpus:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, command.gpus))
+    if command.gpu_milli < WHOLE_GPU_MILLI:
+        share = command.gpu_milli / WHOLE_GPU_MILLI
+        # JAX would take three quarters of the GPU's memory at its start (docs.jax.dev, "GPU memory allocation").
+        env |= {"GODWIT_GPU_SHARE": f"{share:g}", "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * share:.3f}"}
     return {**env, **command.env, **_names(command, folder)}
 
 

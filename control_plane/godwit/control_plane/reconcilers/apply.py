@@ -4,6 +4,7 @@ Every row that the plan was computed from is guarded by its version, so a plan m
 whole (`StaleWrite`) and made again.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from godwit.domain.ids import AttemptId, IdSource, IntentId, JobId, NodeId
 from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome
 from godwit.domain.nodes import Node, NodeState
+from godwit.domain.resources import WHOLE_GPU_MILLI
 from godwit.scheduler.plan import (
     Action,
     BuyNode,
@@ -116,15 +118,13 @@ def _start(writing: _Writing, action: StartAttempt) -> None:
 
 def _refuse_double_use(tx: Transaction, new: Attempt) -> None:
     """The last gate before GPUs are given away: checked in the writing transaction, whatever the planner thought."""
-    held = {
-        (slot.node_id, gpu)
-        for attempt in queries.live_attempts(tx.conn)
-        for slot in attempt.slots
-        if not slot.released
-        for gpu in slot.gpus
-    }
+    held = Counter[tuple[NodeId, int]]()
+    for attempt in queries.live_attempts(tx.conn):
+        for slot in attempt.slots:
+            if not slot.released:
+                held.update({(slot.node_id, gpu): slot.gpu_milli for gpu in slot.gpus})
     for slot in new.slots:
-        twice = [gpu for gpu in slot.gpus if (slot.node_id, gpu) in held]
+        twice = [gpu for gpu in slot.gpus if held[slot.node_id, gpu] + slot.gpu_milli > WHOLE_GPU_MILLI]
         if twice:
             raise InvariantBroken(f"GPUs {twice} of node {slot.node_id} are held already")
 

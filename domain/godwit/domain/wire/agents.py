@@ -196,6 +196,7 @@ class StartAttempt(Message):
     rank: int
     peers: list[Peer]
     gpus: list[int]
+    gpu_milli: int = 1000
     port: int
     ray_token: str
     run: str

@@ -79,12 +79,13 @@ class ResourcesSpec(Message):
             return resources.GpuAsk(count=self.gpus, memory_gib_min=memory)
         texts = [self.gpus] if isinstance(self.gpus, str) else self.gpus
         asks = [resources.parse_gpus(text, path) for text in texts]
-        if len({ask.count for ask in asks}) > 1:
+        if len({(ask.count, ask.milli) for ask in asks}) > 1:
             raise InvalidRequest(
                 problems=[Problem(path, "all acceptable GPUs must have the same count", ("[H100:8, H200:8]",))]
             )
         count = asks[0].count if asks else 0
-        return resources.GpuAsk(count, tuple(model for ask in asks for model in ask.models), memory)
+        milli = asks[0].milli if asks else resources.WHOLE_GPU_MILLI
+        return resources.GpuAsk(count, tuple(model for ask in asks for model in ask.models), memory, milli)
 
 
 class CheckpointSpec(Message):
