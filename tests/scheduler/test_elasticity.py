@@ -156,8 +156,8 @@ def test_who_waits_long_enough_gets_the_first_unit_of_a_full_pool() -> None:
     late = sizes.decide([short, waiting], pool, NOW + 200_000)
     assert _units(late) == {"long": 1}
     assert [change.reason for change in late.changes] == [
-        "starts on 1 units",
-        "stops: its 1 units bring more to others",
+        "starts on 1 unit",
+        "stops: others gain more by its 1 unit",
     ]
 
 
