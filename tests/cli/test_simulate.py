@@ -3,11 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from godwit.cli.exits import ExitCode
 
-from tests.cli.scripted import Godwit
+from tests.cli.scripted import AT, Godwit, ScriptedControlPlane, detail, job, page
 
 FLEET = "2 x H100-SXM:8 at $20/h on lambda"
 
@@ -40,11 +41,11 @@ def test_policies_stand_side_by_side_in_eighty_columns(
     shown = capsys.readouterr().out
     lines = shown.splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[0] == "as it is (2 x H100-SXM:8; 80 jobs)"
-    assert lines[1] == "1 more jobs are left out: no part of this fleet can hold them"
+    assert lines[0] == "as it is (2 x H100-SXM:8; jobs: 80)"
+    assert lines[1] == "left out, since no part of this fleet can hold them: 1"
     assert lines[2].split() == ["POLICY", "JCT", "P99", "WAIT", "SPAN", "UTIL", "FRAG", "STOPS", "COST"]
     assert [line.split()[0] for line in lines[3:6]] == ["time-sharing", "fifo", "easy-oracle"]
-    assert "what if: add 1 x L4:8 at $5/h (2 x H100-SXM:8, 1 x L4:8; 80 jobs)" in lines
+    assert "what if: add 1 x L4:8 at $5/h (2 x H100-SXM:8, 1 x L4:8; jobs: 80)" in lines
 
 
 def test_the_same_question_has_the_same_answer(godwit: Godwit, trace: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,3 +110,24 @@ def test_a_trace_that_is_none_is_refused_with_its_line(
     assert "line 2 of the trace: gpus is 'one'" in capsys.readouterr().err
     assert godwit("simulate", str(tmp_path / "none.csv"), "--fleet", FLEET) == ExitCode.USAGE
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_without_a_trace_what_the_control_plane_has_on_record_is_simulated(
+    godwit: Godwit, scripted: ScriptedControlPlane, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slots = [{"node_id": f"node-{rank}", "rank": rank, "gpus": [0, 1, 2, 3], "released": True} for rank in range(2)]
+    attempts = [_attempt(AT + 10.0, AT + 1000.0, slots), _attempt(AT + 2000.0, AT + 3000.0, slots)]
+    scripted.on("GET", "/v1/jobs", page(job(id="job-1", state="succeeded"), job(id="job-2", state="cancelled")))
+    scripted.on("GET", "/v1/jobs/job-1", {**detail(id="job-1", state="succeeded"), "attempts": attempts})
+    scripted.on("GET", "/v1/jobs/job-2", detail(id="job-2", state="cancelled"))
+    assert godwit("simulate", "--fleet", FLEET, "--policy", "fifo") == ExitCode.OK
+    shown = capsys.readouterr().out
+    assert "; jobs: 1)" in shown, "what never ran is nothing to simulate"
+    assert "0.55h" in shown, "990 s and 1,000 s of two attempts"
+
+
+def _attempt(from_s: float, to_s: float, slots: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": "at-1", "epoch": 1, "state": "ended", "outcome": "succeeded", "detail": "", "created_at": from_s,
+        "state_since": to_s, "slots": slots,
+    }  # fmt: skip

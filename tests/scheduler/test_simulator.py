@@ -139,6 +139,11 @@ def test_what_no_node_can_hold_is_left_out_and_told() -> None:
     assert summary(outcome).left_out == 1
 
 
+def test_a_fleet_that_holds_nothing_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="holds none of the jobs"):
+        simulate([job("large", 1.0, 10.0, nodes=9)], "default")
+
+
 def test_a_fleet_costs_its_price_until_the_last_job_ends() -> None:
     found = summary(simulate([job("one", 0.0, 2 * HOUR)], "fifo", "3 x H100-SXM:8 at $20/h"))
     assert found.usd == pytest.approx(3 * 20 * 2)

@@ -1,6 +1,6 @@
 """What `godwit simulate` reads and runs: the one place of the command line that knows the planner, and needs NumPy.
 
-Nothing here asks a control plane: traces, fleets and prices are files and words.
+Traces, fleets and prices are files and words; what a control plane has on record comes from `history`.
 """
 
 import gzip
@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from godwit.cli.exits import ExitCode, Failure
+from godwit.cli.history import Ended
 from godwit.cli.output import note
 from godwit.domain.errors import InvalidRequest
 from godwit.scheduler.simulator import fleets, traces
@@ -76,6 +77,23 @@ def jobs(path: Path, from_day: float, to_day: float | None, gpus_per_node: int) 
         last = found[-1].submit_s / DAY_S
         raise Failure(f"{path} has no jobs in these days; its last is submitted on day {last:.1f}", ExitCode.USAGE)
     return there
+
+
+def recorded(found: Sequence[Ended]) -> list[TraceJob]:
+    """Jobs from a control plane's record, as of a trace that begins with the first."""
+    first = found[0].created_at
+    return [
+        TraceJob(
+            one.job_id,
+            one.created_at - first,
+            max(one.ran_s, 1.0),
+            one.nodes,
+            one.gpus_per_node,
+            one.project,
+            one.priority,
+        )
+        for one in found
+    ]
 
 
 def fleet(said: Sequence[str], prices: Path | None) -> fleets.Fleet:

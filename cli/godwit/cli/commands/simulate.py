@@ -1,13 +1,14 @@
 """`godwit simulate`: what would have become of these jobs, under another policy or on another fleet."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from godwit.cli import output
+from godwit.cli import console, output
 from godwit.cli.exits import ExitCode, Failure
+from godwit.cli.history import newest
 
 if TYPE_CHECKING:
     from godwit.scheduler.simulator.outcomes import Summary
@@ -21,13 +22,18 @@ COLUMNS = (
 
 @app.command()
 def simulate(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
-    trace: Annotated[
-        Path, typer.Argument(help="CSV, may be gzipped: submit_s,gpus,duration_s,user[,nodes][,priority].")
-    ],
     fleet: Annotated[
         list[str],
         typer.Option("--fleet", help="'80 x H100-SXM:8 at $20/h on lambda/us-east', or a YAML file; may be repeated."),
     ],
+    trace: Annotated[
+        Path | None,
+        typer.Argument(
+            help="CSV: submit_s,gpus,duration_s,user[,nodes][,priority]. Without it: what the control plane recorded.",
+            show_default=False,
+        ),
+    ] = None,
+    history: Annotated[int, typer.Option(min=1, max=100_000, help="So many of the newest jobs on record.")] = 1000,
     policy: Annotated[
         list[str] | None, typer.Option("--policy", help="Compare this one; may be repeated. See the command's page.")
     ] = None,
@@ -49,7 +55,10 @@ def simulate(  # noqa: PLR0913, PLR0917 - each option of the command is an argum
     simulating, report = _simulator()
     pools = simulating.fleet(fleet, prices)
     policies = simulating.checked(policy or ["default", "time-sharing"])
-    jobs = simulating.jobs(trace, from_day, to_day, max(pool.gpus for pool in pools))
+    if trace is None:
+        jobs, name = simulating.recorded(newest(console.control_plane(), history)), "recorded jobs"
+    else:
+        jobs, name = simulating.jobs(trace, from_day, to_day, max(pool.gpus for pool in pools)), trace.name
     question = simulating.Question(jobs, pools, what_if or [], policies, simulating.Stops(restart, checkpoint))
     try:
         groups = question.answer()
@@ -58,8 +67,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - each option of the command is an argum
     scenarios = [scenario for group in groups for scenario in group]
     for title, group in zip(["", *(what_if or [])], groups, strict=True):
         _show(title, group[0].fleet, [report.summary(scenario.outcome) for scenario in group])
-    _write(html, report.html(scenarios, trace.name))
-    _write(json_file, json.dumps(report.document(scenarios, trace.name), indent=1))
+    _write(html, lambda: report.html(scenarios, name))
+    _write(json_file, lambda: json.dumps(report.document(scenarios, name), indent=1))
 
 
 def row(one: "Summary") -> tuple[str, ...]:
@@ -79,18 +88,18 @@ def row(one: "Summary") -> tuple[str, ...]:
 
 def _show(what_if: str, fleet: str, summaries: Sequence["Summary"]) -> None:
     first = summaries[0]
-    print(f"{'what if: ' + what_if if what_if else 'as it is'} ({fleet}; {first.jobs:,} jobs)")
+    print(f"{'what if: ' + what_if if what_if else 'as it is'} ({fleet}; jobs: {first.jobs:,})")
     if first.left_out:
-        print(f"{first.left_out:,} more jobs are left out: no part of this fleet can hold them")
+        print(f"left out, since no part of this fleet can hold them: {first.left_out:,}")
     output.table(COLUMNS, [row(one) for one in summaries], "nothing was simulated")
     print()
 
 
-def _write(path: Path | None, text: str) -> None:
+def _write(path: Path | None, text: Callable[[], str]) -> None:
     if path is None:
         return
     try:
-        path.write_text(text)
+        path.write_text(text())
     except OSError as exc:
         raise Failure(f"{path} cannot be written: {exc.strerror}; the figures are above") from exc
     output.note(f"wrote {path}")

@@ -15,7 +15,7 @@ import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from godwit.domain.errors import InvariantBroken
+from godwit.domain.errors import InvalidRequest, InvariantBroken
 from godwit.scheduler.asks import Ask
 from godwit.scheduler.cluster import FABRIC
 from godwit.scheduler.demands import Decision, Demand, Start, Yield
@@ -57,9 +57,11 @@ class World:
         self._courses = {job.job_id: Course(job) for job, demand in able.items() if fitting[_shape(demand)]}
         if len(self._courses) + len(self._left_out) != len(jobs):
             raise InvariantBroken("two jobs have one id")
+        if not self._courses:
+            raise InvalidRequest("the fleet holds none of the jobs: add larger nodes, or fabrics of more nodes")
         self._ends: list[tuple[float, str, int]] = []
         self._next = 0
-        self._now = self._coming[0].since if self._coming else 0.0
+        self._now = self._coming[0].since
         self._wake_at: float | None = None
         self._waiting, self._busy, self._decisions, self._stops_since, self._planner_s = 0, 0, 0, 0, 0.0
         cluster = self._engine.cluster
