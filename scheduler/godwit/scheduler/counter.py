@@ -156,7 +156,7 @@ class Counter:
         for node_id in before:
             if node_id not in purchase.keep:
                 self.actions.append(ReserveNode(node_id, None, f"job {job.id} gathers its gang elsewhere"))
-        self.actions += [BuyNode(offer, job.id, _bought_because(offer, purchase)) for offer in purchase.buy]
+        self.actions += [BuyNode(offer, job.id, purchase.because(offer)) for offer in purchase.buy]
         self._bought[job.id] = list(purchase.buy)
         self._waits_for[job.id] = [
             *(_not_ready(self._snapshot.node_by_id[node_id]) for node_id in purchase.keep if self._is_coming(node_id)),
@@ -173,15 +173,6 @@ def _not_ready(node: Node) -> Refusal:
 
 def _being_bought(offer: Offer) -> Refusal:
     return Refusal(Code.NOT_READY, offer.key, "is being bought for this job", "wait until it boots")
-
-
-def _bought_because(offer: Offer, purchase: market.Purchase) -> str:
-    count = len(purchase.buy)
-    return (
-        f"cheapest that completes the gang: {count} to buy at ${purchase.price_usd_per_hour:.2f}/h in all, "
-        f"this one {offer.key} at ${offer.price_usd_per_hour:.2f}/h"
-        + ("; its provider lost a node lately, but nothing else will do" if purchase.recently_lost else "")
-    )
 
 
 def _placed_because(job: Job, slots: tuple[Slot, ...], nodes: Mapping[NodeId, Node]) -> str:

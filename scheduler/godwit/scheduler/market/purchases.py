@@ -1,0 +1,265 @@
+"""What to buy when the fleet cannot hold a gang: the offers that complete it for the least expected dollars per hour of
+work (`expected`), all within one fabric domain.
+
+Purchases are joint: a small job waits for what is left on a node that is on its way for another, instead of buying one
+of its own; a larger node is bought where those who come next then need none (`sharing`); and nodes bought for one gang
+are not counted on by the next.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from godwit.domain.ids import JobId, NodeId
+from godwit.domain.jobs import Job, Resources
+from godwit.domain.nodes import Node, NodeState
+from godwit.domain.offers import Offer
+from godwit.scheduler.asks import Ask, NodeKind
+from godwit.scheduler.bounds import Room
+from godwit.scheduler.demands import Demand
+from godwit.scheduler.engine import Engine
+from godwit.scheduler.fits import NEVER
+from godwit.scheduler.market import sharing
+from godwit.scheduler.market.expected import Expected, Work
+from godwit.scheduler.market.shelf import Place, Shelf, lost_lately, place, shelf
+from godwit.scheduler.market.stock import Spare, Spares, Stock
+from godwit.scheduler.reasons import Code, Refusal
+from godwit.scheduler.snapshot import Snapshot
+
+COMING = frozenset({NodeState.REQUESTED, NodeState.PROVISIONING, NodeState.JOINING})
+"""States of a node that was bought and will be usable."""
+
+MOST_NODES = 4096
+"""A larger gang is a slip of the pen: the largest training runs that were published used 16,384 GPUs on 2,048 nodes
+(Llama 3, arXiv 2407.21783, section 3.3)."""
+
+ALTERNATIVES = 3
+"""How many purchases that were not made are told with one that was."""
+
+
+@dataclass(frozen=True)
+class Purchase:
+    """How to complete one gang: nodes it already has or waits for, and what to buy; all in one `place`.
+
+    `alternatives` are what is bought next, in this order, each when the ones before it are refused. `riders` of those
+    who come next in the queue find room on it, and would cost `saved_micros` an hour if they bought for themselves.
+    """
+
+    place: Place
+    keep: tuple[NodeId, ...]
+    bought: tuple[Expected, ...]
+    recently_lost: bool
+    alternatives: tuple[Expected, ...] = ()
+    riders: int = 0
+    saved_micros: int = 0
+
+    @property
+    def buy(self) -> tuple[Offer, ...]:
+        """An offer for each node to buy."""
+        return tuple(one.offer for one in self.bought)
+
+    @property
+    def usd_micros(self) -> int:
+        """Expected millionths of a dollar for an hour of work, for the bought part."""
+        return sum(one.usd_micros for one in self.bought)
+
+    @property
+    def price_usd_per_hour(self) -> float:
+        """What the bought part costs per hour."""
+        return sum(offer.price_usd_per_hour for offer in self.buy)
+
+    def because(self, offer: Offer) -> str:
+        """Why this one of `buy`, with the arithmetic, and what was refused."""
+        mine = next(one for one in self.bought if one.offer == offer)
+        parts = [f"cheapest that completes the gang: {len(self.buy)} to buy at ${self.price_usd_per_hour:.2f}/h in all",
+                 f"this one {mine}"]  # fmt: skip
+        if self.riders:
+            parts.append(f"with room for {self.riders} more that wait and would cost ${self.saved_micros / 1e6:.2f}/h")
+        words = [", ".join(parts)]
+        if self.alternatives:
+            words.append("if it is refused, in this order: " + ", ".join(str(one) for one in self.alternatives))
+        if self.recently_lost:
+            words.append("its provider lost a node lately, but nothing else will do")
+        return "; ".join(words)
+
+
+class Market:
+    """Offers, their stock, and nodes on their way, while one plan is made."""
+
+    def __init__(self, snapshot: Snapshot, engine: Engine, now: float) -> None:
+        self._snapshot, self._engine, self._now = snapshot, engine, now
+        self._stock = Stock(Room(snapshot.policy.bounds, snapshot.nodes))
+        self._shelves: dict[tuple[Resources, Work], Shelf] = {}
+        self._coming = {node.id: node for node in snapshot.nodes if node.state in COMING and not node.gone}
+        self._spares = Spares()
+        self._followers = sharing.Followers(engine)
+        for node in self._coming.values():
+            owner = snapshot.job_by_id.get(node.reserved_for) if node.reserved_for is not None else None
+            if owner is not None:
+                self._leave_rest(node.offer, Ask.of(owner.spec.resources), f"node {node.id}", owner)
+
+    def rest(self, job: Job, demand: Demand) -> Refusal | None:
+        """What it may wait for: what others leave of a node that is on its way. Booked for it within this plan."""
+        self._followers.served(job.id)
+        if demand.nodes_min > 1 or self._engine.kept_for(job.id):
+            return None
+        spare = self._spares.take(demand.ask)
+        return None if spare is None else spare.refusal
+
+    def choose(self, job: Job, demand: Demand) -> tuple[Purchase | None, list[Refusal]]:
+        """The cheapest way to complete the job's gang by buying, or None; and why each offer was refused.
+
+        A provider that lost a node lately is the last choice: what killed one machine of a gang is often still around.
+        """
+        self._followers.served(job.id)
+        if demand.nodes_min > MOST_NODES:
+            return None, [_too_many(demand)]
+        sold, there = self._shelf(job, demand), self._there(job, demand)
+        best, refusals = self._best(demand, sold, there, frozenset())
+        if best is None:
+            return None, list(dict.fromkeys([*sold.refusals, *refusals]))
+        if demand.nodes_min == 1 and len(best.bought) == 1:
+            best = self._with_room_for_others(best, demand, sold)
+        return replace(best, alternatives=self._alternatives(best, demand, sold, there)), list(sold.refusals)
+
+    def book(self, purchase: Purchase, job: Job, demand: Demand) -> None:
+        """Nobody else in this plan counts on what this purchase keeps or buys, but on what it leaves."""
+        self._stock.take(purchase.buy)
+        for node_id in purchase.keep:
+            if node_id not in self._engine.kept_for(job.id):
+                self._engine.keep(node_id, demand)
+                coming = self._coming.get(node_id)
+                if coming is not None:
+                    self._leave_rest(coming.offer, demand.ask, f"node {node_id}", job)
+        for offer in purchase.buy:
+            self._leave_rest(offer, demand.ask, offer.key, job)
+
+    def _leave_rest(self, offer: Offer, ask: Ask, subject: str, job: Job) -> None:
+        message = f"has room beside job {job.id}, for which it comes"
+        refusal = Refusal(Code.NOT_READY, subject, message, "wait until it boots")
+        spare = Spare.all_of(NodeKind.of(offer), refusal)
+        if spare.take(ask):
+            self._spares.add(spare)
+
+    def _shelf(self, job: Job, demand: Demand) -> Shelf:
+        key = (job.spec.resources, Work.of(job, demand))
+        if key not in self._shelves:
+            self._shelves[key] = shelf(*key, self._snapshot, self._now)
+        return self._shelves[key]
+
+    def _there(self, job: Job, demand: Demand) -> dict[Place, list[NodeId]]:
+        """Nodes that the gang can count on: free now, or on their way and for no other job. Its own come first."""
+        engine, resources = self._engine, job.spec.resources
+        own = [NodeId(node_id) for node_id in engine.kept_for(job.id) if self._will_do(NodeId(node_id), job, demand)]
+        kept = engine.cluster.held
+        free = [engine.cluster.ids[row] for row in engine.fits(demand.ask).fitting().tolist()]
+        coming = [
+            node.id
+            for node in self._coming.values()
+            if engine.cluster.row_of[node.id] not in kept and demand.ask.suits(NodeKind.of(node.offer))
+        ]
+        found: dict[Place, list[NodeId]] = {}
+        for node_id in [*own, *sorted(NodeId(name) for name in (*free, *coming))]:
+            node: Node = self._snapshot.node_by_id[node_id]
+            found.setdefault(place(resources, node.offer, node_id), []).append(node_id)
+        return found
+
+    def _will_do(self, node_id: NodeId, job: Job, demand: Demand) -> bool:
+        """Whether a node that is kept for a job is on its way, or has room: what it lost it may never have again."""
+        if node_id in self._coming:
+            return True
+        keys = self._engine.fits(demand.ask).keys_for(job.id)
+        return bool(keys[self._engine.cluster.row_of[node_id]] < NEVER)
+
+    def _best(
+        self, demand: Demand, sold: Shelf, there: Mapping[Place, list[NodeId]], passed_over: frozenset[str]
+    ) -> tuple[Purchase | None, list[Refusal]]:
+        """The cheapest of all places, without the offers in `passed_over`."""
+        refusals, options = list[Refusal](), list[Purchase]()
+        for where in sorted({*sold.by_place, *there}):
+            offers = [one for one in sold.by_place.get(where, []) if one.offer.key not in passed_over]
+            option = self._complete(demand, where, offers, there.get(where, []))
+            if isinstance(option, Refusal):
+                refusals.append(option)
+            else:
+                options.append(option)
+        best = min(options, key=lambda one: (one.recently_lost, one.usd_micros, one.place), default=None)
+        return best, refusals
+
+    def _complete(
+        self, demand: Demand, where: Place, offers: list[Expected], there: list[NodeId]
+    ) -> Purchase | Refusal:
+        keep = there[: demand.nodes_min]
+        missing = demand.nodes_min - len(keep)
+        stock, snapshot, now = self._stock, self._snapshot, self._now
+        bought = _pick(offers, missing, stock)
+        if stock.room.refusal([one.offer for one in bought]) is not None:
+            # What is trusted more may cost more, and within a maximum the least price is better than nothing.
+            by_price = sorted(offers, key=lambda one: (one.offer.price_usd_per_hour, one.offer.key))
+            bought = _pick(by_price, missing, stock)
+        if len(bought) < missing:
+            message = f"{len(keep)} nodes there and {len(bought)} to be had, {demand.nodes_min} needed together"
+            read_again_at = max((one.offer.seen_at for one in offers), default=now) + snapshot.policy.offers_every_s
+            help_ = "fewer nodes, fabric: any, or wait for capacity"
+            subject = "/".join(where[1:]) or "anywhere"
+            return Refusal(Code.NO_CAPACITY, subject, message, help_, max(now, read_again_at))
+        over = stock.room.refusal([one.offer for one in bought])
+        if over is not None:
+            return over
+        is_lossy = any(lost_lately(one.offer, snapshot, now) for one in bought)
+        return Purchase(where, tuple(keep), tuple(bought), is_lossy)
+
+    def _alternatives(
+        self, best: Purchase, demand: Demand, sold: Shelf, there: Mapping[Place, list[NodeId]]
+    ) -> tuple[Expected, ...]:
+        """What would be bought if the offers of `best` were refused, and so on: one round, nothing is tried twice."""
+        found: list[Expected] = []
+        refused = frozenset(offer.key for offer in best.buy)
+        while refused and len(found) < ALTERNATIVES:
+            other, _ = self._best(demand, sold, there, refused)
+            if other is None or not other.bought:
+                break
+            found.append(other.bought[0])
+            refused |= {offer.key for offer in other.buy}
+        return tuple(found)
+
+    def _with_room_for_others(self, best: Purchase, demand: Demand, sold: Shelf) -> Purchase:
+        """The same, or a node on which others of the queue fit besides, if all together then cost less."""
+        followers = self._followers.of(demand)
+        alone = [(one.ask, cost) for one in followers if (cost := self._alone(one)) is not None]
+        if not alone:
+            return best
+        stock, now = self._stock, self._now
+        may = (
+            one
+            for offers in sold.by_place.values()
+            for one in offers
+            if stock.left(one.offer)
+            and stock.room.refusal([one.offer]) is None
+            and (best.recently_lost or not lost_lately(one.offer, self._snapshot, now))
+        )
+        shared = sharing.cheapest(demand.ask, best.bought[0], may, alone, self._spares.copy())
+        where = (shared.node.offer.gpu_model or "",) if demand.ask.gpus else ("",)
+        return Purchase(where, (), (shared.node,), best.recently_lost, (), shared.riders, shared.saved_micros)
+
+    def _alone(self, demand: Demand) -> int | None:
+        """What a job of one node would cost if it bought for itself; None when it could not."""
+        sold = self._shelf(self._snapshot.job_by_id[JobId(demand.job_id)], demand)
+        firsts = (
+            next((one for one in offers if self._stock.left(one.offer)), None) for offers in sold.by_place.values()
+        )
+        return min((one.usd_micros for one in firsts if one is not None), default=None)
+
+
+def _too_many(demand: Demand) -> Refusal:
+    what = f"of {demand.nodes_min:,} nodes is larger than {MOST_NODES:,}"
+    return Refusal(Code.TOO_MANY_NODES, "the gang", what, "fewer nodes")
+
+
+def _pick(offers: Sequence[Expected], count: int, stock: Stock) -> list[Expected]:
+    """Up to `count` instances, the first offers first, as far as each one's capacity goes."""
+    picked: list[Expected] = []
+    for one in offers:
+        if len(picked) == count:
+            break
+        picked += [one] * min(count - len(picked), stock.left(one.offer))
+    return picked

@@ -1,0 +1,82 @@
+"""What is left to buy, and what is left on nodes that are on their way for somebody."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from godwit.domain.offers import Offer
+from godwit.scheduler.asks import WHOLE, Ask, NodeKind
+from godwit.scheduler.bounds import Room
+from godwit.scheduler.reasons import Refusal
+
+
+class Stock:
+    """What is left of each offer's capacity, and of the fleet's maximum, while one plan is made."""
+
+    def __init__(self, room: Room | None = None) -> None:
+        self._taken: Counter[str] = Counter()
+        self.room = room or Room()
+
+    def left(self, offer: Offer) -> int:
+        """Instances of `offer` that may still be bought; a provider that does not say is taken to have plenty."""
+        return 1_000_000 if offer.capacity is None else max(0, offer.capacity - self._taken[offer.key])
+
+    def take(self, offers: Sequence[Offer]) -> None:
+        """Book the capacity of bought offers."""
+        self._taken.update(offer.key for offer in offers)
+        self.room.take(offers)
+
+
+@dataclass(slots=True)
+class Spare:
+    """What is left of one node; `refusal` is what a job is told that waits for it."""
+
+    kind: NodeKind
+    gpu_milli: int
+    cpu_milli: int
+    memory_mib: int
+    refusal: Refusal
+
+    @classmethod
+    def all_of(cls, kind: NodeKind, refusal: Refusal) -> "Spare":
+        """A whole node."""
+        return cls(kind, kind.gpus * WHOLE, kind.cpu_milli, kind.memory_mib, refusal)
+
+    def left_by(self, ask: Ask) -> tuple[int, int, int] | None:
+        """What would be left of GPUs, CPUs and memory beside `ask`; None when it does not fit."""
+        left = (self.gpu_milli - ask.total_milli, self.cpu_milli - ask.cpu_milli, self.memory_mib - ask.memory_mib)
+        return left if min(left) >= 0 and ask.suits(self.kind) else None
+
+    def take(self, ask: Ask) -> bool:
+        """Book `ask` here, if it fits."""
+        left = self.left_by(ask)
+        if left is None:
+            return False
+        self.gpu_milli, self.cpu_milli, self.memory_mib = left
+        return True
+
+
+class Spares:
+    """What is left of several nodes. Whoever comes gets the one of which least is left then, so that the order in which
+    they are counted decides little.
+    """
+
+    def __init__(self, spares: Iterable[Spare] = ()) -> None:
+        self._spares = list(spares)
+
+    def add(self, spare: Spare) -> None:
+        """One more."""
+        self._spares.append(spare)
+
+    def copy(self) -> "Spares":
+        """The same, to try something on."""
+        return Spares(replace(spare) for spare in self._spares)
+
+    def take(self, ask: Ask) -> Spare | None:
+        """Book `ask` where it leaves least, if it fits anywhere."""
+        fitting = ((left, spare) for spare in self._spares if (left := spare.left_by(ask)) is not None)
+        best = min(fitting, key=lambda one: (one[0], one[1].refusal.subject), default=None)
+        if best is None:
+            return None
+        best[1].take(ask)
+        return best[1]
