@@ -123,7 +123,7 @@ def test_without_a_trace_what_the_control_plane_has_on_record_is_simulated(
     assert godwit("simulate", "--fleet", FLEET, "--policy", "fifo") == ExitCode.OK
     shown = capsys.readouterr().out
     assert "; jobs: 1)" in shown, "what never ran is nothing to simulate"
-    assert "0.55h" in shown, "990 s and 1,000 s of two attempts"
+    assert "33m 10s" in shown, "990 s and 1,000 s of two attempts"
 
 
 def _attempt(from_s: float, to_s: float, slots: list[dict[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from godwit.cli import console, output
+from godwit.cli import console, figures, output
 from godwit.cli.exits import ExitCode, Failure
 from godwit.cli.history import newest
 
@@ -75,15 +75,19 @@ def row(one: "Summary") -> tuple[str, ...]:
     """A scenario as a line of the table."""
     return (
         one.policy.partition(" if ")[0],
-        f"{one.jct_mean_s / 3600:.2f}h",
-        f"{one.jct_p99_s / 3600:.1f}h",
-        f"{one.wait_mean_s / 3600:.2f}h",
+        _long(one.jct_mean_s, 2),
+        _long(one.jct_p99_s, 1),
+        _long(one.wait_mean_s, 2),
         f"{one.makespan_s / 86_400:.1f}d",
         f"{100 * one.utilization:.0f}%",
         f"{100 * one.fragmentation:.1f}%",
         f"{one.stops:,}",
         f"${one.usd:,.0f}" if one.usd else "-",
     )
+
+
+def _long(seconds: float, digits: int) -> str:
+    return f"{seconds / 3600:.{digits}f}h" if seconds >= 3600 else figures.duration(seconds)
 
 
 def _show(what_if: str, fleet: str, summaries: Sequence["Summary"]) -> None:
