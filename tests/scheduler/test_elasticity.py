@@ -85,13 +85,23 @@ def test_changes_are_what_differs_between_before_and_after(world: tuple[Pool, li
 
 
 @given(worlds())
-def test_a_job_that_settles_keeps_its_size_or_makes_room(world: tuple[Pool, list[ElasticJob]]) -> None:
+def test_a_job_that_settles_does_not_grow_and_shrinks_only_to_make_room(world: tuple[Pool, list[ElasticJob]]) -> None:
     pool, found = world
     settling = [replace(job, changed_at=NOW - 10) for job in found]
     decision = sizes.decide(settling, pool, NOW, Terms(settle_s=60))
     for job in settling:
         if job.nodes:
-            assert _count(decision.nodes.get(job.name, ())) in (0, job.units)
+            assert _count(decision.nodes.get(job.name, ())) <= job.units
+
+
+@given(worlds())
+def test_who_waits_longest_is_not_left_out_for_ever(world: tuple[Pool, list[ElasticJob]]) -> None:
+    pool, found = world
+    whole = Pool((pool.units_per_node,) * len(pool.units), pool.units_per_node)
+    for job in found:
+        if not job.nodes and job.curve.sizes[0] <= sum(whole.units):
+            others = [replace(other, changed_at=NOW) for other in found if other is not job]
+            assert job.name in sizes.decide([*others, replace(job, changed_at=-1e15)], whole, NOW).nodes
 
 
 @given(pools())

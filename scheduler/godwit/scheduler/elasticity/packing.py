@@ -1,6 +1,6 @@
 """On which nodes sizes come to lie: jobs whose size stays keep their nodes, the others fill what is left."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -10,11 +10,17 @@ Nodes = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Want:
-    """What one job is to get: its nodes until now, units, and the least that it can run on."""
+    """What one job is to get: its nodes until now, units, the least that it can run on, and if it waited too long."""
 
     nodes: Nodes
     units: int
     least: int
+    overdue: bool = False
+
+    @property
+    def stays(self) -> bool:
+        """Whether it only has to keep what it has."""
+        return _count(self.nodes) == self.units
 
 
 def pack(wanted: Mapping[str, Want], units: Sequence[int], units_per_node: int) -> dict[str, Nodes]:
@@ -22,23 +28,33 @@ def pack(wanted: Mapping[str, Want], units: Sequence[int], units_per_node: int) 
 
     Whose size stays keeps its nodes. The others come after them, the largest first, since whole nodes are what runs
     out. A job of at most one node is never cut over two: where no node has enough it gets the most that one has, and
-    asks again next time. One that finds less than it can run on is missing in the answer; but before that happens for
-    want of a node in one piece, smaller jobs are moved out of its way.
+    asks again next time. One that finds less than it can run on is missing in the answer. Before that happens for want
+    of a node in one piece, jobs smaller than it are moved out of its way; and one that is overdue comes first of all,
+    whoever is left without.
     """
-    placed = _packed(wanted, units, units_per_node, keep_from=1)
-    missing = [want.units for name, want in wanted.items() if name not in placed]
+    placed = _packed(wanted, units, units_per_node, lambda want: want.stays)
+    missing = _missing(wanted, placed)
     if not missing or units_per_node == 1:
         return placed
-    moved = _packed(wanted, units, units_per_node, keep_from=max(missing))
-    return moved if len(moved) > len(placed) else placed
+    largest = max(want.units for want in missing)
+    moved = _packed(wanted, units, units_per_node, lambda want: want.stays and want.units >= largest)
+    best = moved if len(moved) > len(placed) else placed
+    if any(want.overdue for want in _missing(wanted, best)):
+        return _packed(wanted, units, units_per_node, lambda want: want.overdue)
+    return best
 
 
-def _packed(wanted: Mapping[str, Want], units: Sequence[int], units_per_node: int, keep_from: int) -> dict[str, Nodes]:
+def _missing(wanted: Mapping[str, Want], placed: Mapping[str, Nodes]) -> list[Want]:
+    return [want for name, want in wanted.items() if name not in placed]
+
+
+def _packed(
+    wanted: Mapping[str, Want], units: Sequence[int], units_per_node: int, first: Callable[[Want], bool]
+) -> dict[str, Nodes]:
+    """One pass: those that come `first`, then the others, the largest first of both."""
     free, placed = _Free(units), dict[str, Nodes]()
-    for name, want in sorted(
-        wanted.items(), key=lambda item: (not _stays(item[1], keep_from), -item[1].units, item[0])
-    ):
-        if _count(want.nodes) == want.units and free.holds(want.nodes):
+    for name, want in sorted(wanted.items(), key=lambda item: (not first(item[1]), -item[1].units, item[0])):
+        if want.stays and free.holds(want.nodes):
             placed[name] = tuple(free.take(node, count) for node, count in want.nodes)
             continue
         nodes = tuple(sorted(_choose(free, want.units, units_per_node, [node for node, _ in want.nodes])))
@@ -47,10 +63,6 @@ def _packed(wanted: Mapping[str, Want], units: Sequence[int], units_per_node: in
         else:
             free.give_back(nodes)
     return placed
-
-
-def _stays(want: Want, keep_from: int) -> bool:
-    return want.units >= keep_from and _count(want.nodes) == want.units
 
 
 def _count(nodes: Nodes) -> int:

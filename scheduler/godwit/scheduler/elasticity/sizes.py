@@ -54,6 +54,10 @@ class ElasticJob:
         """How many units it has now."""
         return sum(units for _, units in self.nodes)
 
+    def waited_s(self, now: float) -> float:
+        """How long it has been without units."""
+        return 0.0 if self.nodes else max(now - self.changed_at, 0.0)
+
     @property
     def left_unit_s(self) -> float:
         """Unit-seconds until its end at perfect use.
@@ -99,7 +103,8 @@ class Terms:
     """A unit must bring this share of what one brings at the job's best size; else it is for others, or given back."""
 
     ageing_s: float = 3600.0
-    """A job without units counts once more for each such time it waits: nobody starves."""
+    """A job without units counts once more for each such time it waits, and after the first one it gets its node in one
+    piece even if others must stop for it: nobody starves."""
 
 
 TERMS = Terms()
@@ -154,7 +159,11 @@ def decide(jobs: Sequence[ElasticJob], pool: Pool, now: float, terms: Terms = TE
     """Sizes and nodes for all jobs of one pool. Pure; the order of `jobs` does not matter."""
     ordered = sorted(jobs, key=lambda job: job.name)
     given = _sizes(ordered, sum(pool.units), now, terms)
-    wanted = {job.name: Want(job.nodes, given[job.name], job.curve.sizes[0]) for job in ordered if job.name in given}
+    wanted = {
+        job.name: Want(job.nodes, given[job.name], job.curve.sizes[0], job.waited_s(now) >= terms.ageing_s)
+        for job in ordered
+        if job.name in given
+    }
     nodes = packing.pack(wanted, pool.units, pool.units_per_node)
     changes = (_change(job, nodes.get(job.name, ())) for job in ordered if nodes.get(job.name, ()) != job.nodes)
     return Decision(nodes, tuple(changes))
@@ -224,8 +233,7 @@ def _values(job: ElasticJob, now: float, terms: Terms) -> list[Point]:
     runs = lasts_s / (lasts_s + terms.caution * job.restart_s)
     # Without units every size starts alike, and costs the same stop.
     kept = np.array(curve.sizes) == current if current else np.full(len(curve.sizes), True)
-    waited_s = 0.0 if current else max(now - job.changed_at, 0.0)
-    weight = job.weight * (1 + waited_s / terms.ageing_s) / np.sqrt(job.left_unit_s)
+    weight = job.weight * (1 + job.waited_s(now) / terms.ageing_s) / np.sqrt(job.left_unit_s)
     values = weight * perfect * np.where(kept, 1.0, runs)
     return list(zip(curve.sizes, map(float, values), strict=True))
 
