@@ -50,7 +50,7 @@ CONTENDERS = (
 def measure(workloads: Sequence[int] = WORKLOADS) -> Iterator[Figure]:
     """The mean over `workloads` of the mean JCT, godwit's first, then the published ones and the baselines of this run.
 
-    About a minute for all four workloads on one core; a test passes one of them.
+    About a minute for all four workloads on one core, a quarter of it for one of them.
     """
     ours = Contender("godwit", policies.godwit, replay.elastic)
     outcomes = _outcomes(ours, workloads)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.pollux import policies, replay, tables
+from benchmarks.pollux import measurement, policies, replay, tables
 from benchmarks.pollux.replay import Job, Nodes
 from benchmarks.pollux.tables import Application, Submission
 
@@ -71,3 +71,15 @@ def test_replaying_twice_gives_the_same_hours(known: dict[str, Application]) -> 
     first = tables.workload(6)[:8]
     once, again = (replay.run(replay.elastic(first, known), policies.godwit()).hours for _ in range(2))
     assert once == again
+
+
+def test_the_measurement_prints_ours_beside_every_baseline_of_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tables.workload(3)[:10]
+    monkeypatch.setattr(tables, "workload", lambda _number: first)
+    found = {figure.name: figure for figure in measurement.measure((3,))}
+    ours = found["pollux: mean JCT, godwit"]
+    assert ours.verdict == "yes"
+    assert found["pollux: slowest decision of a minute"].verdict == "yes"
+    baselines = [figure for figure in found.values() if figure.note.startswith("baseline")]
+    assert len(baselines) == 5
+    assert all(ours.value < figure.value for figure in baselines)
