@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from godwit.scheduler import time_sharing
 from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.cluster import Cluster, Share
 from godwit.scheduler.demands import Demand
@@ -24,7 +25,7 @@ def engine(*nodes: tuple[str, NodeKind, str], sharing: bool = False) -> Engine:
     for name, kind, fabric in nodes:
         cluster.add(name, kind, {"fabric": fabric})
     order = LeastServed() if sharing else None
-    return Engine(cluster, order=order, yielding=LeastLost(order))
+    return Engine(cluster, order=order, yielding=time_sharing.yielding(order) if order else LeastLost())
 
 
 def demand(name: str, gpus: int = 8, nodes: int = 1, **fields: object) -> Demand:
@@ -191,6 +192,12 @@ def test_who_got_much_more_gives_way_right_after_it_saved() -> None:
     assert told(one, HOUR, demand("new")) == [], "an hour of eight GPUs would be lost"
     one.saved("old", HOUR)
     assert [given.job_id for given in one.decide(HOUR).yields] == ["old"]
+
+
+def test_priority_passes_at_any_cost_also_where_time_is_shared() -> None:
+    one = engine(("a", H100, "f"), sharing=True)
+    run(one, 0.0, demand("old"))
+    assert told(one, 10 * HOUR, demand("urgent", priority=1)) == ["old"]
 
 
 def test_who_got_little_more_goes_on() -> None:

@@ -89,17 +89,19 @@ class LowerPriority:
 
 
 class LeastLost:
-    """The engine's `Yielding`: of those whom `claims` lets a demand take, the ones whose stop costs least."""
+    """The engine's `Yielding`: of those whom `claims` let a demand take, the ones whose stop costs least.
+
+    Of several claims the first that finds anybody counts; without any it is `LowerPriority`.
+    """
 
     def __init__(
         self,
-        claims: Claims | None = None,
-        *,
+        *claims: Claims,
         restart_s: float = RESTART_S,
         min_run_s: float = MIN_RUN_S,
         calm_s: float = CALM_S,
     ) -> None:
-        self._claims = claims or LowerPriority()
+        self._claims = claims or (LowerPriority(),)
         self._restart_s, self._min_run_s, self._calm_s = restart_s, min_run_s, calm_s
         self._held: Holdings | None = None
         self._refused: dict[object, tuple[float, ...]] = {}
@@ -110,17 +112,16 @@ class LeastLost:
             self._held = Holdings(engine)
         self._refused.clear()
         self._cost: NDArray[np.int64] | None = None
-        self._claims.begin(self._held.refresh(), now)
+        self._held.refresh()
+        for claims in self._claims:
+            claims.begin(self._held, now)
         return bool(engine.running)
 
     def may_help(self, demand: Demand, engine: Engine, now: float) -> bool:  # noqa: ARG002
         """Whether it may take anybody, and nobody of its shape with a better claim was refused in this pass."""
         if demand.yielded_at is not None and now - demand.yielded_at < self._calm_s:
             return False
-        if not self._claims.may_hope(demand, now):
-            return False
-        shape, strength = self._shape(demand, now)
-        return shape not in self._refused or strength < self._refused[shape]
+        return any(self._may_hope(claims, demand, now) for claims in self._claims)
 
     def choose(self, demand: Demand, why: str, engine: Engine, now: float) -> list[str]:
         """The running jobs that give way, by name; empty when the demand would not fit, or at too high a cost.
@@ -130,21 +131,35 @@ class LeastLost:
         """
         if why != NO_ROOM or self._held is None:
             return []
-        held = self._held  # as the pass found it: what starts within the pass is left alone
+        for claims in self._claims:
+            if self._may_hope(claims, demand, now):
+                found = self._cheapest(self._held, claims, demand, engine, now)
+                if found is not None:
+                    self._keep(found, demand, engine)
+                    return list(found.job_ids)
+                shape, strength = _shape(claims, demand, now)
+                self._refused[shape] = strength
+        engine.wake(now + RECHECK_S)
+        return []
+
+    def _may_hope(self, claims: Claims, demand: Demand, now: float) -> bool:
+        if not claims.may_hope(demand, now):
+            return False
+        shape, strength = _shape(claims, demand, now)
+        return shape not in self._refused or strength < self._refused[shape]
+
+    def _cheapest(self, held: Holdings, claims: Claims, demand: Demand, engine: Engine, now: float) -> Clearing | None:
+        # The holdings are as the pass found them: what starts within the pass is left alone.
         if self._cost is None:
             self._cost = held.lost_milli_s(now, self._restart_s)
             self._ran_enough: Mask = now - held.started_at >= self._min_run_s
-        may = self._claims.may_take(demand, now) & held.may_yield & self._ran_enough
-        most_s = self._claims.lost_max_s(demand)
+        may = claims.may_take(demand, now) & held.may_yield & self._ran_enough
+        most_s = claims.lost_max_s(demand)
         for search in (self._shrinking, clearing.find):
             found = search(engine, held, demand, may, self._cost)
             if found is not None and (most_s is None or found.cost <= most_s * demand.gpu_milli):
-                self._keep(found, demand, engine)
-                return list(found.job_ids)
-        shape, strength = self._shape(demand, now)
-        self._refused[shape] = strength
-        engine.wake(now + RECHECK_S)
-        return []
+                return found
+        return None
 
     def _shrinking(
         self, engine: Engine, held: Holdings, demand: Demand, may: Mask, cost: NDArray[np.int64]
@@ -177,9 +192,10 @@ class LeastLost:
                 for node_id in left:
                     engine.keep(node_id, running.demand)
 
-    def _shape(self, demand: Demand, now: float) -> tuple[object, tuple[float, ...]]:
-        group, strength = self._claims.standing(demand, now)
-        return (demand.ask, demand.nodes_min, demand.within, group), strength
+
+def _shape(claims: Claims, demand: Demand, now: float) -> tuple[object, tuple[float, ...]]:
+    group, strength = claims.standing(demand, now)
+    return (id(claims), demand.ask, demand.nodes_min, demand.within, group), strength
 
 
 def _left(running: Running, found: Clearing) -> list[str]:

@@ -13,7 +13,8 @@ import math
 import numpy as np
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.holdings import Holdings, Mask
-from godwit.scheduler.policies import Rank
+from godwit.scheduler.policies import Rank, Yielding
+from godwit.scheduler.preemption import RESTART_S, LeastLost, LowerPriority
 
 FIRST_GPU_S = 3600.0
 """Service of the first level: a GPU-hour. Most jobs of a research cluster never reach it: they are never stopped."""
@@ -28,6 +29,11 @@ after it saved. A job that never saves never gives way to another of its own pri
 PATIENCE = 2.0
 """A demand that has waited so many times what it ran goes back to the first level, so that nobody starves. Tiresias has
 the same rule (PromoteKnob)."""
+
+
+def yielding(order: "LeastServed", *, restart_s: float = RESTART_S) -> Yielding:
+    """Who gives way under this order: lower priorities at any cost, then whoever got much more, while it is cheap."""
+    return LeastLost(LowerPriority(), order, restart_s=restart_s)
 
 
 class LeastServed:

@@ -58,7 +58,7 @@ def gantt(found: Sequence[Bar], names: Sequence[str], node_gpus: Sequence[int], 
     users = sorted({bar.user for bar in found})
     color_of = {user: COLORS[number % len(COLORS)] for number, user in enumerate(users)}
     parts = [_days(first, last, height)]
-    parts += [_text(LEFT - 6, TOP + step * row + 9, name[-9:], "end") for row, name in enumerate(names)]
+    parts += [_text(LEFT - 6, TOP + step * row + 9, name[-10:], "end") for row, name in enumerate(names)]
     for bar in found:
         x, until = _x(bar.start_s, first, last), _x(bar.end_s, first, last)
         y, share = TOP + step * bar.row + 1, bar.gpus / max(1, node_gpus[bar.row])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from godwit.scheduler import giving_way
+from godwit.scheduler import giving_way, time_sharing
 from godwit.scheduler.asks import WHOLE
 from godwit.scheduler.cluster import Cluster
 from godwit.scheduler.demands import Decision, Demand
@@ -73,7 +73,7 @@ def _shipped(cluster: Cluster, _restart_s: float) -> Policy:
 
 def _shared(cluster: Cluster, restart_s: float) -> Policy:
     order = LeastServed()
-    return Planner(Engine(cluster, order=order, yielding=LeastLost(order, restart_s=restart_s)))
+    return Planner(Engine(cluster, order=order, yielding=time_sharing.yielding(order, restart_s=restart_s)))
 
 
 def _free_of_cost(cluster: Cluster, _restart_s: float) -> Policy:
