@@ -173,7 +173,7 @@ class TestTogether:
         made = self.plan(8, self.SMALL, self.LARGE)
         assert self.names(made) == ["large"]
         (buy,) = (action for action in made.actions if isinstance(action, BuyNode))
-        assert "with room for 7 more that wait and would cost $23.72/h" in buy.reason
+        assert "with room for others that wait: together they save $3.39/h" in buy.reason
         assert all("beside job j0" in made.refusals[f"j{i}"][0].message for i in range(1, 8))  # type: ignore[index]
 
     def test_few_small_jobs_get_small_nodes(self) -> None:

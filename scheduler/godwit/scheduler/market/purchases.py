@@ -6,8 +6,9 @@ of its own; a larger node is bought where those who come next then need none (`s
 are not counted on by the next.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 
 from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Job, Resources
@@ -20,6 +21,7 @@ from godwit.scheduler.engine import Engine
 from godwit.scheduler.fits import NEVER
 from godwit.scheduler.market import sharing
 from godwit.scheduler.market.expected import Expected, Work
+from godwit.scheduler.market.sharing import Next
 from godwit.scheduler.market.shelf import Place, Shelf, lost_lately, place, shelf
 from godwit.scheduler.market.stock import Spare, Spares, Stock
 from godwit.scheduler.reasons import Code, Refusal
@@ -35,13 +37,16 @@ MOST_NODES = 4096
 ALTERNATIVES = 3
 """How many purchases that were not made are told with one that was."""
 
+_ALONE = 8
+"""Offers that are remembered for one who comes next: enough that one of them is left."""
+
 
 @dataclass(frozen=True)
 class Purchase:
     """How to complete one gang: nodes it already has or waits for, and what to buy; all in one `place`.
 
-    `alternatives` are what is bought next, in this order, each when the ones before it are refused. `riders` of those
-    who come next in the queue find room on it, and would cost `saved_micros` an hour if they bought for themselves.
+    `alternatives` are what is bought next, in this order, each when the ones before it are refused. It is not what is
+    cheapest for this gang alone where that saves `saved_micros` an hour to it and those who come next together.
     """
 
     place: Place
@@ -49,7 +54,6 @@ class Purchase:
     bought: tuple[Expected, ...]
     recently_lost: bool
     alternatives: tuple[Expected, ...] = ()
-    riders: int = 0
     saved_micros: int = 0
 
     @property
@@ -72,8 +76,8 @@ class Purchase:
         mine = next(one for one in self.bought if one.offer == offer)
         parts = [f"cheapest that completes the gang: {len(self.buy)} to buy at ${self.price_usd_per_hour:.2f}/h in all",
                  f"this one {mine}"]  # fmt: skip
-        if self.riders:
-            parts.append(f"with room for {self.riders} more that wait and would cost ${self.saved_micros / 1e6:.2f}/h")
+        if self.saved_micros:
+            parts.append(f"with room for others that wait: together they save ${self.saved_micros / 1e6:.2f}/h")
         words = [", ".join(parts)]
         if self.alternatives:
             words.append("if it is refused, in this order: " + ", ".join(str(one) for one in self.alternatives))
@@ -92,6 +96,7 @@ class Market:
         self._coming = {node.id: node for node in snapshot.nodes if node.state in COMING and not node.gone}
         self._spares = Spares()
         self._followers = sharing.Followers(engine)
+        self._nexts: dict[int, Next] = {}
         for node in self._coming.values():
             owner = snapshot.job_by_id.get(node.reserved_for) if node.reserved_for is not None else None
             if owner is not None:
@@ -117,8 +122,8 @@ class Market:
         best, refusals = self._best(demand, sold, there, frozenset())
         if best is None:
             return None, list(dict.fromkeys([*sold.refusals, *refusals]))
-        if demand.nodes_min == 1 and len(best.bought) == 1:
-            best = self._with_room_for_others(best, demand, sold)
+        if best.bought:
+            best = self._with_room_for_others(best, demand, sold, there)
         return replace(best, alternatives=self._alternatives(best, demand, sold, there)), list(sold.refusals)
 
     def book(self, purchase: Purchase, job: Job, demand: Demand) -> None:
@@ -222,37 +227,59 @@ class Market:
             refused |= {offer.key for offer in other.buy}
         return tuple(found)
 
-    def _with_room_for_others(self, best: Purchase, demand: Demand, sold: Shelf) -> Purchase:
-        """The same, or a node on which others of the queue fit besides, if all together then cost less."""
-        followers = self._followers.of(demand)
-        alone = [(one.ask, cost) for one in followers if (cost := self._alone(one)) is not None]
-        if not alone:
+    def _with_room_for_others(
+        self, best: Purchase, demand: Demand, sold: Shelf, there: Mapping[Place, list[NodeId]]
+    ) -> Purchase:
+        """The same, or one that leaves room for others of the queue, if all together then cost less."""
+        others = [self._next(one) for one in self._followers.of(demand)]
+        if not others:
             return best
-        stock, now = self._stock, self._now
-        may = (
-            one
-            for offers in sold.by_place.values()
-            for one in offers
-            if stock.left(one.offer)
-            and stock.room.refusal([one.offer]) is None
-            and (best.recently_lost or not lost_lately(one.offer, self._snapshot, now))
-        )
-        shared = sharing.cheapest(demand.ask, best.bought[0], may, alone, self._spares.copy())
-        where = (shared.node.offer.gpu_model or "",) if demand.ask.gpus else ("",)
-        return Purchase(where, (), (shared.node,), best.recently_lost, (), shared.riders, shared.saved_micros)
 
-    def _alone(self, demand: Demand) -> int | None:
-        """What a job of one node would cost if it bought for itself; None when it could not."""
+        def total(one: Purchase) -> int:
+            return sharing.total(demand.ask, one.bought, others, self._spares, self._stock)
+
+        at_least, found = total(best), best
+        least = at_least
+        for option in self._of_one_offer(best, demand, sold, there):
+            if (cost := total(option)) < least:
+                least, found = cost, option
+        return replace(found, saved_micros=at_least - least)
+
+    def _of_one_offer(
+        self, best: Purchase, demand: Demand, sold: Shelf, there: Mapping[Place, list[NodeId]]
+    ) -> Iterator[Purchase]:
+        """Ways to complete the gang by machines of one offer, one for each shape in each place."""
+        for where in sorted(sold.by_place):
+            keep = tuple(there.get(where, [])[: demand.nodes_min])
+            missing = demand.nodes_min - len(keep)
+            to_be_had = (one for one in sold.by_place[where] if missing and self._has(one.offer, missing))
+            for one in sharing.shapes(to_be_had):
+                is_lossy = lost_lately(one.offer, self._snapshot, self._now)
+                if best.recently_lost or not is_lossy:
+                    yield Purchase(where, keep, (one,) * missing, is_lossy)
+
+    def _has(self, offer: Offer, count: int) -> bool:
+        return self._stock.left(offer) >= count and self._stock.room.refusal([offer] * count) is None
+
+    def _next(self, demand: Demand) -> Next:
+        """What a job of one node would buy for itself."""
         sold = self._shelf(self._snapshot.job_by_id[JobId(demand.job_id)], demand)
-        firsts = (
-            next((one for one in offers if self._stock.left(one.offer)), None) for offers in sold.by_place.values()
-        )
-        return min((one.usd_micros for one in firsts if one is not None), default=None)
+        key = id(sold)
+        if key not in self._nexts:
+            every = [one for offers in sold.by_place.values() for one in offers]
+            cheapest = nsmallest(_ALONE, every, key=lambda one: (one.usd_micros, one.offer.key))
+            per_gpu = nsmallest(_ALONE, every, key=_per_gpu)
+            self._nexts[key] = Next(demand.ask, tuple(cheapest), tuple(per_gpu))
+        return self._nexts[key]
 
 
 def _too_many(demand: Demand) -> Refusal:
     what = f"of {demand.nodes_min:,} nodes is larger than {MOST_NODES:,}"
     return Refusal(Code.TOO_MANY_NODES, "the gang", what, "fewer nodes")
+
+
+def _per_gpu(one: Expected) -> tuple[int, str]:
+    return (one.usd_micros // max(1, one.offer.gpu_count), one.offer.key)
 
 
 def _pick(offers: Sequence[Expected], count: int, stock: Stock) -> list[Expected]:

@@ -1,14 +1,17 @@
-"""A larger node for several waiting jobs, where together it costs them less than a node each.
+"""Purchases with the queue in mind: a larger node is bought where it and those who come next then cost less together.
 
-For one job of a single node, every node that it could have is weighed with those who come next in the queue:
+For a gang, every way to complete it is weighed with the next single-node jobs of the queue, as they would be served:
 
-    net = what the node costs - the sum of what its riders would cost alone
+    total = what this way costs + for each that comes next: nothing where what is left of a node on its way holds it,
+            or else a node for itself, of which the rest is left for others in turn
 
-Riders are counted as they will be served: in queue order, each where it fits, first on what is left of nodes that are
-on their way already. The least net wins. It is the greedy rule for packing into bins of different price; `make bench`
-has how near it comes to an exact optimum.
+"A node for itself" is the cheapest, or the cheapest per GPU; the rule that ends better counts. The least total wins,
+and the next job is weighed anew when its turn comes. This is a rollout of two simple rules (Bertsekas, Tsitsiklis and
+Wu, "Rollout algorithms for combinatorial optimization", Journal of Heuristics 3, 1997). `make bench` has how near it
+comes to an exact optimum.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,14 +19,17 @@ from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
 from godwit.scheduler.market.expected import Expected
-from godwit.scheduler.market.stock import Spare, Spares
+from godwit.scheduler.market.stock import Spare, Spares, Stock
 from godwit.scheduler.reasons import Code, Refusal
 
-LOOKAHEAD = 64
-"""Waiting jobs that are looked at for one purchase: a bound on its work. Eight nodes of eight GPUs hold so many."""
+LOOKAHEAD = 32
+"""Waiting jobs that are looked at for one purchase: a bound on its work. Four nodes of eight GPUs hold so many."""
 
-SHAPES = 32
+SHAPES = 12
 """Kinds of node that are weighed for one purchase, the cheapest first; for the same reason."""
+
+PURCHASES = 64
+"""Purchases of one plan that are weighed so; later ones are made for each job alone, until the next plan."""
 
 _ON_PAPER = Refusal(Code.NOT_READY, "", "", "")
 
@@ -35,6 +41,7 @@ class Followers:
         self._engine = engine
         self._left: dict[str, Demand] | None = None
         self._served: set[str] = set()
+        self._asked = 0
 
     def served(self, job_id: str) -> None:
         """It had its turn."""
@@ -43,7 +50,8 @@ class Followers:
     def of(self, demand: Demand) -> list[Demand]:
         """Who of the next `LOOKAHEAD` would buy a node, as far as their projects may hold more beside `demand`."""
         engine, gate, found = self._engine, self._engine.gate, list[Demand]()
-        if engine.kept_for(demand.job_id):
+        self._asked += 1
+        if self._asked > PURCHASES or engine.kept_for(demand.job_id):
             return []
         gate.promised(demand, {})
         for one in self._next():
@@ -72,37 +80,57 @@ class Followers:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """A node, how many more find room on it, and what these would cost alone."""
+class Next:
+    """One who comes next: its ask, and what it would buy for itself, the first that can be had; by either rule."""
 
-    node: Expected
-    riders: int
-    saved_micros: int
-
-
-def cheapest(
-    ask: Ask, best: Expected, others: Iterable[Expected], alone: Sequence[tuple[Ask, int]], spares: Spares
-) -> Shared:
-    """Of `best` and `others` the node that is cheapest net of its riders. `alone`: who comes next, and its cost alone.
-
-    `spares` is what is left of nodes on their way; it is used up.
-    """
-    need_more = [one for one in alone if spares.take(one[0]) is None]
-    found = [_with_riders(ask, node, need_more) for node in [best, *_shapes(others)]]
-    return min(found, key=lambda one: (one.node.usd_micros - one.saved_micros, one.node.usd_micros, one.node.offer.key))
+    ask: Ask
+    cheapest: tuple[Expected, ...]
+    densest: tuple[Expected, ...]
 
 
-def _shapes(nodes: Iterable[Expected]) -> list[Expected]:
-    """The cheapest of each shape."""
-    found: dict[tuple[object, ...], Expected] = {}
-    for one in sorted(nodes, key=lambda one: (one.usd_micros, one.offer.key)):
+def total(ask: Ask, bought: Sequence[Expected], others: Sequence[Next], spares: Spares, stock: Stock) -> int:
+    """What `bought` for one gang costs together with those who come next, by the better of both rules."""
+    cheapest = [(other.ask, other.cheapest) for other in others]
+    densest = [(other.ask, other.densest) for other in others]
+    return min(_total(ask, bought, rule, spares.copy(), stock) for rule in (cheapest, densest))
+
+
+def _total(
+    ask: Ask,
+    bought: Sequence[Expected],
+    others: Sequence[tuple[Ask, tuple[Expected, ...]]],
+    spares: Spares,
+    stock: Stock,
+) -> int:
+    taken = Counter(one.offer.key for one in bought)
+    cost = sum(one.usd_micros for one in bought)
+    for node in bought:
+        spares.add(_rest(node, ask))
+    for other, alone in others:
+        if spares.take(other) is not None:
+            continue
+        own = next((one for one in alone if stock.left(one.offer) > taken[one.offer.key]), None)
+        if own is not None:
+            taken[own.offer.key] += 1
+            cost += own.usd_micros
+            spares.add(_rest(own, other))
+    return cost
+
+
+def shapes(nodes: Iterable[Expected]) -> Iterator[Expected]:
+    """The first of each shape."""
+    seen: set[tuple[object, ...]] = set()
+    for one in nodes:
         offer = one.offer
-        found.setdefault((offer.gpu_model, offer.gpu_count, offer.cpus, offer.memory_gib, offer.spot), one)
-    return list(found.values())[:SHAPES]
+        shape = (offer.gpu_model, offer.gpu_count, offer.cpus, offer.memory_gib, offer.spot)
+        if shape not in seen:
+            yield one
+            seen.add(shape)
+            if len(seen) == SHAPES:
+                return
 
 
-def _with_riders(ask: Ask, node: Expected, need_more: Sequence[tuple[Ask, int]]) -> Shared:
+def _rest(node: Expected, ask: Ask) -> Spare:
     spare = Spare.all_of(NodeKind.of(node.offer), _ON_PAPER)
     spare.take(ask)
-    costs = [cost for other, cost in need_more if spare.take(other)]
-    return Shared(node, len(costs), sum(costs))
+    return spare
