@@ -120,6 +120,12 @@ def test_time_sharing_lets_a_short_job_pass_a_long_one_without_knowing_which_is_
     assert ends(outcome) == {"long": 41 * HOUR + 60.0, "short": 11 * HOUR}
 
 
+def test_time_alone_lets_a_short_job_pass_when_nothing_else_happens() -> None:
+    jobs = [job("long", 0.0, 40 * HOUR), job("short", 60.0, 600.0)]
+    outcome = simulate(jobs, "time-sharing", "1 x H100-SXM:8")
+    assert (ends(outcome)["short"] or 0.0) < HOUR
+
+
 def test_nobody_passes_in_line_and_easy_lets_pass_only_who_delays_nobody() -> None:
     jobs = [
         job("runs", 0.0, 10_000.0),

@@ -117,9 +117,10 @@ class LeastLost:
             claims.begin(self._held, now)
         return bool(engine.running)
 
-    def may_help(self, demand: Demand, engine: Engine, now: float) -> bool:  # noqa: ARG002
+    def may_help(self, demand: Demand, engine: Engine, now: float) -> bool:
         """Whether it may take anybody, and nobody of its shape with a better claim was refused in this pass."""
         if demand.yielded_at is not None and now - demand.yielded_at < self._calm_s:
+            engine.wake(demand.yielded_at + self._calm_s)
             return False
         return any(self._may_hope(claims, demand, now) for claims in self._claims)
 

@@ -14,7 +14,7 @@ import numpy as np
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.holdings import Holdings, Mask
 from godwit.scheduler.policies import Rank, Yielding
-from godwit.scheduler.preemption import RESTART_S, LeastLost, LowerPriority
+from godwit.scheduler.preemption import RECHECK_S, RESTART_S, LeastLost, LowerPriority
 
 FIRST_GPU_S = 3600.0
 """Service of the first level: a GPU-hour. Most jobs of a research cluster never reach it: they are never stopped."""
@@ -81,7 +81,10 @@ class LeastServed:
             return False
         if demand.priority > self._lowest:
             return True
-        return self._furthest[self._lowest] >= self._level_of(demand, now) + self._gap
+        if self._furthest[self._lowest] >= self._level_of(demand, now) + self._gap:
+            return True
+        self._held.engine.wake(now + RECHECK_S)  # whoever runs gets further, though nothing else may happen
+        return False
 
     def may_take(self, demand: Demand, now: float) -> Mask:
         """All of lower priority, and of its own those who got so much more."""
