@@ -230,6 +230,13 @@ def test_urgent_work_passes_less_urgent_work_of_its_own_project_only() -> None:
     assert submit(one, demand("too-large", "a", 3, priority=1), now=1.0).yields == []
 
 
+def test_urgent_work_passes_its_own_less_urgent_and_then_takes_back_what_others_borrow() -> None:
+    one, _ = engine(*cohort(a=limit(8), b=limit(2)))
+    submit(one, *(demand(f"a{n}", "a") for n in range(2)), *(demand(f"b{n}", "b") for n in range(8)))
+    stops = submit(one, demand("urgent", "a", 8, priority=1), now=1.0).yields
+    assert sorted(each.job_id[0] for each in stops) == ["a"] * 2 + ["b"] * 6
+
+
 def test_what_is_told_not_to_yield_is_left_alone() -> None:
     one, _ = engine(*cohort(a=limit(2), b=limit(2)))
     submit(one, *(demand(f"b{n}", "b", may_yield=False) for n in range(4)))

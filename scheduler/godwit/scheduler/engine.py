@@ -162,8 +162,10 @@ class Engine:
             line = lines[number]
             head = heapq.heappop(line)
             one = head[3]
-            is_late = self.order.turn(one.first, now) > head[0]
-            why = None if is_late else self.serve(one.first, now, decision)
+            why: str | None = "shut"
+            if self._may_get(one, now, others_hope=others_hope):
+                is_late = self.order.turn(one.first, now) > head[0]
+                why = None if is_late else self.serve(one.first, now, decision)
             if why is None and one.waiting:
                 heapq.heappush(line, self._head(one, now))
             elif why == NO_ROOM:

@@ -104,6 +104,14 @@ class Usage:
         """The decayed average share of each resource until now, to be kept and given to another as `past`."""
         return dict(zip(RESOURCES, self._upto_now(project).average, strict=True))
 
+    def standing_at(self, project: str, now: float) -> float:
+        """As `standing`, after `at(now)`."""
+        record = self._records.get(project)
+        if record is not None and record.standing is not None and record.at == now:
+            return record.standing  # most questions of a pass
+        self.at(now)
+        return self.standing(project)
+
     def standing(self, project: str) -> float:
         """The dominant share that the project will have averaged one half-life from now if nothing changes."""
         record = self._upto_now(project)
@@ -161,11 +169,10 @@ class FairShare:
 
     def turn(self, demand: Demand, now: float) -> Rank:
         """Borrows, tier, standing of its project, not interrupted, and since when it waits, less its head start."""
-        self._usage.at(now)
         return (
             self._quotas is not None and self._quotas.borrows(demand, demand.nodes_min),
             -bisect_right(self._tiers, demand.priority),
-            self._usage.standing(demand.project) / self._weights.get(demand.project, 1.0),
+            self._usage.standing_at(demand.project, now) / self._weights.get(demand.project, 1.0),
             not demand.is_recovering,
             demand.since - demand.priority * self._head_start_s,
         )

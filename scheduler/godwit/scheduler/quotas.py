@@ -4,7 +4,6 @@ A `Gate` of the engine; its arithmetic is in `accounts`. What is told to it is b
 question costs a few additions per limit that the demand falls under.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from godwit.domain.resources import is_of_family
@@ -38,7 +37,7 @@ class Quotas:
         self._stamps: dict[str, Stamp] = {}
         self._promises: dict[str, Promise] = {}
         self._yields_to: dict[str, str] = {}
-        self._priorities: dict[str, Counter[int]] = {}
+        self._running: dict[str, dict[int, dict[Ask, int]]] = {}
         self._least_urgent: dict[str, int] = {}
         pools: dict[tuple[str, str], Pool] = {}
         stamps: dict[str, Stamp] = {}
@@ -99,8 +98,10 @@ class Quotas:
         self._changed(demand.project)
         self.book(demand, nodes)
         self.holders.setdefault(demand.project, {})[demand.job_id] = (demand, nodes)
-        self._priorities.setdefault(demand.project, Counter())[demand.priority] += 1
-        self._least_urgent[demand.project] = min(self._priorities[demand.project])
+        by_priority = self._running.setdefault(demand.project, {})
+        asks = by_priority.setdefault(demand.priority, {})
+        asks[demand.ask] = asks.get(demand.ask, 0) + nodes
+        self._least_urgent[demand.project] = min(by_priority)
 
     def ended(self, demand: Demand, nodes: int) -> None:
         """Books that it holds nothing, and what it frees for whom it yielded to."""
@@ -113,11 +114,14 @@ class Quotas:
             promise.still_held.pop(demand.job_id, None)
             promise.book()
         del self.holders[demand.project][demand.job_id]
-        counts = self._priorities[demand.project]
-        counts[demand.priority] -= 1
-        if not counts[demand.priority]:
-            del counts[demand.priority]
-            self._least_urgent[demand.project] = min(counts, default=MOST_URGENT)
+        by_priority = self._running[demand.project]
+        asks = by_priority[demand.priority]
+        asks[demand.ask] -= nodes
+        if not asks[demand.ask]:
+            del asks[demand.ask]
+        if not asks:
+            del by_priority[demand.priority]
+            self._least_urgent[demand.project] = min(by_priority, default=MOST_URGENT)
 
     def promised(self, demand: Demand, by: Mapping[Demand, int]) -> None:
         """Counts what it needs as held, less what those who yield to it still hold themselves."""
@@ -179,6 +183,15 @@ class Quotas:
     def has_less_urgent(self, demand: Demand) -> bool:
         """Whether its own project runs anything of lower priority."""
         return self._least_urgent.get(demand.project, MOST_URGENT) < demand.priority
+
+    def held_less_urgent(self, demand: Demand, resource: str) -> int:
+        """What of a resource its own project's running jobs of lower priority hold."""
+        below = (asks for priority, asks in self._running.get(demand.project, {}).items() if priority < demand.priority)
+        return sum(amount(ask, resource) * nodes for asks in below for ask, nodes in asks.items())
+
+    def kind(self, demand: Demand) -> tuple[int, int]:
+        """Equal for demands of one project that ask alike, for as long as these quotas live."""
+        return (id(self._charge(demand)), demand.nodes_min)
 
     def held(self, project: str) -> dict[str, int]:
         """What a project with a quota holds of each limited resource, promises included."""

@@ -21,15 +21,17 @@ what is borrowed, and all that was borrowed can be claimed; under an order of pr
 higher priority keeps what it has. An order that ages lets nobody be passed by what it would serve later.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from math import inf
 
-from godwit.scheduler import clearing, quotas
+from godwit.scheduler import clearing
 from godwit.scheduler.accounts import Shortfall
 from godwit.scheduler.clearing import Clearing
 from godwit.scheduler.demands import Demand, Running
 from godwit.scheduler.engine import NO_ROOM, Engine
 from godwit.scheduler.entitlements import Entitled
 from godwit.scheduler.holdings import Holdings
+from godwit.scheduler.piles import Piles, Takeable
 from godwit.scheduler.policies import Nobody, Yielding
 from godwit.scheduler.preemption import RECHECK_S, RESTART_S
 from godwit.scheduler.quotas import Quotas
@@ -60,6 +62,9 @@ class Reclaim:
         self._quotas, self._otherwise = gate, otherwise or Nobody()
         self._entitled = Entitled(gate, passes_less_urgent=passes_less_urgent)
         self._held: Holdings | None = None
+        self._too_little: dict[tuple[int, int], tuple[int, int, float]] = {}
+        self._takeable = Takeable(gate, min_run_s)
+        self._lapses_at = inf
         self._passes, self._patience_s, self._min_run_s = passes_less_urgent, patience_s, min_run_s
 
     def may_help_anybody(self, engine: Engine, now: float) -> bool:
@@ -76,23 +81,42 @@ class Reclaim:
             return self._otherwise.choose(demand, why, engine, now)
         if not self._may_claim(demand, engine, now):
             return []
-        barred = set[str]()
-        has_room = engine.room(demand, now) is not None
+        barred, self._lapses_at = set[str](), inf
         for _ in range(TRIES_MAX):
-            cleared = Clearing((), (), 0) if has_room else self._cleared(demand, engine, now, barred)
-            if cleared is None:
-                break
-            taken = self._enough(demand, engine, now, barred, cleared.job_ids)
-            if not taken:
-                break
+            taken, node_ids = self._gang(demand, engine, now, barred)
             first_again = self._served_before(demand, taken, engine, now)
-            if not first_again:
-                for node_id in cleared.node_ids:
+            if taken and not first_again:
+                for node_id in node_ids:
                     engine.keep(node_id, demand)
                 return [running.demand.job_id for running in taken]
+            if not first_again:
+                break
             barred |= first_again
-        engine.wake(now + RECHECK_S)  # a guard may have lapsed by then, or a checkpoint come
+        engine.wake(min(now + RECHECK_S, self._lapses_at))
         return []
+
+    def _gang(
+        self, demand: Demand, engine: Engine, now: float, barred: set[str]
+    ) -> tuple[list[Running], tuple[str, ...]]:
+        """Who gives way, and on a full fleet the nodes to keep; nobody where that would not be enough."""
+        taken = self._enough(demand, engine, now, barred, ())
+        if not taken and not barred:
+            self._remember(demand)
+        if not taken or engine.room(demand, now) is not None:
+            return taken, ()
+        cleared = self._cleared(demand, engine, now, barred)
+        if cleared is None:
+            return [], ()
+        return self._enough(demand, engine, now, barred, cleared.job_ids), cleared.node_ids
+
+    def _remember(self, demand: Demand) -> None:
+        """That there was not enough to take for claims like this, which stays so until the books change."""
+        kind, stamp = self._quotas.kind(demand), self._quotas.stamp(demand.project)
+        self._too_little[kind] = (stamp, demand.priority, self._lapses_at)
+
+    def _is_too_little(self, demand: Demand, now: float) -> bool:
+        stamp, priority, until = self._too_little.get(self._quotas.kind(demand), (-1, 0, 0.0))
+        return demand.priority <= priority and now < until and stamp == self._quotas.stamp(demand.project)
 
     def _cleared(self, demand: Demand, engine: Engine, now: float, barred: set[str]) -> Clearing | None:
         """Who of those that it may take stands where it would fit; None when it would fit nowhere."""
@@ -104,11 +128,6 @@ class Reclaim:
         may[[held.slot_of[job_id] for job_id in barred]] = False
         return clearing.find(engine, held, demand, may, held.lost_milli_s(now, RESTART_S))
 
-    def may_be_taken(self, running: Running, now: float) -> bool:
-        """Whether a running job may be told to stop at all."""
-        is_free = running.demand.may_yield and running.yields_to is None
-        return is_free and now - running.started_at >= self._min_run_s
-
     def _may_claim(self, demand: Demand, engine: Engine, now: float) -> bool:
         gate = self._quotas
         takes_back = gate.is_lent(demand) and not gate.borrows(demand, demand.nodes_min)
@@ -117,7 +136,7 @@ class Reclaim:
         if now < demand.since + self._patience_s:
             engine.wake(demand.since + self._patience_s)
             return False
-        return True
+        return not self._is_too_little(demand, now)
 
     def _enough(
         self, demand: Demand, engine: Engine, now: float, barred: set[str], first: Iterable[str]
@@ -125,12 +144,13 @@ class Reclaim:
         """Running jobs, `first` and others, after which no quota refuses it; empty when there are not enough."""
         chosen = [engine.running[job_id] for job_id in first]
         taken = list(chosen)
+        piles = Piles(self._quotas, self._takeable, engine, demand, now, barred)
         for running in taken:
             self._quotas.book(running.demand, -len(running.shares))
+            piles.take(running)
         try:
             while missing := self._quotas.explain(demand, demand.nodes_min):
-                gone = barred.union(running.demand.job_id for running in taken)
-                found = self._next(demand, missing[0], engine, now, gone)
+                found = self._next(demand, missing[0], piles)
                 if found is None or len(taken) == MAY_TAKE_MAX:
                     return []
                 self._quotas.book(found.demand, -len(found.shares))
@@ -139,6 +159,7 @@ class Reclaim:
             return list(taken)
         finally:
             self._put_back(taken)
+            self._lapses_at = min(self._lapses_at, piles.lapses_at)
 
     def _served_before(self, demand: Demand, taken: list[Running], engine: Engine, now: float) -> set[str]:
         """Who of them would be served before the demand if they waited, beside it."""
@@ -158,38 +179,22 @@ class Reclaim:
         for running in taken:
             self._quotas.book(running.demand, len(running.shares))
 
-    def _next(self, demand: Demand, missing: Shortfall, engine: Engine, now: float, gone: set[str]) -> Running | None:
-        """Whom to take beside those who are `gone`: a borrower, or else of its own project."""
+    def _next(self, demand: Demand, missing: Shortfall, piles: Piles) -> Running | None:
+        """Whom to take now: of a borrower, or else of its own project."""
         if not self._quotas.borrows(demand, demand.nodes_min):
             over = self._quotas.borrowers(demand)
             for project in sorted(over, key=lambda project: (-over[project], project)):
-                found = self._cheapest(self._takeable(project, engine, now, gone), missing, now)
+                found = piles.cheapest(project, missing)
                 if found is not None:
                     return found
-        if not self._passes:
+        if not self._passes or self._is_beyond(demand, missing):
             return None
-        there = self._takeable(demand.project, engine, now, gone)
-        return self._cheapest((one for one in there if one.demand.priority < demand.priority), missing, now)
+        return piles.cheapest(demand.project, missing)
 
-    def _takeable(self, project: str, engine: Engine, now: float, gone: set[str]) -> Iterator[Running]:
-        for job_id in self._quotas.holders.get(project, ()):
-            if job_id not in gone and self.may_be_taken(engine.running[job_id], now):
-                yield engine.running[job_id]
-
-    def _cheapest(self, there: Iterable[Running], missing: Shortfall, now: float) -> Running | None:
-        """By rule 3; None when nobody there frees anything of what is missing."""
-        best, best_loss = None, None
-        for running in there:
-            demand, nodes = running.demand, len(running.shares)
-            freed = quotas.amount(demand.ask, missing.resource) * nodes
-            if not freed:
-                continue
-            lost = running.lost_gpu_s(now) / min(freed, missing.short_by)
-            falls_short = self._quotas.falls_short(demand, nodes)
-            loss = (falls_short, lost, demand.priority, -freed, demand.job_id)
-            if best_loss is None or loss < best_loss:
-                best, best_loss = running, loss
-        return best
+    def _is_beyond(self, demand: Demand, missing: Shortfall) -> bool:
+        """Whether all that is less urgent of its project is too little, and would leave it borrowing: seen at once."""
+        most = self._quotas.held_less_urgent(demand, missing.resource)
+        return most < missing.short_by and missing.held - most + missing.asked > missing.nominal
 
     def _spare(self, demand: Demand, taken: list[Running], now: float, but: list[Running]) -> None:
         """Put back those that are not needed after all, since a later one freed more than was missing."""
