@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from godwit.domain.ids import JobId, NodeId, OfferKey
-from godwit.domain.jobs import Attempt, Job
+from godwit.domain.jobs import Attempt, Job, JobState
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.projects import Project
@@ -68,7 +68,7 @@ class Snapshot:
     committed a checkpoint in its present attempt. `yielded_at`: when each waiting job last gave way. `attempts`:
     every attempt that has not ended. `nodes`: every node that is not final. `losses`: when each provider last lost a
     node. `records`: what happened with the offers that were tried. `serving_since`: since when this control plane hears
-    agents; nobody is late before. `dependencies`: how far that is which jobs of `jobs` wait for, by their `after_id`.
+    agents; nobody is late before. `dependencies`: how far that is which queued jobs wait for, by their `after_id`.
     `pasts`: what is known of jobs from before, where anything is.
     """
 
@@ -113,8 +113,10 @@ class Snapshot:
         return {attempt.job_id: attempt for attempt in self.attempts}
 
     def standings(self, job: Job) -> tuple[Standing, ...]:
-        """How far that is which a job waits for; every job of a snapshot that waits for anything has its standings."""
-        return () if job.after_id is None else self.dependencies[job.after_id]
+        """How far that is which a queued job waits for; each one of a snapshot that waits for any has its standings."""
+        if job.after_id is None or job.state is not JobState.QUEUED:
+            return ()
+        return self.dependencies[job.after_id]
 
     def estimate(self, job: Job, now: float) -> Estimate | None:
         """How long a job still runs, and who says so; None when nobody does."""

@@ -9,7 +9,7 @@ from godwit.control_plane.api.jobs import Cursor, Limit
 from godwit.control_plane.api.state import Godwit
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import drills, nodes, views
-from godwit.control_plane.store import queries
+from godwit.control_plane.store import arrays, market, queries
 from godwit.domain import resources
 from godwit.domain.errors import InvalidRequest
 from godwit.domain.wire.pages import Page
@@ -69,7 +69,7 @@ def list_offers(
     limit: Limit = 100,
 ) -> Page[OfferView]:
     """What can be bought now, cheapest per GPU first; for a machine without GPUs the price is the machine's."""
-    search = queries.OfferSearch(
+    search = market.OfferSearch(
         gpus=None if gpus is None else resources.parse_gpus(gpus),
         infra=None if infra is None else resources.parse_infra(infra),
         spot=spot,
@@ -77,7 +77,7 @@ def list_offers(
     )
     offset = int(cursor or 0)
     with state.context.db.read() as conn:
-        found = queries.offers_page(conn, search, limit, offset)
+        found = market.offers_page(conn, search, limit, offset)
         holds = {hold.offer_key: hold for hold in queries.holds(conn, state.context.now())}
         records = queries.records(conn)
     items = [views.offer(offer, holds.get(offer.key), records.get(offer.key, UNKNOWN).score) for offer in found]
@@ -88,7 +88,9 @@ def list_offers(
 def list_events(
     state: Godwit,
     _actor: Actor,
-    job: Annotated[str | None, Query(max_length=64)] = None,
+    job: Annotated[
+        str | None, Query(max_length=64, description="Only of this job, or of the jobs of this array.")
+    ] = None,
     node: Annotated[str | None, Query(max_length=64)] = None,
     after: Annotated[int, Query(ge=0, le=2**53)] = 0,
     cursor: Annotated[str | None, Query(max_length=20, pattern=r"^\d+$")] = None,
@@ -96,11 +98,11 @@ def list_events(
 ) -> Page[EventView]:
     """What happened, oldest first, from number `after` on."""
     with state.context.db.read() as conn:
-        job_id = None if job is None else queries.job(conn, job).id
+        about = {} if job is None else arrays.subject(conn, job)
         start = max(after, int(cursor or 0))
         if start > 2**53:
             raise InvalidRequest("there is no such event number")
-        events = queries.events(conn, start, limit, job_id=job_id, node_id=node)
+        events = queries.events(conn, start, limit, node_id=node, **about)
     next_cursor = str(events[-1].seq) if len(events) == limit else None
     return Page(items=[views.event(event) for event in events], next_cursor=next_cursor)
 

@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse, Response
 from godwit.control_plane.api.access import Actor
 from godwit.control_plane.api.state import Godwit
 from godwit.control_plane.services import jobs, ledger, logs, views
-from godwit.control_plane.store import queries
+from godwit.control_plane.store import arrays, dependencies, queries
 from godwit.domain.jobs import JobState
 from godwit.domain.wire.pages import Page
 from godwit.domain.wire.specs import JobSpecIn
@@ -37,7 +37,7 @@ def submit(
     spec: JobSpecIn,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=128)] = None,
 ) -> JobView:
-    """Submit a job. The same Idempotency-Key again answers the same job."""
+    """Submit a job, or an array: then its first job is answered. The same Idempotency-Key again answers the same."""
     return jobs.submit(state.context, state.shelf, spec, idempotency_key, actor)
 
 
@@ -47,12 +47,15 @@ def list_jobs(
     _actor: Actor,
     state_filter: Annotated[list[JobState] | None, Query(alias="state", max_length=16)] = None,
     name: Annotated[str | None, Query(max_length=64)] = None,
+    array: Annotated[str | None, Query(max_length=64, description="Only of this array: its id, or a name.")] = None,
+    single: Annotated[bool, Query(description="Only jobs that are of no array.")] = False,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Response:
     """Jobs, newest first."""
     with state.context.db.read() as conn:
-        rows = queries.job_rows(conn, limit, cursor, state_filter or [], name)
+        array_id = None if array is None else arrays.get(conn, array).id
+        rows = queries.job_rows(conn, limit, cursor, state_filter or [], name, array_id, is_single=single)
     page = {
         "items": [views.job_summary(row) for row in rows],
         "next_cursor": rows[-1].id if len(rows) == limit else None,
@@ -65,7 +68,10 @@ def get_job(state: Godwit, _actor: Actor, job: JobRef) -> JobDetail:
     """A job with its specification, attempts and checkpoints."""
     with state.context.db.read() as conn:
         found = queries.job(conn, job)
-        return views.job_detail(found, queries.attempts_of(conn, found.id), queries.checkpoints(conn, found.id))
+        after_id = found.after_id
+        after = () if after_id is None else dependencies.standings(conn, [after_id])[after_id]
+        attempts, checkpoints = queries.attempts_of(conn, found.id), queries.checkpoints(conn, found.id)
+        return views.job_detail(found, attempts, checkpoints, after)
 
 
 @router.post("/jobs/{job}/cancel", status_code=202)

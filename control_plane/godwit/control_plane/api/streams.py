@@ -6,7 +6,7 @@ a reader that comes back with `after` (or Last-Event-ID) misses nothing and sees
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -17,7 +17,7 @@ from godwit.control_plane.api.access import Actor
 from godwit.control_plane.api.jobs import JobRef
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.services import logs, views
-from godwit.control_plane.store import queries
+from godwit.control_plane.store import arrays, queries
 from godwit.domain import lifecycle
 from godwit.domain.events import Event
 from godwit.domain.jobs import Job
@@ -34,7 +34,7 @@ _EVENT_STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-JobQuery = Annotated[str | None, Query(max_length=64, description="Only of this job: its id, or a name.")]
+JobQuery = Annotated[str | None, Query(max_length=64, description="Only of this job or array: its id, or a name.")]
 
 
 def _message(kind: str, message_id: str, data: str) -> str:
@@ -46,9 +46,9 @@ async def stream_events(
     request: Request, state: Godwit, _actor: Actor, job: JobQuery = None, after: int = Query(0, ge=0, le=2**53)
 ) -> StreamingResponse:
     """Events as they happen, from number `after` on."""
-    job_id = None if job is None else (await run_in_threadpool(_find, state, job)).id
+    about = {} if job is None else await run_in_threadpool(_subject, state, job)
     last = _EVENT_ID.fullmatch(request.headers.get("last-event-id", ""))
-    return _streaming(_events(state, job_id, int(last[0]) if last else after))
+    return _streaming(_events(state, about, int(last[0]) if last else after))
 
 
 @router.get("/jobs/{job}/logs/stream", responses=_EVENT_STREAM, response_class=StreamingResponse)
@@ -64,10 +64,10 @@ def _streaming(content: AsyncIterator[str]) -> StreamingResponse:
     return StreamingResponse(content, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-async def _events(state: State, job_id: str | None, after: int) -> AsyncIterator[str]:
+async def _events(state: State, about: Mapping[str, str], after: int) -> AsyncIterator[str]:
     while True:
         seen = state.context.hints.count(hints.EVENTS)
-        batch = await run_in_threadpool(_read_events, state, job_id, after)
+        batch = await run_in_threadpool(_read_events, state, about, after)
         for event in batch:
             after = event.seq
             yield _message("event", str(event.seq), views.event(event).model_dump_json())
@@ -97,6 +97,11 @@ def _find(state: State, job: str) -> Job:
         return queries.job(conn, job)
 
 
-def _read_events(state: State, job_id: str | None, after: int) -> list[Event]:
+def _subject(state: State, job: str) -> Mapping[str, str]:
     with state.context.db.read() as conn:
-        return queries.events(conn, after, _BATCH, job_id=job_id)
+        return arrays.subject(conn, job)
+
+
+def _read_events(state: State, about: Mapping[str, str], after: int) -> list[Event]:
+    with state.context.db.read() as conn:
+        return queries.events(conn, after, _BATCH, **about)

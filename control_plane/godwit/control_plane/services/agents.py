@@ -12,7 +12,7 @@ from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Forbidden, Gone, NotFound, Unauthenticated
 from godwit.domain.ids import GpuUuid, NodeId
 from godwit.domain.intents import FOR_AGENTS, Intent, IntentKind, IntentState
-from godwit.domain.jobs import Attempt, AttemptState, Outcome
+from godwit.domain.jobs import Attempt, AttemptState, Member, Outcome
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.resources import GPU_MODELS
 from godwit.domain.wire import agents as wire
@@ -185,14 +185,22 @@ def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> w
         rank=slot.rank,
         peers=[wire.Peer(rank=s.rank, node_id=s.node_id, address=s.address) for s in attempt.slots],
         gpus=list(slot.gpus),
+        gpu_milli=slot.gpu_milli,
         port=attempt.port,
         ray_token=context.keyring.ray_token(attempt.id),
         run=job.spec.run,
         setup=job.spec.setup,
         workdir_digest=job.spec.workdir_digest,
-        env=dict(job.spec.env),
+        env=dict(job.spec.env) | _place(job.member),
         store=f"{(job.spec.checkpoint.store or context.store_url).rstrip('/')}/{job.id}",
     )
+
+
+def _place(member: Member | None) -> dict[str, str]:
+    """What tells the jobs of an array apart."""
+    if member is None:
+        return {}
+    return {"GODWIT_ARRAY_INDEX": str(member.index), "GODWIT_ARRAY_SIZE": str(member.size)}
 
 
 def _actor(node: Node) -> str:

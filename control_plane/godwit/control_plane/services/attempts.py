@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from godwit.control_plane import hints
-from godwit.control_plane.store import entities, queries
+from godwit.control_plane.store import entities, queries, run_times
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.errors import NotFound
@@ -102,4 +102,7 @@ def _move_job(
     exit_code = attempt.exit_code if outcome in {Outcome.SUCCEEDED, Outcome.FAILED} else None
     job = replace(job, exit_code=exit_code, detail=attempt.detail if outcome is Outcome.FAILED else reason)
     entities.advance(tx, job, to, reason=reason, actor=actor, now=now)
+    if to is JobState.SUCCEEDED:
+        before_s = run_times.served_s(tx.conn, [job.id]).get(job.id, 0.0)
+        run_times.remember(tx, job, before_s + now - attempt.created_at)
     tx.hint(hints.log_of(job.id))

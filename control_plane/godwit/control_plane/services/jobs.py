@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import archives, validation, views
-from godwit.control_plane.store import entities, queries, schema
+from godwit.control_plane.services import afters, archives, arrays, validation, views
+from godwit.control_plane.store import arrays as stored_arrays
+from godwit.control_plane.store import dependencies, entities, queries, schema
+from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.errors import Conflict
 from godwit.domain.events import Event
 from godwit.domain.ids import JobId
 from godwit.domain.jobs import Job, JobSpec, JobState
+from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.domain.wire.views import ExplainView, JobView, PlanView
 from godwit.scheduler import planner, repair
@@ -33,6 +36,11 @@ def preview(context: Context, shelf: archives.Shelf, spec_in: JobSpecIn) -> Plan
     spec = replace(spec_in.to_domain(now), workdir_digest=None)
     validation.check(context, shelf, spec, snapshot.offers)
     job = _new_job(JobId("job-preview"), spec, now)
+    with context.db.read() as conn:
+        found = afters.found(conn, job.project, spec.after)
+        after = tuple(dependencies.standing_of(conn, found))
+    job = replace(job, after_id="preview")
+    snapshot = replace(snapshot, dependencies={**snapshot.dependencies, "preview": after})
     plan = planner.preview(snapshot, job, now, context.seed)
     bought = [action for action in plan.actions if isinstance(action, BuyNode)]
     placed = [action for action in plan.actions if isinstance(action, StartAttempt)]
@@ -43,6 +51,7 @@ def preview(context: Context, shelf: archives.Shelf, spec_in: JobSpecIn) -> Plan
         actions=[views.action(action) for action in plan.actions],
         refusals=[views.refusal(refusal) for refusal in plan.refusals[job.id]],
         price_usd_per_hour=round(price, 4),
+        count=spec_in.count or 1,
         outlook=views.outlook(plan.outlooks.get(job.id)),
     )
 
@@ -50,13 +59,16 @@ def preview(context: Context, shelf: archives.Shelf, spec_in: JobSpecIn) -> Plan
 def submit(
     context: Context, shelf: archives.Shelf, spec_in: JobSpecIn, idempotency_key: str | None, actor: str
 ) -> JobView:
-    """Write the desired job; launches nothing. The same key again answers the same job.
+    """Write the desired job, or the jobs of an array in one transaction; launches nothing.
 
-    Raises `InvalidRequest`, or `Conflict` when the key was used for another specification.
+    Answers the job, or the first of the array; the same key again the same one. Raises `InvalidRequest`, or `Conflict`
+    when the key was used for another specification.
     """
     now = context.now()
     spec = spec_in.to_domain(now)
-    request_hash = hashlib.sha256(spec_in.model_dump_json().encode()).hexdigest()
+    written = spec_in.model_dump_json().encode()
+    request_hash = hashlib.sha256(written).hexdigest()
+    arrays.refuse_too_large(len(written), spec_in.count or 1)
     with context.db.read() as conn:
         known = None if idempotency_key is None else _repeated(conn, idempotency_key, request_hash)
         offers = queries.offers(conn)
@@ -69,32 +81,62 @@ def submit(
         if known is not None:
             return views.job(known)
         job = _new_job(JobId(context.ids.new("job")), spec, now)
-        born = Event(now, "job.state", "job", job.id, "submitted", actor, new=JobState.QUEUED, job_id=job.id)
-        entities.insert(tx, job, born)
+        found = afters.found(tx.conn, job.project, spec.after)
+        if found:
+            job = replace(job, after_id=context.ids.new("after"))
+            dependencies.add(tx, str(job.after_id), found)
+        job = _write(context, tx, job, spec_in.count, actor)
         if idempotency_key is not None:
             row = {"key": idempotency_key, "request_hash": request_hash, "job_id": job.id, "created_at": now}
             tx.conn.execute(insert(schema.idempotency).values(**row))
     return views.job(job)
 
 
+def _write(context: Context, tx: Transaction, job: Job, count: int | None, actor: str) -> Job:
+    """Write a job, or `count` like it as an array; returns the first."""
+    if count is not None:
+        members = arrays.members(context.ids, job, count)
+        arrays.write(tx, members, actor)
+        return members[0]
+    born = Event(job.created_at, "job.state", "job", job.id, "submitted", actor, new=JobState.QUEUED, job_id=job.id)
+    entities.insert(tx, job, born)
+    return job
+
+
 def cancel(context: Context, name_or_id: str, actor: str) -> JobView:
     """Ask for a job's end. A final job is left as it is. Raises `NotFound`."""
     now = context.now()
     with context.db.write() as tx:
-        job = queries.job(tx.conn, name_or_id)
-        if lifecycle.is_final(job.state) or job.cancel_requested:
-            return views.job(job)
-        job = replace(job, cancel_requested=True)
-        reason = "its owner cancelled it"
-        if job.state is JobState.QUEUED:
-            job = entities.advance(tx, job, JobState.CANCELLED, reason=reason, actor=actor, now=now)
-        elif job.state is JobState.RECOVERING or not any(a.job_id == job.id for a in queries.live_attempts(tx.conn)):
-            # What may still run of it is being stopped already; nothing else will move the job.
-            job = entities.advance(tx, job, JobState.STOPPING, reason=reason, actor=actor, now=now)
-        else:
-            job = entities.save(tx, job)
-            entities.append(tx, Event(now, "job.cancel", "job", job.id, reason, actor, job_id=job.id))
-        return views.job(job)
+        return views.job(_end(tx, queries.job(tx.conn, name_or_id), "its owner cancelled it", actor, now))
+
+
+def cancel_array(context: Context, name_or_id: str, actor: str) -> ArrayView:
+    """Ask for the end of every job of an array that has not ended. Raises `NotFound`."""
+    now = context.now()
+    with context.db.write() as tx:
+        array = stored_arrays.get(tx.conn, name_or_id)
+        reason = f"its owner cancelled array {array.name}"
+        queued = stored_arrays.jobs(tx.conn, array.id, [JobState.QUEUED])
+        queued = [replace(job, cancel_requested=True) for job in queued]
+        entities.advance_all(tx, queued, JobState.CANCELLED, reason=reason, actor=actor, now=now)
+        for job in stored_arrays.jobs(tx.conn, array.id, stored_arrays.LIVE_JOBS):
+            _end(tx, job, reason, actor, now)
+        return arrays.view(tx.conn, array)
+
+
+def _end(tx: Transaction, job: Job, reason: str, actor: str, now: float) -> Job:
+    """Ask for a job's end, once."""
+    if lifecycle.is_final(job.state) or job.cancel_requested:
+        return job
+    job = replace(job, cancel_requested=True)
+    if job.state is JobState.QUEUED:
+        return entities.advance(tx, job, JobState.CANCELLED, reason=reason, actor=actor, now=now)
+    if job.state is JobState.RECOVERING or not any(a.job_id == job.id for a in queries.live_attempts(tx.conn)):
+        # What may still run of it is being stopped already; nothing else will move the job.
+        return entities.advance(tx, job, JobState.STOPPING, reason=reason, actor=actor, now=now)
+    job = entities.save(tx, job)
+    entities.append(tx, Event(now, "job.cancel", "job", job.id, reason, actor, job_id=job.id))
+    return job
 
 
 def explain(context: Context, name_or_id: str) -> ExplainView:
@@ -106,12 +148,15 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         last_lines = queries.last_lines(conn, job.id)
         ahead = queries.jobs_ahead(conn, job) if job.state is JobState.QUEUED else 0
         snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
+        if job.after_id is not None:  # one that waits for others is not among those that a plan looks at
+            after = dependencies.standings(conn, [job.after_id])
+            snapshot = replace(snapshot, dependencies={**snapshot.dependencies, **after})
     refusals: tuple[Refusal, ...] = ()
     outlook = None
     if repair.waits(job):
         plan = planner.preview(snapshot, job, now, context.seed)
         refusals, outlook = plan.refusals[job.id], plan.outlooks.get(job.id)
-        if ahead:
+        if ahead and not any(refusal.code is Code.AFTER for refusal in refusals):
             behind = Refusal(Code.BEHIND, f"{ahead} jobs", "are queued before it", "a higher priority")
             refusals = (behind, *refusals)
     return ExplainView(
@@ -121,7 +166,25 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         last_lines=last_lines if job.state is JobState.FAILED else [],
         events=[views.event(event) for event in events],
         outlook=views.outlook(outlook),
+        estimate=None if lifecycle.is_final(job.state) else views.estimate(snapshot.estimate(job, now)),
     )
+
+
+_TELLING = (
+    JobState.QUEUED, JobState.RECOVERING, JobState.FAILED, JobState.STARTING, JobState.RUNNING, JobState.MIGRATING,
+    JobState.RESIZING, JobState.STOPPING, JobState.CANCELLED, JobState.SUCCEEDED,
+)  # fmt: skip
+"""Which job of an array is worth explaining: one that waits, or else one that failed, or else one that is alive."""
+
+
+def explain_array(context: Context, name_or_id: str) -> ExplainView:
+    """Why an array is where it is, by one of its jobs that stands for others. Raises `NotFound`."""
+    with context.db.read() as conn:
+        array = stored_arrays.get(conn, name_or_id)
+        shown = arrays.view(conn, array)
+        state = next(state for state in _TELLING if state in shown.states)
+        (job,) = stored_arrays.jobs(conn, array.id, [state], 1)
+    return explain(context, job.id).model_copy(update={"array": shown})
 
 
 def _headline(job: Job, refusals: tuple[Refusal, ...]) -> str:
@@ -130,7 +193,8 @@ def _headline(job: Job, refusals: tuple[Refusal, ...]) -> str:
         return f"failed{code}: {job.detail}"
     if repair.waits(job):
         first = f": {refusals[0].subject} {refusals[0].message}" if refusals else ""
-        return f"{job.state}, waits for nodes{first}"
+        what = "other jobs" if refusals and refusals[0].code is Code.AFTER else "nodes"
+        return f"{job.state}, waits for {what}{first}"
     return str(job.state) + (f": {job.detail}" if job.detail else "")
 
 

@@ -12,9 +12,12 @@ from godwit.domain.jobs import Attempt, Job, JobSpec, Progress, When
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.wire import views
+from godwit.domain.wire.arrays import DependencyView, EstimateView
 from godwit.domain.wire.providers import CallsView, ProviderView
 from godwit.domain.wire.specs import PRIORITIES, AfterSpec, CheckpointSpec, JobSpecIn, ResourcesSpec, RetriesSpec
 from godwit.providers.layers import measuring
+from godwit.scheduler.dependencies import Standing
+from godwit.scheduler.estimates import Estimate
 from godwit.scheduler.outlook import Outlook
 from godwit.scheduler.plan import Action, BuyNode, Preempt, StartAttempt
 from godwit.scheduler.reasons import Refusal
@@ -40,11 +43,14 @@ def job(of: Job) -> views.JobView:
     return views.JobView(**_job_fields(of))
 
 
-def job_detail(of: Job, attempts: Iterable[Attempt], checkpoints: Iterable[Row[Any]]) -> views.JobDetail:
+def job_detail(
+    of: Job, attempts: Iterable[Attempt], checkpoints: Iterable[Row[Any]], after: Iterable[Standing] = ()
+) -> views.JobDetail:
     """A job with everything that belongs to it."""
     return views.JobDetail(
         **_job_fields(of),
         spec=spec(of.spec),
+        after=[dependency(standing) for standing in after],
         attempts=[attempt(a) for a in attempts],
         checkpoints=[
             views.CheckpointView(
@@ -190,6 +196,17 @@ def event(of: Event) -> views.EventView:
 def outlook(of: Outlook | None) -> views.OutlookView | None:
     """An outlook, if there is one."""
     return None if of is None else views.OutlookView(**asdict(of))
+
+
+def estimate(of: Estimate | None) -> EstimateView | None:
+    """How long a job still runs, if anybody says so."""
+    return None if of is None else EstimateView(left_s=round(of.left_s, 1), source=of.source)
+
+
+def dependency(of: Standing) -> DependencyView:
+    """Something that a job waits for."""
+    on = of.dependency
+    return DependencyView(id=on.on, name=on.name, when=on.when.value, states=dict(of.states))
 
 
 def refusal(of: Refusal) -> views.RefusalView:

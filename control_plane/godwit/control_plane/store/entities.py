@@ -18,7 +18,7 @@ from godwit.domain.jobs import Attempt, AttemptState, Job, JobSpec, JobState, Me
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.offers import Offer
 from pydantic import TypeAdapter
-from sqlalchemy import Row, Table, update
+from sqlalchemy import Row, Table, bindparam, update
 from sqlalchemy import insert as sql_insert
 
 Entity = TypeVar("Entity", Job, Attempt, Node, Intent)
@@ -210,6 +210,23 @@ def advance(tx: Transaction, entity: Entity, to: StrEnum, *, reason: str, actor:
     saved = save(tx, moved)
     append(tx, event)
     return saved
+
+
+def advance_all(tx: Transaction, jobs: Sequence[Job], to: StrEnum, *, reason: str, actor: str, now: float) -> list[Job]:
+    """As `advance`, for many jobs in two statements; `StaleWrite` when another writer was first with any of them."""
+    table = schema.jobs
+    moved = [lifecycle.advance(job, to, reason=reason, actor=actor, now=now) for job in jobs]
+    statement = update(table).where(table.c.id == bindparam("of_id"), table.c.version == bindparam("of_version"))
+    values = [
+        {"of_id": job.id, "of_version": job.version, **_job_values(job), "version": job.version + 1} for job, _ in moved
+    ]
+    if not moved:
+        return []
+    if tx.conn.execute(statement, values).rowcount != len(values):
+        raise StaleWrite("a job was changed by another writer; reload and retry")
+    tx.conn.execute(sql_insert(schema.events), [_event_row(event) for _, event in moved])
+    tx.hint(hints.EVENTS, hints.PLAN)
+    return [replace(job, version=job.version + 1) for job, _ in moved]
 
 
 def append(tx: Transaction, event: Event) -> None:

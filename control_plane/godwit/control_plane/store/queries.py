@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from godwit.control_plane.store import entities, schema, tenancy
+from godwit.control_plane.store import arrays, dependencies, entities, run_times, schema, tenancy
 from godwit.domain import lifecycle
 from godwit.domain.errors import NotFound
 from godwit.domain.events import Event
@@ -14,7 +13,6 @@ from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
 from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Offer
-from godwit.domain.resources import GpuAsk, Infra
 from godwit.scheduler.snapshot import Hold, Policy, Snapshot
 from godwit.scheduler.trust import Record
 from sqlalchemy import Connection, Row, Table, and_, func, or_, select
@@ -37,14 +35,25 @@ def job(conn: Connection, name_or_id: str) -> Job:
     if row is None:
         row = conn.execute(select(table).where(table.c.name == name_or_id).order_by(table.c.id.desc()).limit(1)).first()
     if row is None:
+        array = arrays.find(conn, name_or_id)
+        if array is not None:
+            last = f"{array.name}-{array.size - 1}"
+            raise NotFound(f"{name_or_id} is an array; name one of its jobs, {array.name}-0 to {last}")
         raise NotFound(f"there is no job {name_or_id!r}; `godwit ps -a` lists them all")
     return entities.job_from(row)
 
 
 def job_rows(
-    conn: Connection, limit: int, before: str | None, states: Sequence[str], name: str | None
+    conn: Connection,
+    limit: int,
+    before: str | None,
+    states: Sequence[str],
+    name: str | None,
+    array_id: str | None = None,
+    *,
+    is_single: bool = False,
 ) -> Sequence[Row[Any]]:
-    """A page of job rows without their specs, newest first, starting after id `before`."""
+    """A page of job rows without their specs, newest first, starting after id `before`; `is_single`: of no array."""
     table = schema.jobs
     columns = [column for column in table.c if column.name != "spec"]
     query = select(*columns).order_by(table.c.id.desc()).limit(limit)
@@ -54,6 +63,8 @@ def job_rows(
         query = query.where(table.c.state.in_(states))
     if name is not None:
         query = query.where(table.c.name == name)
+    if array_id is not None or is_single:
+        query = query.where(table.c.array_id == array_id)
     return conn.execute(query).all()
 
 
@@ -62,7 +73,7 @@ def jobs_ahead(conn: Connection, of: Job) -> int:
     table = schema.jobs
     earlier = and_(table.c.priority == of.spec.priority, table.c.created_at < of.created_at)
     query = select(func.count()).where(
-        table.c.state == JobState.QUEUED, or_(table.c.priority > of.spec.priority, earlier)
+        table.c.state == JobState.QUEUED, or_(table.c.priority > of.spec.priority, earlier), dependencies.unblocked()
     )
     return conn.execute(query).scalar_one()
 
@@ -157,13 +168,21 @@ def launched_nodes(conn: Connection, tokens: Iterable[str]) -> dict[str, str]:
 
 
 def events(
-    conn: Connection, after: int, limit: int, *, job_id: str | None = None, node_id: str | None = None
+    conn: Connection,
+    after: int,
+    limit: int,
+    *,
+    job_id: str | None = None,
+    array_id: str | None = None,
+    node_id: str | None = None,
 ) -> list[Event]:
     """Events after number `after`, oldest first."""
     table = schema.events
     query = select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
     if job_id is not None:
         query = query.where(table.c.job_id == job_id)
+    if array_id is not None:
+        query = query.where(table.c.job_id.in_(arrays.job_ids(array_id)))
     if node_id is not None:
         query = query.where(table.c.node_id == node_id)
     return [entities.event_from(row) for row in conn.execute(query)]
@@ -197,40 +216,6 @@ def offers_count(conn: Connection, provider: str) -> int:
     return conn.execute(select(func.count()).where(table.c.provider == provider)).scalar_one()
 
 
-@dataclass(frozen=True)
-class OfferSearch:
-    """What people look for on the market; None means that it does not matter."""
-
-    gpus: GpuAsk | None = None
-    infra: Infra | None = None
-    spot: bool | None = None
-    price_max_usd_per_gpu_hour: float | None = None
-
-
-def offers_page(conn: Connection, search: OfferSearch, limit: int, offset: int) -> list[Offer]:
-    """A page of the offers that fit, cheapest per GPU first."""
-    table = schema.offers
-    query = select(table.c.data, table.c.seen_at).order_by(table.c.price_usd_per_gpu_hour, table.c.key)
-    if search.gpus is not None:
-        query = query.where(table.c.gpu_count >= search.gpus.count)
-        if search.gpus.count:
-            models = [or_(table.c.gpu_model == m, table.c.gpu_model.startswith(f"{m}-")) for m in search.gpus.models]
-            query = query.where(or_(*models))
-    if search.infra is not None:
-        query = query.where(table.c.provider == search.infra.provider)
-        if search.infra.region is not None:
-            query = query.where(table.c.region == search.infra.region)
-    if search.spot is not None:
-        query = query.where(table.c.spot == search.spot)
-    if search.price_max_usd_per_gpu_hour is not None:
-        query = query.where(table.c.price_usd_per_gpu_hour <= search.price_max_usd_per_gpu_hour)
-    found = [
-        entities.listed_offer_from(row.data, row.seen_at) for row in conn.execute(query.limit(limit).offset(offset))
-    ]
-    zone = search.infra.zone if search.infra is not None else None
-    return found if zone is None else [offer for offer in found if offer.zone == zone]
-
-
 def holds(conn: Connection, now: float) -> list[Hold]:
     """Offers that are passed over now."""
     table = schema.holds
@@ -261,9 +246,12 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
     # What a job holds while its last nodes stop still counts for its project, final or not.
     leaving = select(table).where(table.c.state.in_(FINAL_JOBS), table.c.id.in_(held))
     waiting = select(table).where(table.c.id.in_(tenancy.waiting_window()))
-    rows = [*conn.execute(active), *conn.execute(leaving), *conn.execute(waiting)]
+    lost = dependencies.lost(tenancy.QUEUE_WINDOW)
+    rows = {row.id: row for query in (active, leaving, waiting, lost) for row in conn.execute(query)}
+    jobs = [entities.job_from(row) for row in rows.values()]
+    after = {job.after_id for job in jobs if job.after_id is not None and job.state in WAITING_JOBS}
     return Snapshot(
-        jobs=tuple(entities.job_from(row) for row in rows),
+        jobs=tuple(jobs),
         attempts=tuple(live_attempts(conn)),
         nodes=tuple(nodes(conn)),
         offers=tuple(offers(conn)),
@@ -273,6 +261,8 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
         projects=tuple(tenancy.projects(conn)),
         saved_at=tenancy.saved_at(conn),
         yielded_at=tenancy.yielded_at(conn),
+        dependencies=dependencies.standings(conn, after),
+        pasts=run_times.pasts(conn, jobs),
         serving_since=serving_since,
         policy=policy,
     )

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 
-from godwit.control_plane.store import schema
+from godwit.control_plane.store import dependencies, schema
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Conflict, NotFound
 from godwit.domain.ids import JobId, ProjectId
@@ -109,7 +109,8 @@ def waiting_window() -> Select[tuple[object, ...]]:
     order = (table.c.priority.desc(), table.c.created_at)
     place = func.row_number().over(partition_by=table.c.project, order_by=order).label("place")
     ranked = select(table.c.id, table.c.priority, table.c.created_at, place)
-    first = ranked.where(table.c.state == JobState.QUEUED).subquery()
+    # Who waits for other jobs would fill the window and get nothing.
+    first = ranked.where(table.c.state == JobState.QUEUED, dependencies.unblocked()).subquery()
     return (
         select(first.c.id)
         .where(first.c.place <= QUEUE_WINDOW)

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
+from godwit.domain.wire.arrays import ArrayView, DependencyView, EstimateView
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.specs import JobSpecIn
 from pydantic import Field
@@ -81,9 +82,10 @@ class CheckpointView(Message):
 
 
 class JobDetail(JobView):
-    """A job with its specification, attempts and checkpoints (oldest first)."""
+    """A job with its specification, what it waits for, its attempts and checkpoints (oldest first)."""
 
     spec: JobSpecIn
+    after: list[DependencyView] = Field(default_factory=list)
     attempts: list[AttemptView]
     checkpoints: list[CheckpointView]
 
@@ -119,12 +121,16 @@ class OutlookView(Message):
 
 
 class PlanView(Message):
-    """What the planner would do for a job now. `feasible` is False while it would only wait."""
+    """What the planner would do for a job now. `feasible` is False while it would only wait.
+
+    Of an array it is the plan of one of its `count` jobs, planned alone.
+    """
 
     feasible: bool
     actions: list[ActionView]
     refusals: list[RefusalView]
     price_usd_per_hour: float
+    count: int = 1
     outlook: OutlookView | None = None
 
 
@@ -146,7 +152,10 @@ class EventView(Message):
 
 
 class ExplainView(Message):
-    """Why a job is where it is: its refusals while it waits, its exit code and last lines when it failed, its story."""
+    """Why a job is where it is: its refusals while it waits, its exit code and last lines when it failed, its story.
+
+    Of an array it is one job that stands for the others: the first that waits, or else the first that failed.
+    """
 
     job: JobView
     headline: str
@@ -154,6 +163,8 @@ class ExplainView(Message):
     last_lines: list[str]
     events: list[EventView]
     outlook: OutlookView | None = None
+    estimate: EstimateView | None = None
+    array: ArrayView | None = None
 
 
 class GpuView(Message):

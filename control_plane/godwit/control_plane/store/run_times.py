@@ -1,0 +1,63 @@
+"""How long jobs ran: what the last of each name took, and what is known of those that are there."""
+
+import json
+from collections.abc import Collection, Iterable
+
+from godwit.control_plane.store import schema
+from godwit.control_plane.store.database import Transaction
+from godwit.domain.ids import JobId
+from godwit.domain.jobs import AttemptState, Job
+from godwit.scheduler.estimates import Past
+from sqlalchemy import Connection, delete, func, insert, select
+
+KEPT = 5
+"""Runs remembered for a name: few enough to follow a program that changes, enough that one odd run is outvoted."""
+
+
+def remember(tx: Transaction, job: Job, seconds: float) -> None:
+    """A job has succeeded after running for so long over all its attempts."""
+    table = schema.run_times
+    here = (table.c.project == job.project, table.c.name == job.family)
+    known = json.loads(tx.conn.execute(select(table.c.seconds).where(*here)).scalar() or "[]")
+    tx.conn.execute(delete(table).where(*here))
+    kept = json.dumps([*known, round(seconds, 3)][-KEPT:])
+    tx.conn.execute(insert(table).values(project=job.project, name=job.family, seconds=kept))
+
+
+def served_s(conn: Connection, job_ids: Collection[str]) -> dict[str, float]:
+    """Seconds that the ended attempts of these jobs held nodes, by job."""
+    table = schema.attempts
+    held = func.sum(table.c.state_since - table.c.created_at)
+    query = select(table.c.job_id, held).where(table.c.job_id.in_(job_ids), table.c.state == AttemptState.ENDED)
+    return {job_id: float(seconds) for job_id, seconds in conn.execute(query.group_by(table.c.job_id))}
+
+
+def pasts(conn: Connection, jobs: Iterable[Job]) -> dict[JobId, Past]:
+    """What is known of these jobs from before; those of which nothing is known are left out."""
+    jobs = list(jobs)
+    earlier = _earlier(conn, {job.family for job in jobs if job.spec.run_time_s is None})
+    again = [job.id for job in jobs if job.epoch > 0]
+    served = served_s(conn, again)
+    resumed = _resumed(conn, [job.id for job in jobs if job.epoch > 1])
+    found: dict[JobId, Past] = {}
+    for job in jobs:
+        past = Past(served.get(job.id, 0.0), earlier.get((job.project, job.family), ()), resumed.get(job.id, 0))
+        if past != Past():
+            found[job.id] = past
+    return found
+
+
+def _earlier(conn: Connection, names: Collection[str]) -> dict[tuple[str, str], tuple[float, ...]]:
+    table = schema.run_times
+    rows = conn.execute(select(table).where(table.c.name.in_(names))) if names else ()
+    return {(row.project, row.name): tuple(json.loads(row.seconds)) for row in rows}
+
+
+def _resumed(conn: Connection, job_ids: Collection[str]) -> dict[str, int]:
+    """The newest step that was committed before the present attempt of each job."""
+    table, jobs = schema.checkpoints, schema.jobs
+    if not job_ids:
+        return {}
+    query = select(table.c.job_id, func.max(table.c.step)).join(jobs, jobs.c.id == table.c.job_id)
+    query = query.where(table.c.job_id.in_(job_ids), table.c.epoch < jobs.c.epoch).group_by(table.c.job_id)
+    return {row[0]: row[1] for row in conn.execute(query)}

@@ -1,0 +1,184 @@
+"""Jobs that wait for jobs: found when they are submitted, held back until these have ended, and told why."""
+
+import time
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from godwit.control_plane.services import jobs
+from godwit.control_plane.store import queries, schema
+from godwit.domain.errors import InvalidRequest, Problem
+from godwit.domain.wire.views import ExplainView, JobView
+
+from tests.control_plane.apis import client_of
+from tests.control_plane.world import Agent, World, spec
+
+
+def submit(world: World, name: str, after: list[Any], **more: Any) -> JobView:
+    return jobs.submit(world.context, world.shelf, spec(name, after=after, **more), None, "token t")
+
+
+def problem(world: World, name: str, after: list[Any], **more: Any) -> Problem:
+    with pytest.raises(InvalidRequest) as refused:
+        submit(world, name, after, **more)
+    (found,) = refused.value.problems
+    return found
+
+
+def end(world: World, agent: Agent, outcome: str) -> None:
+    attempt = next(iter(agent.live))
+    agent.beat(agent.stopped(attempt.attempt_id, attempt.epoch, outcome))
+    world.plan()
+
+
+def explain(world: World, name: str) -> ExplainView:
+    return jobs.explain(world.context, name)
+
+
+def state(world: World, name: str) -> str:
+    return str(world.job(name).state)
+
+
+def test_a_job_starts_only_when_what_comes_first_has_succeeded(world: World) -> None:
+    _, (agent,) = world.run("prep")
+    submit(world, "train", ["prep"])
+    world.turn()
+    assert state(world, "train") == "queued"
+    assert len(world.nodes()) == 1, "nothing is bought for a job that only waits"
+    told = explain(world, "train")
+    assert [(r.code, r.subject, r.message) for r in told.refusals] == [("after", "job prep", "is running")]
+    assert told.headline == "queued, waits for other jobs: job prep is running"
+    end(world, agent, "succeeded")
+    assert state(world, "train") == "starting"
+    ended, started = world.job("prep").state_since, world.job("train").state_since
+    assert started >= ended
+
+
+@pytest.mark.parametrize("outcome", ["failed", "succeeded"])
+def test_a_job_may_wait_for_whatever_end(world: World, outcome: str) -> None:
+    _, (agent,) = world.run("prep")
+    submit(world, "clean", [{"job": "prep", "when": "ended"}])
+    end(world, agent, outcome)
+    assert state(world, "clean") == "starting"
+
+
+def test_a_job_is_cancelled_with_the_reason_when_what_comes_first_fails_and_so_are_those_behind_it(
+    world: World,
+) -> None:
+    _, (agent,) = world.run("prep")
+    submit(world, "train", ["prep"])
+    submit(world, "report", ["train"])
+    end(world, agent, "failed")
+    train, report = world.job("train"), world.job("report")
+    assert (train.state, train.detail) == ("cancelled", "job prep, which must succeed first, failed")
+    assert (report.state, report.detail) == ("cancelled", "job train, which must succeed first, cancelled")
+
+
+def test_an_array_comes_first_as_a_whole(world: World, client: TestClient) -> None:
+    world.read_offers()
+    jobs.submit(world.context, world.shelf, spec("sweep", count=2), None, "token t")
+    submit(world, "best", ["sweep"])
+    first, second = world.boot()
+    for agent in (first, second):
+        agent.take_on()
+    end(world, first, "succeeded")
+    assert state(world, "best") == "queued"
+    (refusal,) = explain(world, "best").refusals
+    assert (refusal.subject, refusal.message) == ("array sweep", "has 1 of 2 jobs to come: 1 running")
+    (after,) = client.get("/v1/jobs/best").json()["after"]
+    assert (after["name"], after["when"], after["states"]) == ("sweep", "succeeded", {"running": 1, "succeeded": 1})
+    end(world, second, "succeeded")
+    assert state(world, "best") == "starting"
+
+
+def test_an_array_that_lost_one_cancels_who_waits_for_it_though_others_still_run(world: World) -> None:
+    world.read_offers()
+    jobs.submit(world.context, world.shelf, spec("sweep", count=2), None, "token t")
+    submit(world, "best", ["sweep"])
+    submit(world, "clean", [{"job": "sweep", "when": "ended"}])
+    first, second = world.boot()
+    for agent in (first, second):
+        agent.take_on()
+    end(world, first, "failed")
+    assert (state(world, "best"), state(world, "clean")) == ("cancelled", "queued")
+    assert world.job("best").detail == "array sweep, which must succeed first, has 1 failed"
+    end(world, second, "succeeded")
+    assert state(world, "clean") == "starting"
+
+
+def test_one_job_of_an_array_can_come_first(world: World) -> None:
+    jobs.submit(world.context, world.shelf, spec("sweep", count=2), None, "token t")
+    submit(world, "look", ["sweep-1"])
+    assert explain(world, "look").refusals[0].subject == "job sweep-1"
+
+
+def test_a_name_that_is_not_there_is_refused_with_the_nearest_that_is(world: World) -> None:
+    world.submit("prepare")
+    found = problem(world, "train", ["prepar"])
+    assert found.path == ("after", 0)
+    assert found.message == "there is no job or array 'prepar' yet; submit it first"
+    assert found.did_you_mean == "prepare"
+    assert world.rows(schema.jobs) == 1
+
+
+def test_a_job_cannot_wait_for_itself_or_a_later_one_so_none_wait_for_each_other(world: World) -> None:
+    assert "there is no job or array 'train' yet" in problem(world, "train", ["train"]).message
+    assert "there is no job or array 'sweep-0' yet" in problem(world, "sweep", ["sweep-0"], count=2).message
+    assert "there is no job or array 'later' yet" in problem(world, "train", ["later"]).message
+    earlier = world.submit("train")
+    again = submit(world, "train", ["train"])
+    assert again.id != earlier
+    with world.db.read() as conn:
+        (row,) = conn.execute(schema.dependencies.select()).all()
+    assert row.on_id == earlier, "of one name the earlier comes first"
+
+
+def test_what_failed_already_is_refused_with_the_way_to_wait_for_it_nevertheless(world: World) -> None:
+    job_id = world.submit("prep")
+    jobs.cancel(world.context, job_id, "token t")
+    found = problem(world, "train", ["prep"])
+    assert found.message == "this could never start: job prep, which must succeed first, cancelled"
+    assert found.did_you_mean == "{job: prep, when: ended}"
+    assert submit(world, "train", [{"job": "prep", "when": "ended"}]).state == "queued"
+    world.plan_only()
+    assert explain(world, "train").refusals[0].code != "after"
+
+
+def test_what_is_named_twice_counts_once_by_the_stricter_wish(world: World, client: TestClient) -> None:
+    job_id = world.submit("prep")
+    submit(world, "train", [{"job": "prep", "when": "ended"}, job_id, "prep"])
+    (after,) = client.get("/v1/jobs/train").json()["after"]
+    assert (after["id"], after["when"]) == (job_id, "succeeded")
+
+
+def test_a_preview_says_what_it_would_wait_for(world: World) -> None:
+    world.read_offers()
+    world.submit("prep")
+    view = jobs.preview(world.context, world.shelf, spec("train", after=["prep"]))
+    assert not view.feasible
+    assert [(r.code, r.subject) for r in view.refusals] == [("after", "job prep")]
+    with pytest.raises(InvalidRequest):
+        jobs.preview(world.context, world.shelf, spec("train", after=["nobody"]))
+
+
+def test_ten_thousand_that_wait_for_one_hide_nobody_and_cost_a_plan_little(world: World) -> None:
+    prep = world.submit("prep", gpus="H100:8")
+    submit(world, "sweep", ["prep"], count=10_000, priority="high")
+    world.clock.advance(1.0)
+    last = world.submit("last")
+    assert explain(world, last).refusals[0].subject == "1 jobs", "those who wait for others are not before it"
+    began = time.monotonic()
+    with world.db.read() as conn:
+        snapshot = queries.snapshot(conn, world.clock.now(), 0.0, world.context.policy)
+    assert time.monotonic() - began < 2.0
+    assert {job.id for job in snapshot.jobs} == {prep, last}
+    jobs.cancel(world.context, prep, "token t")
+    with world.db.read() as conn:
+        snapshot = queries.snapshot(conn, world.clock.now(), 0.0, world.context.policy)
+    assert 100 <= len(snapshot.jobs) <= 500, "they are ended by and by"
+
+
+@pytest.fixture
+def client(world: World) -> TestClient:
+    """A client with a valid token, on either kind of database."""
+    return client_of(world)
