@@ -4,11 +4,12 @@ import heapq
 from collections.abc import Sequence
 from math import inf
 
+import numpy as np
 from godwit.scheduler.asks import Ask, NodeKind
-from godwit.scheduler.cluster import Cluster
+from godwit.scheduler.cluster import Cluster, Share
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
-from godwit.scheduler.reservations import Patience
+from godwit.scheduler.reservations import Horizon, Patience
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,65 @@ def test_a_gang_whose_start_nobody_can_tell_gets_nodes_kept_when_its_patience_en
     assert one.reservations()["gang"].at == inf
     one.ended("running")
     assert started(one, 700.0) == ["gang"]
+
+
+def test_nothing_is_kept_where_a_gang_could_never_start() -> None:
+    """A node with seven GPUs that are well, and one that came with fewer CPUs, are for whom they will do."""
+    one = engine("f")
+    one.cluster.add("seven", H100, {"fabric": "f"}, gpus=range(7))
+    one.cluster.add("small", H100, {"fabric": "f"}, cpu_milli=1_000)
+    ask = Ask(8, cpu_milli=2_000)
+    assert started(one, 0.0, Demand("running", ask, 0.0)) == ["running"]
+    whole = Demand("whole", ask, 0.0)
+    assert started(one, 1_000.0, whole, demand("seven", 1.0, gpus=7), demand("few", 2.0, gpus=6)) == ["seven", "few"]
+    assert [one.cluster.ids[row] for row in one.reservations()["whole"].rows] == ["n0"]
+
+
+def test_no_node_has_as_many_gpus_as_its_offer_says() -> None:
+    one = Engine(Cluster(), patience=Patience())
+    one.cluster.add("n", NodeKind("H100-SXM", 16, 80.0, 200_000, 2_000_000, "p", "r"), gpus=range(15))
+    assert started(one, 1_000.0, demand("sixteen", gpus=16)) == []
+    assert one.reservations() == {}
+
+
+def test_a_gpu_that_several_share_is_free_when_the_last_of_them_ends() -> None:
+    one = engine("f")
+    for name, gpu, milli, lasts_s in (("a", 0, 500, 10), ("b", 0, 500, 20), ("c", 1, 1000, 900)):
+        share = Share("n0", (gpu,), milli, 0, 0)
+        one.started(Demand(name, Ask(1, milli), 0.0, estimate_s=lasts_s), [share], 0.0)
+    horizon = Horizon(one).refresh()
+    assert horizon.at[0].tolist() == [0.0] * 6 + [20.0, 900.0]
+    one.ended("b")
+    assert horizon.refresh().at[0].tolist() == [0.0] * 6 + [10.0, 900.0]
+
+
+def test_the_horizon_knows_what_ran_before_the_news_that_are_kept() -> None:
+    one = engine("f")
+    one.started(demand("old", lasts_s=10), [Share("n0", tuple(range(8)), 1000, 0, 0)], 0.0)
+    one.news, one.dropped_news = [], 1
+    assert Horizon(one).refresh().at[0].tolist() == [10.0] * 8
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(1, 9), st.sampled_from([300, 500, 1000])), max_size=12))
+def test_a_horizon_told_of_changes_is_as_one_made_anew(steps: list[tuple[int, int, int]]) -> None:
+    one = engine("f")
+    followed = Horizon(one)
+    for number, (what, gpus, milli) in enumerate(steps):
+        if what == 0:
+            kind = NodeKind("H100-SXM", gpus, 80.0, 200_000, 2_000_000, "p", "r")
+            one.cluster.add(f"more{number}", kind)
+        elif what == 1 and one.running:
+            one.ended(min(one.running))
+        elif what == 2 and len(one.cluster.row_of) > 1:
+            one.cluster.remove(max(one.cluster.row_of))
+        else:
+            ask = Ask(gpus) if milli == 1000 else Ask(1, milli)
+            started(one, float(number), Demand(f"j{number}", ask, 0.0, estimate_s=10.0 * gpus))
+        followed.refresh()
+        anew, size = Horizon(one).refresh(), one.cluster.size
+        rows = np.flatnonzero(one.cluster.open[:size])
+        assert np.array_equal(followed.at[rows], anew.at[rows])
+        assert all(np.array_equal(getattr(followed, of)[rows], getattr(anew, of)[rows]) for of in ("gpus", "cpu"))
 
 
 Job = tuple[int, int, int, int]

@@ -12,7 +12,8 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
-from godwit.scheduler.asks import WHOLE
+from godwit.scheduler.asks import WHOLE, Ask
+from godwit.scheduler.cluster import Share
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.fits import NEVER
 from numpy.typing import NDArray
@@ -43,38 +44,43 @@ class Reservation:
 
 
 class Horizon:
-    """When GPUs of each node become free. `at[row, n - 1]` is the instant at which `n` of them are, by expectation.
+    """When GPUs of each node become free, and how much of it ever will. `at[row, n - 1]` is the instant at which `n` of
+    them are wholly free, by expectation. `gpus`, `cpu` and `memory` are by row what is there once all that runs ended:
+    less than its offer says where GPUs are ill, or where the machine came smaller.
 
     Follows the engine's news, and looks again only at nodes on which something started or ended.
     """
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self._read = engine.dropped_news
-        self._on_row: dict[int, dict[str, tuple[float, int]]] = {}
+        self._read, self._seen = -1, 0
+        self._on_row: dict[int, dict[str, tuple[float, Share]]] = {}
         self._rows_of: dict[str, list[int]] = {}
         self.at = np.zeros((0, 0))
+        self.gpus, self.cpu, self.memory = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
 
     def refresh(self) -> "Horizon":
         """Look at what changed since the last time."""
-        engine, touched = self._engine, set[int]()
-        known = self.at.shape[0]
-        if self.at.shape != engine.cluster.free.shape:
-            more = engine.cluster.free.shape[0] - known
-            wider = engine.cluster.free.shape[1] - self.at.shape[1]
-            self.at = np.pad(self.at, ((0, more), (0, wider)), constant_values=np.inf)
+        engine = self._engine
+        self._widen()
+        touched = set(range(self._seen, engine.cluster.size))
         if self._read < engine.dropped_news:
             self._on_row, self._rows_of, news = {}, {}, set(engine.running)
             touched.update(range(engine.cluster.size))
         else:
             news = set(engine.news[self._read - engine.dropped_news :])
-        self._read = engine.dropped_news + len(engine.news)
-        touched.update(range(known, engine.cluster.size))
+        self._read, self._seen = engine.dropped_news + len(engine.news), engine.cluster.size
         for job_id in news:
             touched.update(self._follow(job_id))
-        for row in touched:
-            self._look(row)
+        self._look(np.array(sorted(touched), np.int64))
         return self
+
+    def _widen(self) -> None:
+        free = self._engine.cluster.free
+        more, wider = free.shape[0] - self.at.shape[0], free.shape[1] - self.at.shape[1]
+        if more or wider:
+            self.at = np.pad(self.at, ((0, more), (0, wider)), constant_values=np.inf)
+            self.gpus, self.cpu, self.memory = (np.pad(one, (0, more)) for one in (self.gpus, self.cpu, self.memory))
 
     def _follow(self, job_id: str) -> list[int]:
         touched = self._rows_of.pop(job_id, [])
@@ -84,19 +90,41 @@ class Horizon:
         if running is None:
             return touched
         row_of = self._engine.cluster.row_of
-        now_on = [(row_of[share.node_id], len(share.gpus)) for share in running.shares if share.node_id in row_of]
-        for row, gpus in now_on:
-            self._on_row.setdefault(row, {})[job_id] = (running.ends_at, gpus)
+        now_on = [(row_of[share.node_id], share) for share in running.shares if share.node_id in row_of]
+        for row, share in now_on:
+            self._on_row.setdefault(row, {})[job_id] = (running.ends_at, share)
         rows = self._rows_of[job_id] = [row for row, _ in now_on]
         return [*touched, *rows]
 
-    def _look(self, row: int) -> None:
-        free = int((self._engine.cluster.free[row] == WHOLE).sum())
-        self.at[row] = np.inf
-        self.at[row, :free] = 0.0
-        for ends_at, gpus in sorted(self._on_row.get(row, {}).values()):
-            self.at[row, free : free + gpus] = ends_at
-            free += gpus
+    def _look(self, rows: NDArray[np.int64]) -> None:
+        cluster = self._engine.cluster
+        is_free = cluster.free[rows] == WHOLE
+        self.at[rows] = np.sort(np.where(is_free, 0.0, np.inf), axis=1)
+        self.gpus[rows], self.cpu[rows], self.memory[rows] = (
+            is_free.sum(axis=1),
+            cluster.cpu[rows],
+            cluster.memory[rows],
+        )
+        for row in rows.tolist():
+            if self._on_row.get(row):
+                self._look_at_busy(row, list(self._on_row[row].values()))
+
+    def _look_at_busy(self, row: int, there: list[tuple[float, Share]]) -> None:
+        cluster = self._engine.cluster
+        milli, ends_at = cluster.free[row].tolist(), [0.0] * cluster.free.shape[1]
+        for at, share in there:
+            for gpu in share.gpus:  # of several that share a device the last one frees it
+                milli[gpu] += share.gpu_milli
+                ends_at[gpu] = max(ends_at[gpu], at)
+        ever = sorted(at for at, whole in zip(ends_at, milli, strict=True) if whole == WHOLE)
+        self.at[row] = [*ever, *[inf] * (len(milli) - len(ever))]
+        self.gpus[row] = len(ever)
+        self.cpu[row] += sum(share.cpu_milli for _, share in there)
+        self.memory[row] += sum(share.memory_mib for _, share in there)
+
+    def may_hold(self, ask: Ask) -> NDArray[np.bool_]:
+        """By row, whether a node would do if nothing ran on it."""
+        return (self.gpus >= ask.gpus) & (self.cpu >= ask.cpu_milli) & (self.memory >= ask.memory_mib)
 
 
 class Desk:
@@ -149,10 +177,11 @@ class Desk:
 def find(engine: "Engine", horizon: Horizon, demand: Demand, now: float, patience_s: float) -> Reservation | None:
     """Where a blocked demand can start soonest; None when nowhere, or when that is unknown and it has not waited long.
 
-    Rows that are kept for others are passed over. CPUs and memory are taken to become free together with the GPUs.
+    Rows that are kept for others are passed over, and those that could not hold it if they were empty. CPUs and memory
+    are taken to become free together with the GPUs.
     """
     cluster, size = engine.cluster, engine.cluster.size
-    usable = cluster.open[:size] & cluster.suited(demand.ask)[cluster.kind[:size]]
+    usable = cluster.open[:size] & cluster.suited(demand.ask)[cluster.kind[:size]] & horizon.may_hold(demand.ask)[:size]
     usable[[row for row, holder in cluster.held.items() if holder != demand.job_id]] = False
     rows = np.flatnonzero(usable)
     if len(rows) < demand.nodes_min:
