@@ -1,6 +1,9 @@
 """When idle nodes go back: after the idle time, and late in what is paid for already."""
 
+from dataclasses import replace
+
 import pytest
+from godwit.domain.jobs import JobState
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.scheduler import planner, release
@@ -9,7 +12,7 @@ from godwit.scheduler.snapshot import Policy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.scheduler.fleets import NOW, job, node, offer, world
+from tests.scheduler.fleets import NOW, attempt, job, node, offer, world
 
 BOUGHT_AT = NOW - 10_000
 POLICY = Policy()
@@ -104,3 +107,12 @@ def test_nothing_goes_back_early_in_a_step_that_is_paid(
 
 def test_a_node_in_use_never_comes_due() -> None:
     assert release.due_at(node("n1", idle_since=None), POLICY, NOW) is None
+
+
+def test_an_idle_node_that_is_kept_for_the_first_of_the_queue_stays() -> None:
+    free, busy = idle("free", offer(), since=NOW - 900), node("busy")
+    runs = job("runs", state=JobState.RUNNING, epoch=1)
+    runs = replace(runs, spec=replace(runs.spec, run_time_s=500.0))
+    fleet = world(jobs=[runs, job("gang", nodes=2)], nodes=[free, busy], attempts=[attempt(runs, busy)])
+    assert planner.plan(fleet, NOW, 1).actions == ()
+    assert [action.node_id for action in planner.plan(replace(fleet, jobs=(runs,)), NOW, 1).actions] == ["free"]

@@ -110,6 +110,13 @@ class Counter:
             told[job_id] = known[about] if reservation is None else (_kept(reservation), *known[about])
         return told
 
+    def spoken_for(self) -> frozenset[NodeId]:
+        """Nodes on which somebody starts, and those kept for whoever is bought for, given way to, or first in turn."""
+        cluster = self._engine.cluster
+        starts = (action for action in self.actions if isinstance(action, StartAttempt))
+        used = (slot.node_id for start in starts for slot in start.slots)
+        return frozenset([*used, *(NodeId(cluster.ids[row]) for row in cluster.held)])
+
     def outlook(self, job_id: JobId, demand: Demand) -> Outlook | None:
         """Where a job stands that got no place; None for one that was not served."""
         position = self._positions.get(job_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from godwit.domain.ids import JobId, NodeId
+from godwit.domain.ids import JobId
 from godwit.domain.jobs import Attempt, AttemptState, Fabric, Job, JobState, Resources
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.offers import Offer
@@ -40,20 +40,18 @@ def engine_of(
     waiting: Iterable[Job],
     now: float,
     *,
-    excluded: Iterable[NodeId] = (),
     order: Order | None = None,
     gate: Gate | None = None,
     yielding: Yielding | None = None,
 ) -> Engine:
-    """An engine that was told of everything in the snapshot; `excluded` nodes get nothing new."""
+    """An engine that was told of everything in the snapshot."""
     engine = Engine(Cluster(), order=order, gate=gate, yielding=yielding, patience=snapshot.policy.patience)
-    left_out = set(excluded)
     kinds: dict[Offer, NodeKind] = {}
     for node in snapshot.nodes:
         kind = kinds.get(node.offer)
         if kind is None:
             kind = kinds[node.offer] = NodeKind.of(node.offer)
-        _add(engine.cluster, node, kind, is_open=node.state is NodeState.READY and node.id not in left_out)
+        _add(engine.cluster, node, kind, is_open=node.state is NodeState.READY)
     for attempt in snapshot.attempts:
         _start(engine, attempt, snapshot, now)
     demands = {job.id: demand_of(job, snapshot, now) for job in waiting}

@@ -5,10 +5,9 @@ when that is settled, who gets what. A plan whose first stages found something s
 and asks again, so that every stage sees a snapshot without unfinished business.
 """
 
-from collections.abc import Iterable
 from dataclasses import replace
 
-from godwit.domain.ids import JobId, NodeId
+from godwit.domain.ids import JobId
 from godwit.domain.jobs import Job
 from godwit.scheduler import dependencies, giving_way, projects, release, repair, warm
 from godwit.scheduler import fleet as fleets
@@ -24,10 +23,11 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     settled = [*repair.nodes(snapshot, now), *repair.attempts(snapshot, now), *repair.jobs(snapshot)]
     if settled:
         return Plan(tuple(settled), wake_at=now)
-    actions: list[Action] = list(release.idle(snapshot, now))
-    released = {action.node_id for action in actions if isinstance(action, TerminateNode)}
-    counter = _serve_queue(snapshot, now, seed, released)
+    counter = _serve_queue(snapshot, now, seed)
     refusals = counter.told() | _unserved(snapshot)
+    wanted = counter.spoken_for()
+    idle = release.idle(snapshot, now)
+    actions: list[Action] = [one for one in idle if not isinstance(one, TerminateNode) or one.node_id not in wanted]
     actions += counter.actions
     # Last of all: what was just decided changes which nodes are idle, and nobody waits for a warm one.
     actions = actions or list(warm.purchases(snapshot, refusals.values(), now))
@@ -38,23 +38,21 @@ def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
     """What `job` would get, or gets told, if the queue were served now; nothing is settled first. Pure."""
     others = tuple(other for other in snapshot.jobs if other.id != job.id)
     snapshot = replace(snapshot, jobs=(*others, job)).in_order()
-    counter = _serve_queue(snapshot, now, seed, ())
+    counter = _serve_queue(snapshot, now, seed)
     refusals = (counter.told() | _unserved(snapshot)).get(job.id, ())
     mine = tuple(action for action in counter.actions if _is_for(action, job.id))
     outlook = counter.outlook(job.id, fleets.demand_of(job, snapshot, now)) if refusals else None
     return Plan(mine, {job.id: refusals}, outlooks={} if outlook is None else {job.id: outlook})
 
 
-def _serve_queue(snapshot: Snapshot, now: float, seed: int, excluded: Iterable[NodeId]) -> Counter:
+def _serve_queue(snapshot: Snapshot, now: float, seed: int) -> Counter:
     """Whoever waits for nodes and for nothing else, each in turn."""
     unserved = _unserved(snapshot)
     waiting = {job.id: job for job in snapshot.jobs if repair.waits(job) and job.id not in unserved}
     gate = projects.gate_of(snapshot.projects)
     order, usage = projects.order_of(snapshot, gate, now)
     yielding = giving_way.yielding_of(snapshot.policy.preemption, gate)
-    engine = fleets.engine_of(
-        snapshot, waiting.values(), now, excluded=excluded, order=order, gate=usage, yielding=yielding
-    )
+    engine = fleets.engine_of(snapshot, waiting.values(), now, order=order, gate=usage, yielding=yielding)
     counter = Counter(snapshot, engine, gate, now, seed)
     for demand in engine.in_turn(now):
         counter.serve(waiting[JobId(demand.job_id)], demand)
