@@ -6,13 +6,14 @@ import sys
 import pytest
 from godwit.cli import console, main
 
-from tests.cli.scripted import Godwit, ScriptedControlPlane
+from tests.cli.scripted import Godwit, ScriptedControlPlane, page
 
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> ScriptedControlPlane:
-    """A scripted control plane that every command talks to."""
+    """A scripted control plane that every command talks to; without arrays, unless the test says so."""
     control_plane = ScriptedControlPlane()
+    control_plane.on("GET", "/v1/arrays", page())
     monkeypatch.setattr(console, "control_plane", control_plane.client)
     return control_plane
 

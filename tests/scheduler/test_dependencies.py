@@ -1,6 +1,8 @@
 """Jobs that wait for jobs: served only after these came out as wanted, ended when they cannot any more."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from godwit.domain import lifecycle
@@ -19,10 +21,14 @@ STATES = st.dictionaries(st.sampled_from(JobState), st.integers(1, 9_999), min_s
 
 
 def standing(*, when: When = When.SUCCEEDED, is_array: bool = False, **states: int) -> Standing:
-    return Standing(Dependency("job-1", "prep", when), {JobState(s): n for s, n in states.items()}, is_array)
+    return standing_in({JobState(state): count for state, count in states.items()}, when, is_array=is_array)
 
 
-def waiting(*standings: Standing, **fields: object) -> Snapshot:
+def standing_in(states: Mapping[JobState, int], when: When = When.SUCCEEDED, *, is_array: bool = False) -> Standing:
+    return Standing(Dependency("job-1", "prep", when), states, is_array)
+
+
+def waiting(*standings: Standing, **fields: Any) -> Snapshot:
     job = replace(fleets.job("train"), after_id="set-1", **fields)
     return fleets.world(jobs=[job], nodes=[fleets.node("n1")], dependencies={"set-1": standings})
 
@@ -30,7 +36,7 @@ def waiting(*standings: Standing, **fields: object) -> Snapshot:
 @pytest.mark.parametrize("state", [state for state in JobState if not lifecycle.is_final(state)])
 @pytest.mark.parametrize("when", list(When))
 def test_a_job_waits_while_what_must_come_first_has_not_ended(state: JobState, when: When) -> None:
-    plan = planner.plan(waiting(standing(when=when, **{state: 1})), NOW, 1)
+    plan = planner.plan(waiting(standing_in({state: 1}, when)), NOW, 1)
     assert not [a for a in plan.actions if isinstance(a, StartAttempt | BuyNode | FinishJob)]
     (refusal,) = plan.refusals[fleets.job("train").id]
     assert (refusal.code, refusal.subject, refusal.message) == ("after", "job prep", f"is {state}")
@@ -46,7 +52,7 @@ def test_it_starts_once_all_of_them_have_succeeded() -> None:
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 def test_it_is_cancelled_with_the_reason_when_one_of_them_ends_otherwise(state: str) -> None:
-    plan = planner.plan(waiting(standing(running=1), standing(**{state: 1})), NOW, 1)
+    plan = planner.plan(waiting(standing(running=1), standing_in({JobState(state): 1})), NOW, 1)
     (finish,) = plan.actions
     assert isinstance(finish, FinishJob)
     assert finish.cancelled
@@ -55,7 +61,7 @@ def test_it_is_cancelled_with_the_reason_when_one_of_them_ends_otherwise(state: 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled", "succeeded"])
 def test_whoever_waits_only_for_an_end_takes_any(state: str) -> None:
-    plan = planner.plan(waiting(standing(when=When.ENDED, **{state: 1})), NOW, 1)
+    plan = planner.plan(waiting(standing_in({JobState(state): 1}, When.ENDED)), NOW, 1)
     assert [type(a) for a in plan.actions] == [StartAttempt]
 
 

@@ -75,7 +75,7 @@ def follow(
     last `Unreachable` after `PATIENCE_S` seconds without an answer; a refusal (404, 401) is raised at once.
     """
     cursor = params.get("after")
-    outage = _Outage(monotonic)
+    outage = Outage(monotonic)
     while True:
         try:
             with connect().stream(path, {**params, "after": cursor}) as lines:
@@ -90,7 +90,7 @@ def follow(
         pause(outage.backoff_s())
 
 
-class _Outage:
+class Outage:
     """How long nothing has answered, how often it was tried since, and when to give up."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:

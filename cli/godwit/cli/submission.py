@@ -41,7 +41,8 @@ def show_plan(spec: JobSpecIn, plan: PlanView) -> None:
     """Print the plan with its prices and reasons to stderr."""
     gpus = spec.resources.gpus if isinstance(spec.resources.gpus, str | int) else "|".join(spec.resources.gpus)
     each = "no GPU" if str(gpus) == "0" else f"{gpus} each"
-    output.note(f"{spec.name}: {spec.kind}, {spec.resources.nodes} node(s), {each}")
+    many = f", x {plan.count}; of one of them:" if spec.count is not None else ""
+    output.note(f"{spec.name}: {spec.kind}, {spec.resources.nodes} node(s), {each}{many}")
     counted = Counter(
         (act.action, act.offer or act.node_id or act.job_id or "", act.price_usd_per_hour, act.reason)
         for act in plan.actions
@@ -55,7 +56,8 @@ def show_plan(spec: JobSpecIn, plan: PlanView) -> None:
         for line in refusals.told(plan.refusals, time.time()):
             output.note(f"  {line}")
     if plan.price_usd_per_hour:
-        output.note(f"in all {figures.usd_per_hour(plan.price_usd_per_hour)}")
+        total = figures.usd_per_hour(plan.price_usd_per_hour * plan.count)
+        output.note(f"in all {total}" + (f" if all {plan.count} run at once" if plan.count > 1 else ""))
 
 
 def confirm(plan: PlanView) -> None:

@@ -4,7 +4,7 @@ import time
 from typing import Annotated
 
 import typer
-from godwit.cli import console, figures, output, refusals, watch
+from godwit.cli import arrays, console, figures, output, refusals, watch
 from godwit.cli.client import path_of
 from godwit.domain.wire.views import ExplainView, OutlookView
 
@@ -14,11 +14,18 @@ EVENTS_SHOWN_MAX = 20
 
 @app.command()
 def explain(
-    job: Annotated[str, typer.Argument(help="A job's id, or a name: then the newest of that name.")],
+    job: Annotated[str, typer.Argument(help="A job's or an array's id, or a name: then the newest of that name.")],
     form: output.FormatOption = output.Format.TABLE,
 ) -> None:
-    """Say why a job waits, who refused it and when they are asked again; or why it failed."""
-    view = console.control_plane().get(path_of("/v1/jobs", job, "explain"), ExplainView)
+    """Say why a job waits, who refused it and when they are asked again; or why it failed.
+
+    Of an array, how many of its jobs are where, and why for one that stands for the others.
+    """
+    client = console.control_plane()
+    view = arrays.either(
+        lambda: client.get(path_of("/v1/jobs", job, "explain"), ExplainView),
+        lambda: client.get(path_of("/v1/arrays", job, "explain"), ExplainView),
+    )
     if form is not output.Format.TABLE:
         output.show(view, form)
         return
@@ -32,6 +39,11 @@ def told(view: ExplainView, now: float) -> list[str]:
     since = figures.duration(now - job.state_since)
     standing = f"{job.state} {since} ago" if job.state in watch.FINAL_STATES else f"{job.state} for {since}"
     lines = [f"{job.name} ({job.id}): {standing}", view.headline]
+    if view.array is not None:
+        whole = f"array {view.array.name} ({view.array.id}): {arrays.told(view.array.states)}"
+        lines = [whole, f"of the {view.array.states.get(job.state, 1)} that are {job.state} the first:", "", *lines]
+    if view.estimate is not None:
+        lines.append(f"expected to run {figures.duration(view.estimate.left_s)} more, by {view.estimate.source}")
     if view.outlook is not None:
         lines.append(expected(view.outlook, now))
     if view.refusals:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from godwit.cli import console, figures, output, specs, submission, watch
+from godwit.cli import arrays, console, figures, output, specs, submission, watch
 from godwit.cli.exits import ExitCode, Failure
 from godwit.domain.wire.views import JobView
 from typer.core import TyperCommand
@@ -54,7 +54,8 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
 ) -> None:
     """Plan a job, show what it costs, submit and follow it.
 
-    Exits with the job's own exit code; 130 when it was cancelled, 1 when it failed without one.
+    Exits with the job's own exit code; 130 when it was cancelled, 1 when it failed without one. Of an array, with the
+    worst: the code of its first failed job, or 130 when one was cancelled.
     Ctrl-C while following leaves the job running.
     """
     options = _options(
@@ -79,13 +80,19 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
 
 
 def _leave(job: JobView) -> int:
+    if job.array is not None:
+        print(job.array.id)
+        output.note(f"submitted {job.array.size} jobs, {job.name} and on; see them with `godwit ps`")
+        return int(ExitCode.OK)
     print(job.id)
     output.note(f"submitted {job.name}; follow it with `godwit logs -f {job.name}`, see it with `godwit ps`")
     return int(ExitCode.OK)
 
 
 def follow(job: JobView) -> int:
-    """Follow a job to its end; returns the exit code for the shell."""
+    """Follow a job, or the array that it begins, to the end; returns the exit code for the shell."""
+    if job.array is not None:
+        return _follow_array(job.array.id)
     output.note(f"submitted {job.name} ({job.id}); Ctrl-C leaves it running")
     status = watch.StatusLine(sys.stderr, output.is_terminal())
     story = watch.Story(sys.stdout, sys.stderr, status)
@@ -106,6 +113,24 @@ def follow(job: JobView) -> int:
     if final.state == "failed":
         story.say(f"`godwit explain {job.id}` says why")
     return watch.exit_code_of(final)
+
+
+def _follow_array(array_id: str) -> int:
+    status = watch.StatusLine(sys.stderr, output.is_terminal())
+    teller = arrays.Teller(status, output.note, output.terminal_width)
+    try:
+        final = arrays.to_the_end(console.control_plane, array_id, teller)
+    except KeyboardInterrupt:
+        status.clear()
+        output.note(
+            f"[godwit] left {array_id} running; see it with `godwit ps`, end it with `godwit cancel {array_id}`"
+        )
+        return int(ExitCode.OK)
+    took = figures.duration(time.time() - final.created_at)
+    output.note(f"[godwit] {final.name} ended after {took}: {arrays.told(final.states)}")
+    if final.first_failed is not None:
+        output.note(f"[godwit] `godwit explain {final.first_failed}` says why the first of them failed")
+    return arrays.exit_code_of(final)
 
 
 def _given(spec: Path | None, command: list[str] | None, options: specs.Options) -> specs.Given:

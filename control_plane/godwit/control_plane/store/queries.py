@@ -246,7 +246,7 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
     # What a job holds while its last nodes stop still counts for its project, final or not.
     leaving = select(table).where(table.c.state.in_(FINAL_JOBS), table.c.id.in_(held))
     waiting = select(table).where(table.c.id.in_(tenancy.waiting_window()))
-    lost = dependencies.lost(tenancy.QUEUE_WINDOW)
+    lost = dependencies.lost(tenancy.QUEUE_WINDOW_MAX)
     rows = {row.id: row for query in (active, leaving, waiting, lost) for row in conn.execute(query)}
     jobs = [entities.job_from(row) for row in rows.values()]
     after = {job.after_id for job in jobs if job.after_id is not None and job.state in WAITING_JOBS}
