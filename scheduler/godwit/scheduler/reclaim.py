@@ -72,8 +72,10 @@ class Reclaim:
         return self._otherwise.may_help_anybody(engine, now) or self._quotas.bind
 
     def may_help(self, demand: Demand, engine: Engine, now: float) -> bool:
-        """Whether its own project runs anything less urgent, or what it may claim is lent."""
-        return self._may_claim(demand, engine, now) or self._otherwise.may_help(demand, engine, now)
+        """Where a quota refuses it: whether its own project runs anything less urgent, or what it may claim is lent."""
+        if self._quotas.refusal(demand, demand.nodes_min) is None:
+            return self._otherwise.may_help(demand, engine, now)
+        return self._may_claim(demand, engine, now)
 
     def choose(self, demand: Demand, why: str, engine: Engine, now: float) -> list[str]:
         """The running jobs that give way, in the order of the rules; empty when they would not be enough."""
