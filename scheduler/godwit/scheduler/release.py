@@ -26,6 +26,8 @@ def idle(snapshot: Snapshot, now: float) -> Iterator[Action]:
     A node is not given back early in a step of billing that is paid already, nor when the fleet's bounds keep it.
     """
     waiting = {job.id for job in snapshot.jobs if waits(job)}
+    # Who gives way waits as soon as it has stopped, and what it is left is kept for it from before.
+    waiting |= {attempt.job_id for attempt in snapshot.attempts if attempt.yields_to is not None}
     for node in snapshot.nodes:
         if node.reserved_for is not None and node.reserved_for not in waiting:
             yield ReserveNode(node.id, None, "the job that it was bought for does not wait any more")

@@ -37,13 +37,18 @@ class Stops:
         for node_id in engine.kept_for(demand.job_id):
             if node_id not in before:
                 actions.append(ReserveNode(NodeId(node_id), to, f"others give way on it to job {to}"))
-        return actions
+        return actions + [action for one in decision.yields for action in self._kept_by(JobId(one.job_id))]
 
     def told(self, job_id: JobId) -> list[Refusal]:
         """What a job is told for which others stop."""
         message = "gives way to it, and has its time to save"
         names = self._engine.who_yields_to(job_id)
         return [Refusal(Code.YIELDING, f"job {name}", message, "wait until it has stopped") for name in names]
+
+    def _kept_by(self, job_id: JobId) -> list[Action]:
+        """What one that gives way is left, where it may go on with that."""
+        reason = f"job {job_id} gives way with a part of its nodes, and goes on with these"
+        return [ReserveNode(NodeId(node_id), job_id, reason) for node_id in self._engine.kept_for(job_id)]
 
     def _preempt(self, one: Yield, demand: Demand) -> Preempt:
         attempt = self._snapshot.attempt_by_job[JobId(one.job_id)]
@@ -53,5 +58,7 @@ class Stops:
         else:
             claim = f"project {mine.project} borrowed what project {other.project} needs"
         lost = f"{one.lost_gpu_s:.0f} GPU-seconds since its last checkpoint are lost unless it saves"
-        reason = f"gives way to job {other.job_id}: {claim}; {lost}"
+        left = len(self._engine.kept_for(one.job_id))
+        shrinks = f"; it goes on with {left} of its nodes" if left else ""
+        reason = f"gives way to job {other.job_id}: {claim}; {lost}{shrinks}"
         return Preempt(attempt.id, JobId(one.job_id), JobId(other.job_id), one.lost_gpu_s, reason)
