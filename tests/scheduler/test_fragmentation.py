@@ -76,6 +76,19 @@ def test_without_any_knowledge_the_fullest_node_is_taken() -> None:
     assert chosen(cluster, asks()) == "n1"
 
 
+def test_a_fleet_without_nodes_and_one_without_gpus_are_lived_with() -> None:
+    nothing, without = Cluster(), fleet(CPUS_ONLY)
+    Fragmentation(nothing, Workload([asks()]))
+    assert chosen(without, Ask(0, WHOLE, 1000, 0), asks()) == "n0"
+
+
+def test_the_order_in_which_asks_came_is_irrelevant() -> None:
+    cluster, known = fleet(BIG, SMALL), [asks(cpus=number % 7) for number in range(40)]
+    rows = np.arange(2)
+    forward, backward = (Fragmentation(cluster, Workload(some)) for some in (known, known[::-1]))
+    assert forward(cluster, rows, asks()).tolist() == backward(cluster, rows, asks()).tolist()
+
+
 def test_of_very_many_asks_the_ones_that_want_most_devices_are_weighed() -> None:
     rare = [asks(cpus=number) for number in range(1, MOST_TYPICAL + 50)]
     typical = Workload([*rare, asks(gpus=8)]).typical()
@@ -84,7 +97,7 @@ def test_of_very_many_asks_the_ones_that_want_most_devices_are_weighed() -> None
 
 
 def test_a_new_scorer_comes_only_when_much_has_changed() -> None:
-    cluster, adapting = fleet(BIG, BIG), Adapting(Workload([asks()]))
+    cluster, adapting = fleet(BIG, BIG), Adapting(Workload([asks()] * 2))
     assert adapting.scorer(cluster) is not None
     assert adapting.scorer(cluster) is None
     adapting.workload.asked(asks())
@@ -93,6 +106,8 @@ def test_a_new_scorer_comes_only_when_much_has_changed() -> None:
         adapting.workload.asked(asks())
     assert adapting.scorer(cluster) is not None
     occupy(cluster, 0, asks(gpus=8))
+    assert adapting.scorer(cluster) is None
+    cluster.add("more", SMALL)
     assert adapting.scorer(cluster) is not None
 
 

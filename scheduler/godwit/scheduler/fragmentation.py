@@ -24,10 +24,17 @@ Free = tuple[Floats, NDArray[np.int64], NDArray[np.int64]]
 MOST_TYPICAL = 512
 """Typical asks that are weighed at most. The lists of the paper have up to 422; time grows with their number."""
 
-PACKING = 0.02
-"""Of two nodes that lose nearly the same the fuller is taken: a GPU left free on it counts as this much of one lost.
+PACKING = 2.0**-11
+"""Of nodes that lose the same the fuller is taken: a GPU left free on it counts as this much of one lost.
 
-Chosen between 0.01 and 0.05 on nine lists of pods: less breaks whole nodes early, more leaves odd fractions of GPUs.
+No more than a tie-break: at 0.02 whole nodes are safer, but pods that could go elsewhere crowd into small nodes, which
+others must have (gpuspec33 places 2.5% of all GPUs less).
+"""
+
+DEVICES = 1 / 3
+"""The power of its number of devices that an ask counts with: whole nodes are rarely asked for, and lost at one stroke.
+
+With 0 they are broken too early, with 1 the rest is crowded onto nodes without the CPUs for it; 1/4 to 1/2 do as well.
 """
 
 _WEIGHTS = 2**20
@@ -54,37 +61,38 @@ class Workload:
             self.total += 1
 
     def typical(self) -> dict[Ask, int]:
-        """How often each ask came; of more than `MOST_TYPICAL`, those that asked for the most devices together."""
-        if len(self._times) <= MOST_TYPICAL:
-            return dict(self._times)
-        largest = sorted(self._times.items(), key=lambda item: (-item[1] * item[0].gpus, repr(item[0])))
-        return dict(largest[:MOST_TYPICAL])
+        """How often each ask came; of more than `MOST_TYPICAL`, those that asked for the most devices together.
+
+        In an order that does not depend on the order in which they came.
+        """
+        ordered = sorted(self._times.items(), key=lambda item: (-item[1] * item[0].gpus, repr(item[0])))
+        return dict(ordered[:MOST_TYPICAL])
 
 
 class Fragmentation:
     """A `Scorer`: what typical asks lose of a node by a placement, and a little for what stays free of it.
 
-    Made for one cluster, a workload, and for how much of what is free now the typical asks can use. The last two are
-    not followed: make a new one when they have changed much (`Adapting`), which makes all scores that were kept void.
+    Made for one cluster, its nodes, and a workload. It follows what is taken and given back; when nodes or workload
+    have changed much, make a new one (`Adapting`): all scores that were kept are void then.
     """
 
     def __init__(self, cluster: Cluster, workload: Workload) -> None:
         typical = workload.typical()
         self._usable = _Usable(cluster, list(typical))
         rows = self._usable.refresh()
-        now = self._usable.of(rows, self._usable.now(rows))
-        self._weights = _weights(typical, now[cluster.open[rows]].sum(axis=0))
+        self._weights = _weights(typical, self._usable.room())
         self._unit = max(1.0, float(self._weights.sum())) / _UNITS
+        now = self._usable.of(cluster.kind[rows], self._usable.now(rows))
         self._worth = _longer(now @ self._weights, len(cluster.cpu))
 
     def __call__(self, cluster: Cluster, rows: Rows, ask: Ask) -> NDArray[np.int64]:
         """See `fits.Scorer`. In units of 1/4096 of a thousandth of a GPU."""
         # What changed since the last call and what would be after a placement are looked at in one go.
         changed = self._usable.refresh()
-        both = np.concatenate((changed, rows))
+        kind = cluster.kind[np.concatenate((changed, rows))]
         now, after = self._usable.now(changed), self._usable.after(rows, ask)
         devices, cpu, memory = (np.concatenate(pair) for pair in zip(now, after, strict=True))
-        worth = self._usable.of(both, (devices, cpu, memory)) @ self._weights
+        worth = self._usable.of(kind, (devices, cpu, memory)) @ self._weights
         self._worth = _longer(self._worth, len(cluster.cpu))
         self._worth[changed] = worth[: len(changed)]
         loss = np.rint((self._worth[rows] - worth[len(changed) :]) / self._unit).astype(np.int64)
@@ -142,23 +150,36 @@ class _Usable:
             devices += (self._table[fullest - ask.gpu_milli] - self._table[fullest]).sum(axis=1)
         return devices, cpu - ask.cpu_milli, memory - ask.memory_mib
 
-    def of(self, rows: Rows, free: Free) -> Floats:
-        """Of these nodes, with so much free: one row each, one column per ask.
+    def room(self) -> Floats:
+        """Of all nodes of the cluster together, if they were empty: one number per ask."""
+        kinds = self._cluster.kinds
+        gpus = np.array([kind.gpus for kind in kinds], np.float64)
+        cpu = np.array([kind.cpu_milli for kind in kinds], np.int64)
+        memory = np.array([kind.memory_mib for kind in kinds], np.int64)
+        present = np.array(list(self._cluster.row_of.values()), np.int64)
+        nodes = np.bincount(self._cluster.kind[present], minlength=len(kinds)).astype(np.float64)
+        empty: Floats = self.of(np.arange(len(kinds)), (self._table[WHOLE] * gpus[:, None], cpu, memory))
+        room: Floats = nodes @ empty
+        return room
 
-        What is free on devices that the ask fits, times the share of its copies on them that CPU and memory are enough
-        for; nothing where they are not enough for one.
+    def of(self, kind: NDArray[np.integer], free: Free) -> Floats:
+        """Of nodes of these kinds, with so much free: one row each, one column per ask.
+
+        What is free on devices that the ask fits, times the square root of the share of its copies there that CPU and
+        memory are enough for; nothing where they are not enough for one.
         """
         devices, cpu, memory = free
         shapes = len(self._gpus)
         copies = (devices[:, shapes:] / self._gpus)[:, self._shape]
         bound = np.minimum(cpu[:, None] / self._cpu, memory[:, None] / self._memory)
         np.minimum(bound, copies, out=bound)
+        fits = bound >= 1
+        bound /= np.maximum(copies, 1, out=copies)
         usable = devices[:, self._shape]
-        usable *= bound
-        usable /= np.maximum(copies, 1, out=copies)
+        usable *= np.sqrt(bound, out=bound)
         np.floor(usable, out=usable)
-        usable *= bound >= 1
-        usable *= self._suits[self._cluster.kind[rows]]
+        usable *= fits
+        usable *= self._suits[kind]
         return usable
 
 
@@ -168,32 +189,33 @@ def _longer(array: Floats, rows: int) -> Floats:
 
 
 def _weights(typical: dict[Ask, int], room: Floats) -> Floats:
-    """What a thousandth of a GPU is worth to each ask: how often it comes, by the room for it.
+    """What a thousandth of a GPU is worth to each ask: how often it comes and how many devices it takes, by its room.
 
-    This is the slope of the sum over asks of (how often) x log(room): what is scarce for an ask is dear. Room counts
-    one more of each ask than there is, so that the last place has a finite worth.
+    This is the slope of the sum over asks of (how often x devices^1/3) x log(room), with the room of the empty fleet:
+    what few nodes can do is dear. An ask that no node suits is worth nothing.
     """
-    times = np.array(list(typical.values()), np.float64)
-    worth = times / (room + np.array([ask.total_milli for ask in typical], np.float64))
-    return np.rint(worth * (_WEIGHTS / worth.sum())) if len(worth) else worth
+    often = np.array([times * ask.gpus**DEVICES for ask, times in typical.items()])
+    worth = np.where(room > 0, often / np.maximum(room, 1), 0.0)
+    total = worth.sum()
+    return np.rint(worth * (_WEIGHTS / total)) if total else worth
 
 
 class Adapting:
-    """When to judge anew: a scorer for what came so far and for what is free by now, made again only in steps.
+    """When to judge anew: a scorer for the asks and nodes known so far, made again only in steps.
 
-    Each makes all scores of the one before void, so there is one when the free GPUs are a `step` less or more than at
-    the last, by their ratio, and when twice as many asks are known.
+    Each makes all scores of the one before void, so there is one when twice as many asks are known, and when a quarter
+    more or fewer nodes are there.
     """
 
-    def __init__(self, workload: Workload, step: float = 0.75) -> None:
-        self.workload, self._step = workload, step
-        self._free_milli, self._known = 0, 0
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        self._asks, self._nodes = -1, 0
 
     def scorer(self, cluster: Cluster) -> Fragmentation | None:
         """The scorer from now on; None while the one before will do."""
-        free_milli, known = 1 + int(cluster.free.sum()), 1 + self.workload.total
-        low, high = sorted((free_milli, self._free_milli))
-        if low > self._step * high and known < 2 * self._known:
+        asks, nodes = self.workload.total, len(cluster.row_of)
+        fewer, more = sorted((nodes, self._nodes))
+        if self._asks >= 0 and asks < 2 * max(1, self._asks) and 4 * fewer >= 3 * more:
             return None
-        self._free_milli, self._known = free_milli, known
+        self._asks, self._nodes = asks, nodes
         return Fragmentation(cluster, self.workload)
