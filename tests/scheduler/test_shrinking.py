@@ -27,7 +27,7 @@ def test_an_elastic_job_is_told_to_shrink_and_keeps_what_it_is_left() -> None:
     assert (told.job_id, told.to) == ("elastic", "urgent")
     assert "goes on with 1 of its nodes" in told.reason
     kept = {action.node_id: action.job_id for action in plan.actions if isinstance(action, ReserveNode)}
-    assert sorted(kept.values()) == ["elastic", "urgent", "urgent"]
+    assert sorted(map(str, kept.values())) == ["elastic", "urgent", "urgent"]
 
 
 def test_while_it_stops_what_it_is_left_stays_its_own_and_then_both_start() -> None:
