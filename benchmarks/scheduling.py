@@ -1,11 +1,13 @@
 """How fast decisions are at the size of a large fleet: 5,000 nodes of 8 GPUs, 80 % full, 10,000 gangs in the queue.
 
 Nodes are of three GPU models in 40 fabric domains; gangs ask for 1, 2 or 4 GPUs or for 1 to 16 whole nodes of one
-fabric, in 20 projects with three priorities, with CPUs and memory that bind. *Sustained*: twenty jobs end, as many
-arrive, one pass decides, again and again, so that fleet and queue stay as full as they were. *Incremental*: one job
-ends, one pass. *Full re-plan*: `planner.plan` on a snapshot of all of it, every refusal told. Baselines in the same
-run: first fit over the same arrays without order, gate or explanation, and Kueue's own performance test (43 workloads
-a second, kubernetes-sigs/kueue test/performance/scheduler).
+fabric, in 20 projects with three priorities, with CPUs and memory that bind. The projects share the fleet in four
+cohorts, each with a quota of a twentieth, by family too; they borrow, and are served by fair share. *Sustained*:
+twenty jobs end, as many arrive, one pass decides, again and again, so that fleet and queue stay as full as they were.
+*Incremental*: one job ends, one pass. *Full re-plan*: `planner.plan` on a snapshot of all of it, every refusal told.
+Baselines in the same run: the same without quotas, by priority alone; first fit over the same arrays without order,
+gate or explanation; and Kueue's own performance test (43 workloads a second, kubernetes-sigs/kueue
+test/performance/scheduler). How cost grows is printed without quotas.
 
 Times are CPU seconds of this process, which does nothing else and has one thread: on a machine that others use too,
 wall time measures them.
@@ -14,14 +16,19 @@ wall time measures them.
 import random
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
+from godwit.scheduler import quotas
+from godwit.scheduler.accounts import Limit, Quota
 from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.cluster import Cluster
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
+from godwit.scheduler.fair_share import FairShare, Usage
+from godwit.scheduler.quotas import Quotas
+from godwit.scheduler.reclaim import Reclaim
 
 from benchmarks.figures import Figure, at_least, at_most
 
@@ -39,7 +46,7 @@ KUEUE_PER_S = 43.0
 
 def measure() -> Iterator[Figure]:
     """Placements per second, one decision, a full pass, memory, and how cost grows with nodes and queue."""
-    fleet = _Fleet(NODES)
+    fleet = _Fleet(NODES, make=_with_quotas)
     full_s = fleet.timed()
     rates = [fleet.sustained(1_000) for _ in range(5)]
     steps = sorted(fleet.step() for _ in range(1_000))
@@ -49,6 +56,10 @@ def measure() -> Iterator[Figure]:
         "scheduling: one decision, p99", quantiles(steps, n=100)[98] * 1000, "ms", at_most(10), "one job ended"
     )
     yield Figure("scheduling: one decision, median", median(steps) * 1000, "ms")
+    plain = _Fleet(NODES)
+    plain.timed()
+    rates = [plain.sustained(1_000) for _ in range(5)]
+    yield Figure("scheduling: gangs placed without quotas", median(rates), "/s", note="baseline, by priority alone")
     yield Figure("scheduling: first pass over the queue", full_s * 1000, "ms", note="every index built")
     yield Figure("scheduling: Kueue's own test, published", KUEUE_PER_S, "/s", note="baseline, another machine")
     yield Figure("scheduling: first fit over the same arrays", _first_fit_rate(), "/s", note="baseline, no order")
@@ -65,9 +76,10 @@ class _Fleet:
     queue: int = QUEUE
     rng: random.Random = field(default_factory=lambda: random.Random(SEED))
     number: int = 0
+    make: Callable[[Cluster], Engine] = Engine
 
     def __post_init__(self) -> None:
-        self.engine = Engine(_cluster(self.nodes))
+        self.engine = self.make(_cluster(self.nodes))
         self.running: list[str] = []
         filled = 0
         while filled < FULL * self.nodes * 8:
@@ -135,6 +147,16 @@ class _Fleet:
         index = self.rng.randrange(len(self.running))
         self.running[index], self.running[-1] = self.running[-1], self.running[index]
         return self.running.pop()
+
+
+def _with_quotas(cluster: Cluster) -> Engine:
+    gpus = cluster.size * 8
+    own, family = Limit(gpus * 1000 // PROJECTS), Limit(gpus * 1000 // PROJECTS // len(MODELS))
+    limits = {quotas.GPUS: own, **dict.fromkeys(MODELS, family)}
+    gate = Quotas(Quota(f"project-{number}", limits, f"cohort-{number % 4}") for number in range(PROJECTS))
+    usage = Usage({quotas.GPUS: gpus * 1000, quotas.CPUS: cluster.size * 192_000}, gate)
+    order = FairShare(usage, gate, tiers=(0, 100))
+    return Engine(cluster, order=order, gate=usage, yielding=Reclaim(gate, patience_s=60.0))
 
 
 def _cluster(nodes: int) -> Cluster:
