@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from godwit.scheduler.accounts import COHORT_FULL, OVER_QUOTA, Limit, Quota
@@ -32,7 +33,11 @@ def limit(nominal: int, borrow: int | None = None, lend: int | None = None) -> L
 
 
 def engine(
-    *quotas: Quota, reclaim: bool = True, after: Usage | None = None, nodes: int = NODES
+    *quotas: Quota,
+    reclaim: bool = True,
+    after: Usage | None = None,
+    nodes: int = NODES,
+    guards_s: tuple[float, float] = (0.0, 0.0),
 ) -> tuple[Engine, Quotas]:
     cluster = Cluster()
     for number in range(nodes):
@@ -41,7 +46,8 @@ def engine(
     past = {} if after is None else {project: after.averages(project) for project in PROJECTS}
     usage = Usage({GPUS: NODES * 8000}, gate, half_life_s=50.0, past=past, now=0.0 if after is None else after.now)
     order = FairShare(usage, gate)
-    return Engine(cluster, order=order, gate=usage, yielding=Reclaim(gate) if reclaim else None), gate
+    yielding = Reclaim(gate, patience_s=guards_s[0], min_run_s=guards_s[1]) if reclaim else None
+    return Engine(cluster, order=order, gate=usage, yielding=yielding), gate
 
 
 def cohort(**limits: Limit) -> list[Quota]:
@@ -316,11 +322,11 @@ def test_limits_hold_and_what_is_booked_is_what_runs_after_any_events(
 
 
 def _anew(
-    one: Engine, quotas: Sequence[Quota], waiting: dict[str, Demand], data: st.DataObject, nodes: int = NODES
+    one: Engine, quotas: Sequence[Quota], waiting: dict[str, Demand], data: st.DataObject, **fields: Any
 ) -> tuple[Engine, Quotas]:
     """Made from what is so: what runs and to whom it yields, what is kept for whom, and who waits."""
     assert isinstance(one.gate, Usage)
-    anew, its = engine(*data.draw(st.permutations(quotas)), after=one.gate, nodes=nodes)
+    anew, its = engine(*data.draw(st.permutations(quotas)), after=one.gate, **fields)
     for name in data.draw(st.permutations(sorted(one.running))):
         running = one.running[name]
         anew.started(running.demand, running.shares, running.started_at)
@@ -384,11 +390,21 @@ def test_whoever_waits_with_its_own_amount_unused_gets_it_from_those_who_borrow(
 
 
 @settings(max_examples=200, deadline=None)
-@given(quotas=QUOTAS, edits=EDITS, nodes=st.sampled_from([2, NODES]), data=st.data())
+@given(
+    quotas=QUOTAS,
+    edits=EDITS,
+    nodes=st.sampled_from([2, NODES]),
+    guards_s=st.sampled_from([(0.0, 0.0), (3.0, 0.0), (0.0, 5.0), (2.0, 9.0)]),
+    data=st.data(),
+)
 def test_limits_and_promises_hold_while_those_who_yield_take_their_time(
-    quotas: Sequence[Quota], edits: Sequence[tuple[str, int, int, int]], nodes: int, data: st.DataObject
+    quotas: Sequence[Quota],
+    edits: Sequence[tuple[str, int, int, int]],
+    nodes: int,
+    guards_s: tuple[float, float],
+    data: st.DataObject,
 ) -> None:
-    one, gate = engine(*quotas, nodes=nodes)
+    one, gate = engine(*quotas, nodes=nodes, guards_s=guards_s)
     waiting: dict[str, Demand] = {}
     for now, (what, which, gpus, size) in enumerate(edits):
         if what == "submit":
@@ -403,14 +419,15 @@ def test_limits_and_promises_hold_while_those_who_yield_take_their_time(
             for start in one.decide(float(now)).starts:
                 del waiting[start.demand.job_id]
         _check_limits(one, quotas)
-    for start in one.decide(100.0).starts:
+    now = len(edits)
+    for start in one.decide(float(now)).starts:
         del waiting[start.demand.job_id]
-    anew, its = _anew(one, quotas, waiting, data, nodes=nodes)
+    anew, its = _anew(one, quotas, waiting, data, nodes=nodes, guards_s=guards_s)
     assert {p: gate.held(p) for p in PROJECTS} == {p: its.held(p) for p in PROJECTS}
-    for name in sorted(one.running)[:2]:
+    for name in sorted(one.running)[: data.draw(st.integers(0, 2))]:
         one.ended(name)
         anew.ended(name)
-    mine, same = one.decide(101.0), anew.decide(101.0)
+    mine, same = one.decide(now + 1.0), anew.decide(now + 1.0)
     assert (mine.starts, mine.yields) == (same.starts, same.yields)
     for name in sorted(set(waiting) - {start.demand.job_id for start in mine.starts}):
         one.withdraw(name)
