@@ -402,6 +402,35 @@ def test_a_dry_run_submits_nothing_and_says_whether_it_would_wait(
     assert scripted.paths() == ["POST /v1/plans"]
 
 
+NO = {"verdict": "no", "short_by": 0.31, "answer": "cannot finish by Fri 2026-11-27 18:00Z under $400: 31% short"}
+
+
+def test_a_job_that_cannot_keep_to_its_limits_is_submitted_with_a_warning(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _ready(scripted, PLAN | {"feasibility": NO})
+    assert godwit("run", "-y", "--detach", "--", "true") == 0
+    assert "cannot finish by Fri 2026-11-27 18:00Z under $400: 31% short" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["-y"], ["--dry-run"]])
+def test_a_strict_owner_is_refused_before_anything_is_sent(
+    options: list[str], scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _ready(scripted, PLAN | {"feasibility": NO})
+    assert godwit("run", "--strict", *options, "--", "true") == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert "31% short" in told
+    assert "without --strict it would be submitted" in told
+    assert scripted.paths() == ["POST /v1/plans"]
+
+
+def test_a_strict_owner_is_strict_with_the_control_plane_too(scripted: ScriptedControlPlane, godwit: Godwit) -> None:
+    _ready(scripted, PLAN | {"feasibility": NO | {"verdict": "likely"}})
+    assert godwit("run", "--strict", "-y", "--detach", "--", "true") == 0
+    assert scripted.asked[-1].url.params["strict"] == "true"
+
+
 def _followed(scripted: ScriptedControlPlane, **changes: Any) -> None:
     _ready(scripted)
     scripted.on("GET", f"/v1/jobs/{job()['id']}", detail(**changes))

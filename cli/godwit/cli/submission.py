@@ -51,6 +51,8 @@ def show_plan(spec: JobSpecIn, plan: PlanView) -> None:
         times = f"{count} x " if count > 1 else ""
         cost = f" {figures.usd_per_hour(price)}" if price is not None else ""
         output.note(f"  {action} {times}{target}{cost}: {reason}")
+    if plan.feasibility is not None:
+        output.note(plan.feasibility.answer)
     if not plan.feasible:
         output.note("it would wait, because")
         for line in refusals.told(plan.refusals, time.time()):
@@ -58,6 +60,14 @@ def show_plan(spec: JobSpecIn, plan: PlanView) -> None:
     if plan.price_usd_per_hour:
         total = figures.usd_per_hour(plan.price_usd_per_hour * plan.count)
         output.note(f"in all {total}" + (f" if all {plan.count} run at once" if plan.count > 1 else ""))
+
+
+def refuse_infeasible(plan: PlanView) -> None:
+    """Raise `Failure` when the job cannot keep to its deadline or its budget."""
+    if plan.feasibility is not None and plan.feasibility.verdict == "no":
+        raise Failure(
+            "it cannot keep to its limits; without --strict it would be submitted all the same", ExitCode.USAGE
+        )
 
 
 def confirm(plan: PlanView) -> None:
@@ -69,7 +79,9 @@ def confirm(plan: PlanView) -> None:
         raise Failure("nothing was submitted", ExitCode.FAILED)
 
 
-def submit(control_plane: ControlPlane, given: Given, archive: workdir.Archive | None) -> JobView:
+def submit(
+    control_plane: ControlPlane, given: Given, archive: workdir.Archive | None, *, is_strict: bool = False
+) -> JobView:
     """Upload the workdir unless it is there already, then create the job: once, since a repeat carries the same key."""
     spec = given.spec
     if archive is not None:
@@ -78,7 +90,8 @@ def submit(control_plane: ControlPlane, given: Given, archive: workdir.Archive |
             control_plane.put(path, archive.file, archive.size_bytes, "application/gzip", ArchiveView)
         spec = JobSpecIn.model_validate(spec.model_dump(exclude_unset=True) | {"workdir_digest": archive.digest})
     key = str(uuid.uuid4())
-    return _explained(given, lambda: control_plane.post("/v1/jobs", spec, JobView, key=key))
+    path = "/v1/jobs?strict=true" if is_strict else "/v1/jobs"
+    return _explained(given, lambda: control_plane.post(path, spec, JobView, key=key))
 
 
 def _explained(given: Given, call: Callable[[], Reply]) -> Reply:

@@ -46,6 +46,9 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     budget: Annotated[float | None, typer.Option(help="What it should cost at most, in dollars.")] = None,
     priority: Annotated[str | None, typer.Option(help="low, normal, high, or a number from -1000 to 1000.")] = None,
     project: Annotated[str | None, typer.Option(help="Whose quota it counts on; `godwit projects` lists them.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse it if it cannot keep to --deadline or --budget.")
+    ] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Submit and return.")] = False,
     dry_run: Annotated[
@@ -71,11 +74,13 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     client = console.control_plane()
     plan = submission.planned(client, given)
     submission.show_plan(given.spec, plan)
+    if strict:
+        submission.refuse_infeasible(plan)
     if dry_run:
         raise typer.Exit(int(ExitCode.OK if plan.feasible else ExitCode.WAITS))
     if not yes:
         submission.confirm(plan)
-    job = submission.submit(client, given, archive)
+    job = submission.submit(client, given, archive, is_strict=strict)
     raise typer.Exit(_leave(job) if detach else follow(job))
 
 

@@ -36,9 +36,10 @@ def submit(
     actor: Actor,
     spec: JobSpecIn,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=128)] = None,
+    strict: Annotated[bool, Query(description="Refuse a job that cannot keep to its deadline or its budget.")] = False,
 ) -> JobView:
     """Submit a job, or an array: then its first job is answered. The same Idempotency-Key again answers the same."""
-    return jobs.submit(state.context, state.shelf, spec, idempotency_key, actor)
+    return jobs.submit(state.context, state.shelf, spec, idempotency_key, actor, is_strict=strict)
 
 
 @router.get("/jobs", response_model=Page[JobView])

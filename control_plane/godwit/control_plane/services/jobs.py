@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import afters, archives, arrays, validation, views
+from godwit.control_plane.services import afters, archives, arrays, limits, validation, views
 from godwit.control_plane.store import arrays as stored_arrays
 from godwit.control_plane.store import dependencies, entities, queries, schema
 from godwit.control_plane.store.database import Transaction
@@ -19,6 +19,7 @@ from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.domain.wire.views import ExplainView, JobView, PlanView
 from godwit.scheduler import planner, repair
+from godwit.scheduler.feasibility import Answer
 from godwit.scheduler.plan import BuyNode, StartAttempt
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
@@ -39,6 +40,7 @@ def preview(context: Context, shelf: archives.Shelf, spec_in: JobSpecIn) -> Plan
     with context.db.read() as conn:
         found = afters.found(conn, job.project, spec.after)
         after = tuple(dependencies.standing_of(conn, found))
+        snapshot = limits.with_past(conn, snapshot, job)
     job = replace(job, after_id="preview")
     snapshot = replace(snapshot, dependencies={**snapshot.dependencies, "preview": after})
     plan = planner.preview(snapshot, job, now, context.seed)
@@ -53,16 +55,23 @@ def preview(context: Context, shelf: archives.Shelf, spec_in: JobSpecIn) -> Plan
         price_usd_per_hour=round(price, 4),
         count=spec_in.count or 1,
         outlook=views.outlook(plan.outlooks.get(job.id)),
+        feasibility=views.feasibility(limits.answer(snapshot, job, plan, now)),
     )
 
 
 def submit(
-    context: Context, shelf: archives.Shelf, spec_in: JobSpecIn, idempotency_key: str | None, actor: str
+    context: Context,
+    shelf: archives.Shelf,
+    spec_in: JobSpecIn,
+    idempotency_key: str | None,
+    actor: str,
+    *,
+    is_strict: bool = False,
 ) -> JobView:
     """Write the desired job, or the jobs of an array in one transaction; launches nothing.
 
-    Answers the job, or the first of the array; the same key again the same one. Raises `InvalidRequest`, or `Conflict`
-    when the key was used for another specification.
+    Answers the job, or the first of the array; the same key again the same one. Raises `InvalidRequest`, if `is_strict`
+    also for a job that cannot keep to its limits, or `Conflict` when the key was used for another specification.
     """
     now = context.now()
     spec = spec_in.to_domain(now)
@@ -76,6 +85,9 @@ def submit(
         # Before it is checked again: what is sold may have changed since, the answer must not.
         return views.job(known)
     validation.check(context, shelf, spec, offers)
+    feasible = _feasibility(context, _new_job(JobId("job-preview"), spec, now), now)
+    if is_strict:
+        limits.refuse(feasible)
     with context.db.write() as tx:
         known = None if idempotency_key is None else _repeated(tx.conn, idempotency_key, request_hash)
         if known is not None:
@@ -86,10 +98,25 @@ def submit(
             job = replace(job, after_id=context.ids.new("after"))
             dependencies.add(tx, str(job.after_id), found)
         job = _write(context, tx, job, spec_in.count, actor)
+        told = views.feasibility(feasible)
+        if told is not None:
+            data = {"verdict": told.verdict, "short_by": told.short_by}
+            entities.append(
+                tx, Event(now, "job.feasibility", "job", job.id, told.answer, "planner", job_id=job.id, data=data)
+            )
         if idempotency_key is not None:
             row = {"key": idempotency_key, "request_hash": request_hash, "job_id": job.id, "created_at": now}
             tx.conn.execute(insert(schema.idempotency).values(**row))
     return views.job(job)
+
+
+def _feasibility(context: Context, job: Job, now: float) -> Answer | None:
+    if not limits.has_any(job):
+        return None
+    with context.db.read() as conn:
+        snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
+        snapshot = limits.with_past(conn, snapshot, job)
+    return limits.answer(snapshot, job, planner.preview(snapshot, job, now, context.seed), now)
 
 
 def _write(context: Context, tx: Transaction, job: Job, count: int | None, actor: str) -> Job:

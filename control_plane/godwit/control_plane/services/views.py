@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.store import entities
@@ -12,12 +12,14 @@ from godwit.domain.jobs import Attempt, Job, JobSpec, Progress, When
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.wire import views
-from godwit.domain.wire.arrays import DependencyView, EstimateView
+from godwit.domain.wire.arrays import DependencyView, EstimateView, FeasibilityView
 from godwit.domain.wire.providers import CallsView, ProviderView
 from godwit.domain.wire.specs import PRIORITIES, AfterSpec, CheckpointSpec, JobSpecIn, ResourcesSpec, RetriesSpec
 from godwit.providers.layers import measuring
+from godwit.scheduler import feasibility as feasible
 from godwit.scheduler.dependencies import Standing
 from godwit.scheduler.estimates import Estimate
+from godwit.scheduler.feasibility import Answer, Verdict
 from godwit.scheduler.outlook import Outlook
 from godwit.scheduler.plan import Action, BuyNode, Preempt, StartAttempt
 from godwit.scheduler.reasons import Refusal
@@ -201,6 +203,22 @@ def outlook(of: Outlook | None) -> views.OutlookView | None:
 def estimate(of: Estimate | None) -> EstimateView | None:
     """How long a job still runs, if anybody says so."""
     return None if of is None else EstimateView(left_s=round(of.left_s, 1), source=of.source)
+
+
+def feasibility(of: Answer | None) -> FeasibilityView | None:
+    """Whether a job keeps to its limits, if it has any."""
+    if of is None:
+        return None
+    verdict = FEASIBLE[of.verdict]
+    return FeasibilityView(verdict=verdict, short_by=round(of.short_by, 4), answer=feasible.words(of))
+
+
+FEASIBLE: Mapping[Verdict, Literal["no", "unknown", "likely", "yes"]] = {
+    Verdict.NO: "no",
+    Verdict.UNKNOWN: "unknown",
+    Verdict.LIKELY: "likely",
+    Verdict.YES: "yes",
+}
 
 
 def dependency(of: Standing) -> DependencyView:

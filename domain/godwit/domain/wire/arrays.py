@@ -1,4 +1,4 @@
-"""What the API shows of arrays, of what jobs wait for, and of how long they run."""
+"""What the API shows of arrays, of what jobs wait for, how long they run, and whether they keep to their limits."""
 
 from typing import Literal
 
@@ -39,3 +39,15 @@ class EstimateView(Message):
 
     left_s: float
     source: str
+
+
+class FeasibilityView(Message):
+    """Whether a job can keep to its deadline and its budget: of an array, one of its jobs that is alone.
+
+    `no`: not even if all goes as expected; `short_by` is the share of the work that would be missing. `unknown`: nobody
+    said how long it runs. `likely`: as expected; `yes`: even if it takes twice as long. `answer` says it in words.
+    """
+
+    verdict: Literal["no", "unknown", "likely", "yes"]
+    short_by: float
+    answer: str

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from godwit.domain.wire.arrays import ArrayView, DependencyView, EstimateView
+from godwit.domain.wire.arrays import ArrayView, DependencyView, EstimateView, FeasibilityView
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.specs import JobSpecIn
 from pydantic import Field
@@ -132,6 +132,7 @@ class PlanView(Message):
     price_usd_per_hour: float
     count: int = 1
     outlook: OutlookView | None = None
+    feasibility: FeasibilityView | None = None
 
 
 class EventView(Message):
