@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
+from godwit.scheduler import fragmentation
 from godwit.scheduler.asks import WHOLE, Ask, NodeKind
 from godwit.scheduler.cluster import Cluster
 from godwit.scheduler.demands import Demand
@@ -80,6 +82,23 @@ def test_a_fleet_without_nodes_and_one_without_gpus_are_lived_with() -> None:
     nothing, without = Cluster(), fleet(CPUS_ONLY)
     Fragmentation(nothing, Workload([asks()]))
     assert chosen(without, Ask(0, WHOLE, 1000, 0), asks()) == "n0"
+
+
+def test_the_example_of_the_documentation_comes_out() -> None:
+    cluster = fleet(NodeKind("G", 4, 0.0, 32_000, 10**6), NodeKind("G", 4, 0.0, 64_000, 10**6))
+    x, y = asks(cpus=8, memory_mib=0), asks(cpus=16, memory_mib=0)
+    scorer = Fragmentation(cluster, Workload([x, x, x, y]))
+    losses = [score / 4096 for ask in (x, y) for score in scorer(cluster, np.arange(2), ask)]
+    assert [round(loss - 3000 / 2048) for loss in losses] == [918, 1000, 1423, 1000]
+
+
+def test_what_came_long_ago_fades_and_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fragmentation, "MEMORY", 100)
+    workload = Workload(asks(cpus=number) for number in range(1, 1001))
+    assert len(workload.typical()) <= 100
+    workload = Workload([asks()] * 150 + [asks(gpus=8)] * 300)
+    assert workload.typical()[asks(gpus=8)] > 10 * workload.typical().get(asks(), 0)
+    assert workload.total == 450
 
 
 def test_the_order_in_which_asks_came_is_irrelevant() -> None:

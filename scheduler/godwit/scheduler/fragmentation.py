@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 Free = tuple[Floats, NDArray[np.int64], NDArray[np.int64]]
 """What is free on some nodes: usable devices (`_Usable`), thousandths of CPUs, MiB."""
 
+MEMORY = 65_536
+"""Asks that are remembered in full. At so many all counts are halved: the old fade, and what is kept stays bounded."""
+
 MOST_TYPICAL = 512
 """Typical asks that are weighed at most. The lists of the paper have up to 422; time grows with their number."""
 
@@ -51,14 +54,21 @@ class Workload:
     """How often which ask came: all that is known of those to come. Asks without GPUs are not counted."""
 
     def __init__(self, asked: Iterable[Ask] = ()) -> None:
-        self._times = Counter(ask for ask in asked if ask.gpus)
-        self.total = self._times.total()
+        self._times = Counter[Ask]()
+        self._kept = self.total = 0
+        for ask in asked:
+            self.asked(ask)
 
     def asked(self, ask: Ask) -> None:
         """One more came."""
-        if ask.gpus:
-            self._times[ask] += 1
-            self.total += 1
+        if not ask.gpus:
+            return
+        self._times[ask] += 1
+        self.total += 1
+        self._kept += 1
+        if self._kept >= MEMORY:
+            self._times = Counter({ask: times // 2 for ask, times in self._times.items() if times > 1})
+            self._kept = self._times.total()
 
     def typical(self) -> dict[Ask, int]:
         """How often each ask came; of more than `MOST_TYPICAL`, those that asked for the most devices together.
@@ -97,8 +107,9 @@ class Fragmentation:
         self._worth[changed] = worth[: len(changed)]
         loss = np.rint((self._worth[rows] - worth[len(changed) :]) / self._unit).astype(np.int64)
         left = cluster.free[rows].sum(axis=1, dtype=np.int64) - ask.total_milli
-        # The last term is for nodes and asks without GPUs: the fewest CPUs left.
-        score: NDArray[np.int64] = loss + left * round(PACKING * _UNITS) + (cluster.cpu[rows] - ask.cpu_milli) // 1000
+        # Then the cheaper and those with fewer CPUs left, which is all there is to tell nodes without GPUs apart.
+        last = cluster.price[cluster.kind[rows]] + (cluster.cpu[rows] - ask.cpu_milli) // 1000
+        score: NDArray[np.int64] = loss + left * round(PACKING * _UNITS) + last
         return np.minimum(np.maximum(score, -_MOST), _MOST)
 
 
@@ -203,8 +214,8 @@ def _weights(typical: dict[Ask, int], room: Floats) -> Floats:
 class Adapting:
     """When to judge anew: a scorer for the asks and nodes known so far, made again only in steps.
 
-    Each makes all scores of the one before void, so there is one when twice as many asks are known, and when a quarter
-    more or fewer nodes are there.
+    Each makes all scores of the one before void, so there is one when twice as many asks are known (or half of what is
+    remembered is new), and when a quarter more or fewer nodes are there.
     """
 
     def __init__(self, workload: Workload) -> None:
@@ -215,7 +226,8 @@ class Adapting:
         """The scorer from now on; None while the one before will do."""
         asks, nodes = self.workload.total, len(cluster.row_of)
         fewer, more = sorted((nodes, self._nodes))
-        if self._asks >= 0 and asks < 2 * max(1, self._asks) and 4 * fewer >= 3 * more:
+        news = min(max(1, self._asks), MEMORY // 2)
+        if self._asks >= 0 and asks < self._asks + news and 4 * fewer >= 3 * more:
             return None
         self._asks, self._nodes = asks, nodes
         return Fragmentation(cluster, self.workload)
