@@ -454,3 +454,31 @@ def test_a_quota_raised_by_what_a_refusal_says_is_missing_lets_the_demand_in(
         was = quotas[0].limits[GPUS]
         more = Limit(was.nominal + short.short_by, was.borrow_max, was.lend_max)
         assert gate_of([Quota("a", {GPUS: more}, quotas[0].cohort), *quotas[1:]]).refusal(wanted, 1) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(quotas=QUOTAS, edits=EDITS)
+def test_a_claim_stops_enough_and_nobody_without_whom_it_would_be_enough(
+    quotas: Sequence[Quota], edits: Sequence[tuple[str, int, int, int]]
+) -> None:
+    one, _ = engine(*quotas)
+    for now, (_, which, gpus, nodes) in enumerate(edits):
+        wanted = demand(f"j{now}", PROJECTS[which % 3], gpus, nodes, priority=which % 3, since=float(now))
+        one.submit(wanted)
+        told = [one.running[each.job_id] for each in one.decide(float(now)).yields]
+        for claimant in {running.yields_to for running in told}:
+            assert claimant == wanted.job_id, "only what is new may claim: all else was settled"
+        without = Quotas(quotas)
+        for running in one.running.values():
+            if running not in told:
+                without.started(running.demand, len(running.shares))
+        for spared in told:
+            assert without.refusal(wanted, nodes) is None
+            without.started(spared.demand, len(spared.shares))
+            assert without.refusal(wanted, nodes) is not None
+            without.ended(spared.demand, len(spared.shares))
+        for running in told:
+            one.submit(one.ended(running.demand.job_id).demand)
+        one.decide(float(now))
+        for waiting in one.waiting.in_order():
+            one.withdraw(waiting.job_id)
