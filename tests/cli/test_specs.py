@@ -1,5 +1,6 @@
 """A wrong specification is answered with one clear message: the line, what is accepted, and a near match."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,18 @@ def test_jobs_of_an_array_must_have_names_too(tmp_path: Path) -> None:
     assert f"did you mean {'a' * 60}?" in told
 
 
-def test_a_date_stays_the_text_that_was_written(tmp_path: Path) -> None:
+def test_a_date_stays_the_text_that_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_790_000_000.0)
     given = _read(tmp_path, GOOD + "deadline: 2030-12-01T18:00:00+01:00\nenv: {DAY: 2026-12-01}\n")
     assert given.spec.deadline == "2030-12-01T18:00:00+01:00"
     assert given.spec.env == {"DAY": "2026-12-01"}
+
+
+@pytest.mark.parametrize("name", ["cli.md", "jobs.md"])
+def test_the_specifications_that_the_documentation_shows_are_accepted(name: str, tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / name
+    shown = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)
+    assert [_read(tmp_path, text).spec.name for text in shown]
 
 
 def test_a_name_with_shell_characters_is_refused_with_one_that_would_do(tmp_path: Path) -> None:

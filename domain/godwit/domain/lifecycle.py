@@ -23,7 +23,7 @@ _J, _A, _N, _I = JobState, AttemptState, NodeState, IntentState
 JOB: Table = {
     _J.QUEUED: {
         _J.STARTING: "the planner placed it",
-        _J.CANCELLED: "its owner cancelled it before it was placed",
+        _J.CANCELLED: "its owner cancelled it before it was placed, or what it waited for ended otherwise",
         _J.FAILED: "it can never run as asked",
     },
     _J.STARTING: {
