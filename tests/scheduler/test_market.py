@@ -43,7 +43,14 @@ works = st.builds(Work, st.floats(1, 1e9), st.integers(1, 4_096), saves_every_s=
 class TestArithmetic:
     """Dollars for an hour of work."""
 
-    def test_the_example_of_the_page(self) -> None:
+    @pytest.mark.parametrize(
+        ("nodes", "steady", "spotty"), [(1, 22.59, 9.82), (4, 22.60, 12.68), (8, 22.61, 18.19), (16, 22.62, 39.78)]
+    )
+    def test_the_example_of_the_page(self, nodes: int, steady: float, spotty: float) -> None:
+        work = Work(nodes=nodes)
+        assert [round(micros(one, UNKNOWN, work) / 1e6, 2) for one in (ON_DEMAND, SPOT)] == [steady, spotty]
+
+    def test_what_was_seen_of_an_offer_counts_beside_what_was_thought_before(self) -> None:
         known = Record(ready=9, ready_s=9 * 240.0, hours=960.0 - 480.0, losses=0)
         one = expected.of(ON_DEMAND, known, Work(run_s=4 * 3600.0))
         assert (one.ready_s, round(one.launches, 3)) == (240.0, 0.947)
