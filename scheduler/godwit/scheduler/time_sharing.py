@@ -30,6 +30,9 @@ PATIENCE = 2.0
 """A demand that has waited so many times what it ran goes back to the first level, so that nobody starves. Tiresias has
 the same rule (PromoteKnob)."""
 
+KNOWN_MAX = 100_000
+"""Demands whose level is remembered: it is asked for in every pass, and only changes when they run."""
+
 
 def yielding(order: "LeastServed", *, restart_s: float = RESTART_S) -> Yielding:
     """Who gives way under this order: lower priorities at any cost, then whoever got much more, while it is cheap."""
@@ -49,6 +52,7 @@ class LeastServed:
     ) -> None:
         self._first_gpu_s, self._gap = first_gpu_s, gap
         self._lost_max_s, self._patience = lost_max_s, patience
+        self._known: dict[str, tuple[Demand, int, float]] = {}
 
     def level(self, served_gpu_s: float) -> int:
         """0 below the first level's service, and one more for each doubling."""
@@ -98,8 +102,15 @@ class LeastServed:
         return self._lost_max_s
 
     def _level_of(self, demand: Demand, now: float) -> int:
-        level = self.level(demand.served_gpu_s)
-        if not level or demand.yielded_at is None or not demand.gpu_milli:
-            return level
+        known = self._known.get(demand.job_id)
+        if known is None or known[0] is not demand:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            known = self._known[demand.job_id] = (demand, self.level(demand.served_gpu_s), self._first_again_at(demand))
+        return 0 if now > known[2] else known[1]
+
+    def _first_again_at(self, demand: Demand) -> float:
+        if demand.yielded_at is None or not demand.gpu_milli:
+            return math.inf
         ran_s = demand.served_gpu_s * 1000 / demand.gpu_milli
-        return 0 if now - demand.yielded_at > self._patience * ran_s else level
+        return demand.yielded_at + self._patience * ran_s
