@@ -181,16 +181,18 @@ class _Usable:
         """
         devices, cpu, memory = free
         shapes = len(self._gpus)
-        copies = (devices[:, shapes:] / self._gpus)[:, self._shape]
+        copies = devices[:, shapes:] / self._gpus
+        milli = devices[:, :shapes] * (copies >= 1)
+        np.maximum(copies, 1, out=copies)
+        # In place from here on, the name follows the meaning: as large as nodes x asks, this is where the time goes.
         bound = np.minimum(cpu[:, None] / self._cpu, memory[:, None] / self._memory)
-        np.minimum(bound, copies, out=bound)
         fits = bound >= 1
-        bound /= np.maximum(copies, 1, out=copies)
-        usable = devices[:, self._shape]
-        usable *= np.sqrt(bound, out=bound)
+        bound /= copies.take(self._shape, axis=1)
+        usable: Floats = np.sqrt(np.minimum(bound, 1, out=bound), out=bound)
+        usable *= milli.take(self._shape, axis=1)
         np.floor(usable, out=usable)
         usable *= fits
-        usable *= self._suits[kind]
+        usable *= self._suits.take(kind, axis=0)
         return usable
 
 
