@@ -12,10 +12,10 @@ An attempt here is *live* from the start that was taken on until the runtime say
 Save `to_json()` before carrying out the effects of a call and before sending its observations.
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from godwit.agents import sharing
 from godwit.agents.effects import (
     Committed,
     Effect,
@@ -28,7 +28,6 @@ from godwit.agents.effects import (
     Stopped,
     StopRuntime,
 )
-from godwit.domain.resources import WHOLE_GPU_MILLI
 from godwit.domain.wire.agents import (
     AttemptRunning,
     AttemptStopped,
@@ -196,7 +195,9 @@ class AgentState:
         if older:
             detail = f"epoch {cmd.epoch} of the job was placed"
             return [e for a in older for e in self._stop(a, "interrupted", detail, 0.0)]
-        holders = self._in_the_way(cmd)
+        holders = [a for a in self._live() if a.command is not None and set(a.command.gpus) & set(cmd.gpus)]
+        if sharing.fits_beside(cmd, self.commands()):
+            holders = []
         if any(a.phase != "stopping" for a in holders):
             return self._refuse(cmd, f"its GPUs are held by attempt {holders[0].attempt_id}")
         if holders:
@@ -207,14 +208,6 @@ class AgentState:
         )
         self._answer(cmd.intent_id, accepted=True)
         return [StartRuntime(cmd)]
-
-    def _in_the_way(self, cmd: StartAttempt) -> list[_Attempt]:
-        """Attempts on its GPUs that leave no share as large as it wants."""
-        beside = [a for a in self._live() if a.command is not None and set(a.command.gpus) & set(cmd.gpus)]
-        taken = Counter[int]()
-        for command in (a.command for a in beside if a.command is not None):
-            taken.update(dict.fromkeys(command.gpus, command.gpu_milli))
-        return beside if any(taken[gpu] + cmd.gpu_milli > WHOLE_GPU_MILLI for gpu in cmd.gpus) else []
 
     def _refuse(self, cmd: StartAttempt, detail: str) -> list[Effect]:
         # A refusal is final: the control plane acts on it, so the same epoch must not start here later.
