@@ -1,14 +1,19 @@
 """Jobs that wait for jobs: found when they are submitted, held back until these have ended, and told why."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from godwit.control_plane.services import jobs
-from godwit.control_plane.store import arrays, queries, schema
+from godwit.control_plane.store import arrays, dependencies, entities, queries, schema
 from godwit.domain.errors import InvalidRequest, Problem
+from godwit.domain.ids import ArrayId, JobId
+from godwit.domain.jobs import Dependency, Job, JobSpec, JobState, Member, When
+from godwit.domain.projects import DEFAULT
 from godwit.domain.wire.views import ExplainView, JobView
+from godwit.scheduler.dependencies import why_waiting
 
 from tests.control_plane.apis import client_of
 from tests.control_plane.world import Agent, World, spec
@@ -179,6 +184,43 @@ def test_ten_thousand_that_wait_for_one_hide_nobody_and_cost_a_plan_little(world
     world.plan()
     with world.db.read() as conn:
         assert set(arrays.states(conn, [arrays.get(conn, "sweep").id]).popitem()[1]) == {"cancelled"}
+
+
+@pytest.mark.parametrize("when", list(When))
+@pytest.mark.parametrize("is_array", [False, True])
+def test_a_plan_looks_at_exactly_those_that_a_rule_would_let_go_or_end(
+    world: World, when: When, is_array: bool
+) -> None:
+    judged: dict[str, bool] = {}
+    for state in JobState:
+        first = Job(JobId(f"job-{state}"), DEFAULT, JobSpec(f"first-{state}", "true"), state, 0.0, 0.0)
+        second = replace(first, id=JobId(f"job-2-{state}"), state=JobState.SUCCEEDED)
+        on = f"array-{state}" if is_array else first.id
+        if is_array:
+            first = replace(first, member=Member(ArrayId(on), 0, 2))
+            second = replace(second, member=Member(ArrayId(on), 1, 2))
+        waits = Job(
+            JobId(f"waits-{state}"), DEFAULT, JobSpec("w", "true"), JobState.QUEUED, 0.0, 0.0, after_id=f"a-{state}"
+        )
+        with world.db.write() as tx:
+            for job in (first, second, waits):
+                entities.insert(tx, job)
+            dependencies.add(tx, f"a-{state}", [Dependency(on, "first", when)])
+        with world.db.read() as conn:
+            standings = dependencies.standings(conn, [f"a-{state}"])[f"a-{state}"]
+        judged[waits.id] = not why_waiting(waits, standings)
+    with world.db.read() as conn:
+        seen = {job.id for job in queries.snapshot(conn, 0.0, 0.0, world.context.policy).jobs}
+    assert {job_id: job_id in seen for job_id in judged} == judged
+    assert set(judged.values()) == {True, False}
+
+
+def test_more_dependencies_than_a_statement_takes_are_read_all_the_same(world: World) -> None:
+    job_id = world.submit("prep")
+    many = [Dependency(f"job-{n}", "x") for n in range(40_000)]
+    with world.db.read() as conn:
+        found = dependencies.standing_of(conn, [*many, Dependency(job_id, "prep")])
+    assert [standing.states for standing in found[-2:]] == [{}, {JobState.QUEUED: 1}]
 
 
 @pytest.fixture

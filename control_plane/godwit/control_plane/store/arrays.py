@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from godwit.control_plane.store import entities, schema
-from godwit.control_plane.store.database import Transaction
+from godwit.control_plane.store.database import Transaction, batches
 from godwit.domain import lifecycle
 from godwit.domain.errors import NotFound
 from godwit.domain.ids import ArrayId, ProjectId
@@ -65,14 +65,11 @@ def page(conn: Connection, limit: int, before: str | None, *, is_alive: bool | N
 def states(conn: Connection, array_ids: Iterable[str]) -> dict[str, dict[JobState, int]]:
     """How many jobs of each array are in each state."""
     table = schema.jobs
-    counted = (
-        select(table.c.array_id, table.c.state, func.count())
-        .where(table.c.array_id.in_(list(array_ids)))
-        .group_by(table.c.array_id, table.c.state)
-    )
+    counted = select(table.c.array_id, table.c.state, func.count()).group_by(table.c.array_id, table.c.state)
     found: dict[str, dict[JobState, int]] = {}
-    for array_id, state, count in conn.execute(counted):
-        found.setdefault(array_id, {})[JobState(state)] = count
+    for some in batches(array_ids):
+        for array_id, state, count in conn.execute(counted.where(table.c.array_id.in_(some))):
+            found.setdefault(array_id, {})[JobState(state)] = count
     return found
 
 

@@ -1,10 +1,11 @@
 """The connection to the truth: SQLite (WAL) by default, PostgreSQL by URL; the same statements run on both."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -12,9 +13,23 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import StaticPool
 
+Value = TypeVar("Value")
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _EVENTS_IN_ORDER = 0x676F64776974  # "godwit": the key of the advisory lock below
+
+
+IN_MAX = 10_000
+"""Values of one `IN (...)`: SQLite takes 32,766 parameters a statement (https://www.sqlite.org/limits.html, section 9),
+PostgreSQL's protocol 65,535."""
+
+
+def batches(values: Iterable[Value]) -> Iterator[list[Value]]:
+    """`values` in lists that one statement takes; none for no values."""
+    rest = iter(values)
+    while batch := list(islice(rest, IN_MAX)):
+        yield batch
 
 
 class Transaction:

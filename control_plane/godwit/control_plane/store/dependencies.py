@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from godwit.control_plane.store import arrays, schema
-from godwit.control_plane.store.database import Transaction
+from godwit.control_plane.store.database import Transaction, batches
 from godwit.domain.ids import ProjectId
 from godwit.domain.jobs import Dependency, JobState, When
 from godwit.scheduler.dependencies import Standing
@@ -48,8 +48,8 @@ def recent_names(conn: Connection, project: ProjectId, limit: int) -> set[str]:
 def standings(conn: Connection, set_ids: Collection[str]) -> dict[str, tuple[Standing, ...]]:
     """How far everything in these sets is, by set; in order of names."""
     table = schema.dependencies
-    query = select(table).where(table.c.set_id.in_(set_ids)).order_by(table.c.set_id, table.c.name, table.c.on_id)
-    rows = conn.execute(query).all() if set_ids else []
+    query = select(table).order_by(table.c.set_id, table.c.name, table.c.on_id)
+    rows = [row for some in batches(set_ids) for row in conn.execute(query.where(table.c.set_id.in_(some)))]
     found: dict[str, list[Standing]] = {set_id: [] for set_id in set_ids}
     told = standing_of(conn, [Dependency(row.on_id, row.name, When(row.wanted)) for row in rows])
     for row, standing in zip(rows, told, strict=True):
@@ -59,9 +59,9 @@ def standings(conn: Connection, set_ids: Collection[str]) -> dict[str, tuple[Sta
 
 def standing_of(conn: Connection, dependencies: Sequence[Dependency]) -> list[Standing]:
     """How far each of these is, in their order."""
-    ids = list({d.on for d in dependencies})
-    jobs = schema.jobs
-    by_job = {row.id: row.state for row in conn.execute(select(jobs.c.id, jobs.c.state).where(jobs.c.id.in_(ids)))}
+    ids, jobs = {d.on for d in dependencies}, schema.jobs
+    query = select(jobs.c.id, jobs.c.state)
+    by_job = {r.id: r.state for some in batches(ids) for r in conn.execute(query.where(jobs.c.id.in_(some)))}
     by_array = arrays.states(conn, [i for i in ids if i not in by_job])
     return [
         Standing(d, {JobState(by_job[d.on]): 1} if d.on in by_job else by_array.get(d.on, {}), d.on in by_array)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable
 
 from godwit.control_plane.store import schema
-from godwit.control_plane.store.database import Transaction
+from godwit.control_plane.store.database import Transaction, batches
 from godwit.domain.ids import JobId
 from godwit.domain.jobs import AttemptState, Job
 from godwit.scheduler.estimates import Past
@@ -28,8 +28,9 @@ def served_s(conn: Connection, job_ids: Collection[str]) -> dict[str, float]:
     """Seconds that the ended attempts of these jobs held nodes, by job."""
     table = schema.attempts
     held = func.sum(table.c.state_since - table.c.created_at)
-    query = select(table.c.job_id, held).where(table.c.job_id.in_(job_ids), table.c.state == AttemptState.ENDED)
-    return {job_id: float(seconds) for job_id, seconds in conn.execute(query.group_by(table.c.job_id))}
+    query = select(table.c.job_id, held).where(table.c.state == AttemptState.ENDED).group_by(table.c.job_id)
+    rows = (row for some in batches(job_ids) for row in conn.execute(query.where(table.c.job_id.in_(some))))
+    return {job_id: float(seconds) for job_id, seconds in rows}
 
 
 def pasts(conn: Connection, jobs: Iterable[Job]) -> dict[JobId, Past]:
@@ -49,15 +50,14 @@ def pasts(conn: Connection, jobs: Iterable[Job]) -> dict[JobId, Past]:
 
 def _earlier(conn: Connection, names: Collection[str]) -> dict[tuple[str, str], tuple[float, ...]]:
     table = schema.run_times
-    rows = conn.execute(select(table).where(table.c.name.in_(names))) if names else ()
+    rows = (row for some in batches(names) for row in conn.execute(select(table).where(table.c.name.in_(some))))
     return {(row.project, row.name): tuple(json.loads(row.seconds)) for row in rows}
 
 
 def _resumed(conn: Connection, job_ids: Collection[str]) -> dict[str, int]:
     """The newest step that was committed before the present attempt of each job."""
     table, jobs = schema.checkpoints, schema.jobs
-    if not job_ids:
-        return {}
     query = select(table.c.job_id, func.max(table.c.step)).join(jobs, jobs.c.id == table.c.job_id)
-    query = query.where(table.c.job_id.in_(job_ids), table.c.epoch < jobs.c.epoch).group_by(table.c.job_id)
-    return {row[0]: row[1] for row in conn.execute(query)}
+    query = query.where(table.c.epoch < jobs.c.epoch).group_by(table.c.job_id)
+    rows = (row for some in batches(job_ids) for row in conn.execute(query.where(table.c.job_id.in_(some))))
+    return {row[0]: row[1] for row in rows}
