@@ -17,6 +17,7 @@ from godwit.scheduler.plan import Action, BuyNode, ReserveNode, StartAttempt
 from godwit.scheduler.quotas import Quotas
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.refused import Refused
+from godwit.scheduler.release import ROUNDING_S
 from godwit.scheduler.reservations import Reservation
 from godwit.scheduler.snapshot import Snapshot
 from godwit.scheduler.stops import Stops
@@ -154,6 +155,7 @@ class Counter:
         if purchase is None:
             self._refused[job.spec.resources] = by_offers
             self._refuse(job, demand)
+            self._let_go(job)
             return
         self._market.book(purchase, job, demand)
         self._engine.gate.promised(demand, {})  # its project holds what is bought for it, before it is there
@@ -169,6 +171,18 @@ class Counter:
             *(_not_ready(self._snapshot.node_by_id[node_id]) for node_id in purchase.keep if self._is_coming(node_id)),
             *(_being_bought(offer) for offer in purchase.buy),
         ]
+
+    def _let_go(self, job: Job) -> None:
+        """What is kept for a job that cannot have the rest now is for others once it stood unused for the idle time.
+
+        Else parts of several gangs wait for each other for ever, and are paid.
+        """
+        for node_id in [] if self._engine.who_yields_to(job.id) else self._engine.kept_for(job.id):
+            node = self._snapshot.node_by_id[NodeId(node_id)]
+            unused_s = self._now - (job.state_since if node.idle_since is None else node.idle_since)
+            if node.state is NodeState.READY and unused_s + ROUNDING_S >= self._snapshot.policy.idle_after_s:
+                why = f"the rest of what job {job.id} needs cannot be had, and this was kept {unused_s:.0f} s for it"
+                self.actions.append(ReserveNode(node.id, None, why))
 
     def _is_coming(self, node_id: NodeId) -> bool:
         return self._snapshot.node_by_id[node_id].state is not NodeState.READY
