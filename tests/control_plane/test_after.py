@@ -76,7 +76,7 @@ def test_a_job_is_cancelled_with_the_reason_when_what_comes_first_fails_and_so_a
     end(world, agent, "failed")
     train, report = world.job("train"), world.job("report")
     assert (train.state, train.detail) == ("cancelled", "job prep, which must succeed first, failed")
-    assert (report.state, report.detail) == ("cancelled", "job train, which must succeed first, cancelled")
+    assert (report.state, report.detail) == ("cancelled", "job train, which must succeed first, was cancelled")
 
 
 def test_an_array_comes_first_as_a_whole(world: World, client: TestClient) -> None:
@@ -142,7 +142,7 @@ def test_what_failed_already_is_refused_with_the_way_to_wait_for_it_nevertheless
     job_id = world.submit("prep")
     jobs.cancel(world.context, job_id, "token t")
     found = problem(world, "train", ["prep"])
-    assert found.message == "this could never start: job prep, which must succeed first, cancelled"
+    assert found.message == "this could never start: job prep, which must succeed first, was cancelled"
     assert found.did_you_mean == "{job: prep, when: ended}"
     assert submit(world, "train", [{"job": "prep", "when": "ended"}]).state == "queued"
     world.plan_only()

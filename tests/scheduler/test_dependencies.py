@@ -50,13 +50,13 @@ def test_it_starts_once_all_of_them_have_succeeded() -> None:
     assert [a.job_id for a in plan.actions if isinstance(a, StartAttempt)] == ["train"]
 
 
-@pytest.mark.parametrize("state", ["failed", "cancelled"])
-def test_it_is_cancelled_with_the_reason_when_one_of_them_ends_otherwise(state: str) -> None:
+@pytest.mark.parametrize(("state", "how"), [("failed", "failed"), ("cancelled", "was cancelled")])
+def test_it_is_cancelled_with_the_reason_when_one_of_them_ends_otherwise(state: str, how: str) -> None:
     plan = planner.plan(waiting(standing(running=1), standing_in({JobState(state): 1})), NOW, 1)
     (finish,) = plan.actions
     assert isinstance(finish, FinishJob)
     assert finish.cancelled
-    assert finish.reason == f"job prep, which must succeed first, {state}"
+    assert finish.reason == f"job prep, which must succeed first, {how}"
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled", "succeeded"])

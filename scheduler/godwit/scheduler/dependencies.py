@@ -49,8 +49,10 @@ def broken(standing: Standing) -> str | None:
     ended_badly = {state: standing.states.get(state, 0) for state in (JobState.FAILED, JobState.CANCELLED)}
     if not any(ended_badly.values()):
         return None
-    how = _counted(ended_badly) if standing.is_array else next(state for state, count in ended_badly.items() if count)
-    return f"{standing.subject}, which must succeed first, {'has ' if standing.is_array else ''}{how}"
+    if standing.is_array:
+        return f"{standing.subject}, which must succeed first, has {_counted(ended_badly)}"
+    how = "failed" if ended_badly[JobState.FAILED] else "was cancelled"
+    return f"{standing.subject}, which must succeed first, {how}"
 
 
 def why_waiting(job: Job, standings: Sequence[Standing]) -> tuple[Refusal, ...]:

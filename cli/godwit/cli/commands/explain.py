@@ -43,7 +43,8 @@ def told(view: ExplainView, now: float) -> list[str]:
         whole = f"array {view.array.name} ({view.array.id}): {arrays.told(view.array.states)}"
         lines = [whole, f"of the {view.array.states.get(job.state, 1)} that are {job.state} the first:", "", *lines]
     if view.estimate is not None:
-        lines.append(f"expected to run {figures.duration(view.estimate.left_s)} more, by {view.estimate.source}")
+        more = " more" if job.epoch else ""
+        lines.append(f"expected to run {figures.duration(view.estimate.left_s)}{more}, by {view.estimate.source}")
     if view.outlook is not None:
         lines.append(expected(view.outlook, now))
     if view.refusals:
