@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from godwit.control_plane import fleet
+from godwit.control_plane import fleet, scheduling
 from godwit.control_plane.version import AGENT_PACKAGE
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.scheduler.snapshot import Policy
@@ -50,9 +50,13 @@ providers:
 
 # What the fleet may grow to and cost, how long a node may idle, what is never given back, and what is kept ready.
 # fleet: {max_nodes: 16, max_usd_per_hour: 400, idle_s: 300, min_nodes: 0, warm: [{gpus: H100:8, count: 1}]}
+
+# Who gives way when there is no room: off, quota (only what was borrowed), priority (also what is less urgent). What
+# started less than min_run_s seconds ago is left alone.
+# scheduling: {preemption: priority, min_run_s: 300}
 """
 
-_KEYS = ("port", "url", "agent_package", "database", "checkpoints", "providers", "policy", "fleet")
+_KEYS = ("port", "url", "agent_package", "database", "checkpoints", "providers", "policy", "fleet", "scheduling")
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ def read(home: Path) -> Settings:
         raise InvalidRequest(f"{path}: providers must be a list of {{kind: ..., name: ...}}")
     times = {} if config.get("policy") is None else config["policy"]
     policy = fleet.bounded(_policy(times, path), config.get("fleet"), path, is_idle_given="idle_after_s" in times)
+    policy = scheduling.ordered(policy, config.get("scheduling"), path)
     return Settings(
         home=home,
         port=_port(0 if config.get("port") is None else config["port"], path),
