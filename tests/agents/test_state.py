@@ -117,6 +117,12 @@ def test_shares_of_one_gpu_run_beside_each_other_until_it_is_full(agent: AgentSt
     assert agent.command(share("job-c", 50), NOW) == []
     assert not answers(agent)[-1][1]
 
+    agent.command(stop("job-a"), NOW)
+    assert agent.command(share("job-d", 500), NOW) == [], "it waits for the one that is stopping"
+    assert answers(agent)[-1] == ("stop-job-a-1", True)
+    agent.runtime(Stopped("job-a-1", "cancelled"), NOW)
+    assert agent.command(share("job-d", 500), NOW) == [StartRuntime(share("job-d", 500))]
+
 
 def test_a_stop_for_a_never_seen_attempt_is_reported_and_a_late_start_is_refused(agent: AgentState) -> None:
     assert agent.command(stop(), NOW) == []

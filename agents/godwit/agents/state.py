@@ -195,13 +195,12 @@ class AgentState:
         if older:
             detail = f"epoch {cmd.epoch} of the job was placed"
             return [e for a in older for e in self._stop(a, "interrupted", detail, 0.0)]
-        holders = [a for a in self._live() if a.command is not None and set(a.command.gpus) & set(cmd.gpus)]
-        if sharing.fits_beside(cmd, self.commands()):
-            holders = []
-        if any(a.phase != "stopping" for a in holders):
-            return self._refuse(cmd, f"its GPUs are held by attempt {holders[0].attempt_id}")
-        if holders:
-            return []
+        staying = [a.command for a in self._live() if a.command is not None and a.phase != "stopping"]
+        if not sharing.fits_beside(cmd, staying):
+            holder = next(other for other in staying if set(other.gpus) & set(cmd.gpus))
+            return self._refuse(cmd, f"its GPUs are held by attempt {holder.attempt_id}")
+        if not sharing.fits_beside(cmd, self.commands()):
+            return []  # until those who are stopping have stopped
         self._see(cmd.job_id, cmd.epoch)
         self._journal.attempts[cmd.attempt_id] = _Attempt(
             attempt_id=cmd.attempt_id, job_id=cmd.job_id, epoch=cmd.epoch, phase="starting", command=cmd
