@@ -338,15 +338,15 @@ def test_run_plans_uploads_and_submits_in_that_order(
 def test_options_of_run_become_keys_of_the_specification(scripted: ScriptedControlPlane, godwit: Godwit) -> None:
     _ready(scripted)
     options = [
-        "--count", "50", "--after", "prep", "--after", "clean", "--run-time", "6h", "--deadline", "+48h",
+        "--count", "50", "--after", "prep", "--after", "clean:ended", "--run-time", "6h", "--deadline", "+48h",
         "--budget", "400", "--priority", "-7",
     ]  # fmt: skip
     assert godwit("run", *options, "-y", "--detach", "--", "true") == 0
     sent = json.loads(scripted.asked[-1].content)
     assert sent | {"name": "true", "run": "true"} == sent
     assert {key: sent[key] for key in ("count", "after", "run_time", "deadline", "budget_usd", "priority")} == {
-        "count": 50, "after": ["prep", "clean"], "run_time": "6h", "deadline": "+48h", "budget_usd": 400.0,
-        "priority": -7,
+        "count": 50, "after": ["prep", {"job": "clean", "when": "ended"}], "run_time": "6h", "deadline": "+48h",
+        "budget_usd": 400.0, "priority": -7,
     }  # fmt: skip
 
 

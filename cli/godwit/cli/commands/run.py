@@ -40,7 +40,9 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     workdir: Annotated[str | None, typer.Option(help="Folder to send to every node.")] = None,
     env: Annotated[list[str] | None, typer.Option(help="NAME=value for the job; may be repeated.")] = None,
     count: Annotated[int | None, typer.Option(help="An array: so many jobs NAME-0, NAME-1, ...")] = None,
-    after: Annotated[list[str] | None, typer.Option(help="A job or array that comes first; may be repeated.")] = None,
+    after: Annotated[
+        list[str] | None, typer.Option(help="A job or array that comes first: NAME, or NAME:ended.")
+    ] = None,
     run_time: Annotated[str | None, typer.Option(help="How long it runs, about: 90s, 15m, 6h, 2d.")] = None,
     deadline: Annotated[str | None, typer.Option(help="When it should be done: 2026-12-01T18:00Z, or +48h.")] = None,
     budget: Annotated[float | None, typer.Option(help="What it should cost at most, in dollars.")] = None,
@@ -64,7 +66,7 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     options = _options(
         {
             "--name": name, "--gpus": gpus, "--nodes": _number(nodes), "--infra": infra or None, "--workdir": workdir,
-            "--count": count, "--after": after or None, "--run-time": run_time, "--deadline": deadline,
+            "--count": count, "--after": _after(after or []) or None, "--run-time": run_time, "--deadline": deadline,
             "--budget": budget, "--priority": _number(priority), "--project": project,
         },
         env or [],
@@ -173,6 +175,12 @@ def _options(values: dict[str, Any], env: list[str]) -> specs.Options:
             raise Failure(f"--env {pair}: write NAME=value", ExitCode.USAGE)
         given["env", key] = ("--env", value)
     return given
+
+
+def _after(names: list[str]) -> list[str | dict[str, str]]:
+    """What comes first: `NAME`, or `NAME:ended` for one whose end will do."""
+    parted = [name.partition(":") for name in names]
+    return [{"job": job, "when": when} if colon else job for job, colon, when in parted]
 
 
 def _number(text: str | None) -> str | int | None:
