@@ -7,6 +7,7 @@ whole (`StaleWrite`) and made again.
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from godwit.control_plane import hints
@@ -56,6 +57,19 @@ class _Writing:
         self.jobs: dict[JobId, Job] = dict(snapshot.job_by_id)
         self.attempts: dict[AttemptId, Attempt] = {attempt.id: attempt for attempt in snapshot.attempts}
 
+    @cached_property
+    def held(self) -> Counter[tuple[NodeId, int]]:
+        """Thousandths that attempts hold of each GPU: read in this transaction, and once, since it reads all that runs.
+
+        Starts of this plan are added; what one frees meanwhile is not given away before the next.
+        """
+        held = Counter[tuple[NodeId, int]]()
+        for attempt in queries.live_attempts(self.tx.conn):
+            for slot in attempt.slots:
+                if not slot.released:
+                    held.update({(slot.node_id, gpu): slot.gpu_milli for gpu in slot.gpus})
+        return held
+
     def save_node(self, node: Node) -> None:
         """Write a node that stays in its state."""
         self.nodes[node.id] = entities.save(self.tx, node)
@@ -103,7 +117,7 @@ def _start(writing: _Writing, action: StartAttempt) -> None:
     job, now = writing.jobs[action.job_id], writing.now
     attempt_id = AttemptId(writing.ids.new("attempt"))
     attempt = Attempt(attempt_id, job.id, action.epoch, AttemptState.STARTING, action.slots, action.port, now, now)
-    _refuse_double_use(writing.tx, attempt)
+    _refuse_double_use(writing.held, attempt)
     born = Event(
         at=now, kind="attempt.state", subject="attempt", subject_id=attempt.id, reason=action.reason, actor=ACTOR,
         new=AttemptState.STARTING, job_id=job.id,
@@ -116,17 +130,13 @@ def _start(writing: _Writing, action: StartAttempt) -> None:
         writing.owe(IntentKind.START_ATTEMPT, slot.node_id, action.reason, attempt)
 
 
-def _refuse_double_use(tx: Transaction, new: Attempt) -> None:
+def _refuse_double_use(held: Counter[tuple[NodeId, int]], new: Attempt) -> None:
     """The last gate before GPUs are given away: checked in the writing transaction, whatever the planner thought."""
-    held = Counter[tuple[NodeId, int]]()
-    for attempt in queries.live_attempts(tx.conn):
-        for slot in attempt.slots:
-            if not slot.released:
-                held.update({(slot.node_id, gpu): slot.gpu_milli for gpu in slot.gpus})
     for slot in new.slots:
         twice = [gpu for gpu in slot.gpus if held[slot.node_id, gpu] + slot.gpu_milli > WHOLE_GPU_MILLI]
         if twice:
             raise InvariantBroken(f"GPUs {twice} of node {slot.node_id} are held already")
+        held.update({(slot.node_id, gpu): slot.gpu_milli for gpu in slot.gpus})
 
 
 def _end(writing: _Writing, action: EndAttempt) -> None:
