@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.cluster import ANYWHERE, Cluster
-from godwit.scheduler.demands import Demand
+from godwit.scheduler.demands import Decision, Demand
 from godwit.scheduler.engine import Engine
 from godwit.scheduler.fair_share import FairShare, Usage
 from godwit.scheduler.quotas import CPUS, GPUS
@@ -149,3 +149,34 @@ def test_the_order_of_telling_changes_nothing(jobs: Sequence[tuple[str, int, int
     demands = [demand(f"j{n}", project, gpus, since=float(at)) for n, (project, gpus, at) in enumerate(jobs)]
     shuffled = data.draw(st.permutations(demands))
     assert served(engine(), *demands, now=100.0) == served(engine(), *shuffled, now=100.0)
+
+
+crowds = st.lists(
+    st.tuples(st.sampled_from("abc"), st.sampled_from([1, 2, 4]), st.integers(0, 50), st.integers(0, 2), st.booleans()),
+    max_size=20,
+)
+
+
+@given(crowds, st.sampled_from([None, 60.0]))
+def test_whoever_serves_each_gets_them_as_if_all_were_asked_before_every_one(
+    crowd: Sequence[tuple[str, int, int, int, bool]], estimate_s: float | None
+) -> None:
+    one = engine(tiers=(2,))
+    left: dict[str, Demand] = {}
+    for n, (project, gpus, since, priority, is_recovering) in enumerate(crowd):
+        lasts_s = None if estimate_s is None else estimate_s + n
+        each = demand(
+            f"{n:02}", project, gpus, since=float(since), priority=priority, is_recovering=is_recovering,
+            estimate_s=lasts_s,
+        )  # fmt: skip
+        left[each.job_id] = each
+        one.submit(each)
+
+    def place_in_queue(each: Demand) -> tuple[object, ...]:
+        return (one.order.turn(each, 99.0), -each.priority, not each.is_recovering, each.since, each.job_id)
+
+    for each in one.in_turn(99.0):
+        assert each is min(left.values(), key=place_in_queue)
+        del left[each.job_id]
+        one.place(each, 99.0, Decision())
+    assert not left

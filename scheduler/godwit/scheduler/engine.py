@@ -245,15 +245,7 @@ class Engine:
 
     def in_turn(self, now: float) -> Iterator[Demand]:
         """Every waiting demand in the order of its turn, asked again as starts are booked; for whoever serves each."""
-        heads = [(self.order.turn(one, now), place, one) for place, one in enumerate(self.waiting.in_order())]
-        heapq.heapify(heads)
-        while heads:
-            turn, place, demand = heapq.heappop(heads)
-            now_turn = self.order.turn(demand, now)
-            if now_turn > turn:
-                heapq.heappush(heads, (now_turn, place, demand))
-            else:
-                yield demand
+        return self.waiting.in_turn(self.order, now, self._yielded)
 
     def serve(self, demand: Demand, now: float, decision: Decision) -> str | None:
         """Start one demand that waits, or find who yields to it; says why it did not start, None when it did."""

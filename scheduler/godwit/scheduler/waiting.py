@@ -4,20 +4,25 @@ What the first of a class is refused the others of it are refused as well, and a
 all its classes at once: a pass costs a look at each shape, not at each demand.
 """
 
+import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import itemgetter
 
 from godwit.scheduler.asks import Ask
 from godwit.scheduler.demands import Demand
-from godwit.scheduler.policies import Rank
+from godwit.scheduler.policies import Order, Rank
 
 Key = tuple[Rank, bool, float, str]
 """The order of the waiting demands of a class: rank, then what was interrupted, then the older."""
 
 Shape = tuple[Ask, int, int]
 """What decides whether a gang fits anywhere: the ask, the fewest nodes, and the level it may not leave."""
+
+Name = tuple[int, str, bool, Rank, str, float | None]
+"""What the demands of a class have in common besides their shape; the last is how long they say that they run."""
 
 
 @dataclass(slots=True)
@@ -50,9 +55,9 @@ class Waiting:
     """All that waits. Keys are unique, since they end in the job's id."""
 
     def __init__(self) -> None:
-        self._classes: dict[Shape, dict[object, Class]] = {}
+        self._classes: dict[Shape, dict[Name, Class]] = {}
         self._groups: dict[Shape, dict[str, Group]] = {}
-        self._place_of: dict[str, tuple[Shape, object, Key]] = {}
+        self._place_of: dict[str, tuple[Shape, Name, Key]] = {}
 
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._place_of
@@ -65,7 +70,7 @@ class Waiting:
         key: Key = (rank, not demand.is_recovering, demand.since, demand.job_id)
         shape = (demand.ask, demand.nodes_min, demand.within)
         own = demand.job_id if is_unlike_others else ""
-        name = (demand.nodes_max, demand.project, demand.may_yield, rank, own, demand.estimate_s)
+        name: Name = (demand.nodes_max, demand.project, demand.may_yield, rank, own, demand.estimate_s)
         alike = self._classes.setdefault(shape, {})
         if name not in alike:
             alike[name] = Class(self._groups.setdefault(shape, {}).setdefault(demand.project, Group()))
@@ -92,6 +97,34 @@ class Waiting:
         """Every class."""
         for alike in self._classes.values():
             yield from alike.values()
+
+    def in_turn(self, order: Order, now: float, unlike_others: Collection[str]) -> Iterator[Demand]:
+        """Every demand in the order of its turn, asked again as starts are booked.
+
+        Asked of the first of each line only: a start that moves a project back moves its lines, not all of its demands.
+        """
+        lines = [iter(line) for line in self._lines(unlike_others)]
+        heads = [(order.turn(one, now), key, i, one) for i, line in enumerate(lines) for key, one in islice(line, 1)]
+        heapq.heapify(heads)
+        while heads:
+            turn, key, number, demand = heapq.heappop(heads)
+            now_turn = order.turn(demand, now)
+            if now_turn > turn:
+                heapq.heappush(heads, (now_turn, key, number, demand))
+                continue
+            yield demand
+            for key, one in islice(lines[number], 1):
+                heapq.heappush(heads, (order.turn(one, now), key, number, one))
+
+    def _lines(self, unlike_others: Collection[str]) -> Iterator[list[tuple[Key, Demand]]]:
+        """Demands of equal standing in order, however long they last; those that are unlike others each alone."""
+        for alike in self._classes.values():
+            lines: dict[object, list[tuple[Key, Demand]]] = {}
+            for name, one in alike.items():
+                for key, demand in one.waiting:
+                    of = demand.job_id if demand.job_id in unlike_others else name[:-1]
+                    lines.setdefault(of, []).append((key, demand))
+            yield from (sorted(line, key=itemgetter(0)) for line in lines.values())
 
     def in_order(self) -> list[Demand]:
         """Every demand, by key."""
