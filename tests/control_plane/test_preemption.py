@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from godwit.control_plane.services import jobs
 from godwit.control_plane.services.attempts import PREEMPT_GRACE_S
 from godwit.domain.wire import agents as wire
@@ -182,3 +183,24 @@ def test_what_was_borrowed_goes_back_to_whose_it_is(world: World) -> None:
     world.plan()
     assert world.job(claim).state == "starting"
     assert world.job(borrowed).state in {"running", "recovering"}
+
+
+@pytest.mark.parametrize("by", [GivesWay.PRIORITY, GivesWay.QUOTA])
+def test_a_full_fleet_gives_back_what_was_borrowed_whatever_the_priority(world: World, by: GivesWay) -> None:
+    client = client_of(world)
+    for name, nominal in (("vision", 8), ("speech", 16)):
+        client.put(f"/v1/projects/{name}", json={"limits": {"H100": {"nominal": nominal}}, "cohort": "research"})
+    policy = replace(world.context.policy, bounds=Bounds(max_nodes=2), preemption=Preemption(by, MIN_RUN_S))
+    world.context = replace(world.context, policy=policy)
+    agents = [world.run(name, project="vision", priority="high")[1][0] for name in ("own", "borrowed")]
+    world.clock.advance(MIN_RUN_S + 1)
+    for agent in agents:
+        agent.beat()
+    claim = world.submit("claim", project="speech", priority="low", gpus="H100:4")
+    world.plan()
+    (told,) = world.events("job.preempted")
+    assert told.data["to"] == claim
+    for agent in agents:
+        agent.take_on()
+    world.plan()
+    assert world.job(claim).state == "starting"

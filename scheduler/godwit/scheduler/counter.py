@@ -34,7 +34,7 @@ class Counter:
 
     def __init__(self, snapshot: Snapshot, engine: Engine, gate: Quotas, now: float, seed: int) -> None:
         self._snapshot, self._engine, self._gate, self._now, self._seed = snapshot, engine, gate, now, seed
-        self._market, self._stops = market.Market(snapshot, engine, now), Stops(snapshot, engine, now)
+        self._market, self._stops = market.Market(snapshot, engine, now), Stops(snapshot, engine, gate, now)
         self._ports = {attempt.port for attempt in snapshot.attempts}
         self._refused: dict[Resources, list[Refusal]] = {}
         self._waits_for: dict[JobId, list[Refusal]] = {}

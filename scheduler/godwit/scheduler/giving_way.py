@@ -13,7 +13,8 @@ from enum import StrEnum
 
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
-from godwit.scheduler.holdings import Mask
+from godwit.scheduler.entitlements import Entitled
+from godwit.scheduler.holdings import Holdings, Mask
 from godwit.scheduler.policies import Nobody, Yielding
 from godwit.scheduler.preemption import CALM_S, LeastLost, LowerPriority
 from godwit.scheduler.quotas import Quotas
@@ -48,10 +49,9 @@ def yielding_of(policy: Preemption, gate: Quotas) -> Yielding:
     if policy.by is GivesWay.OFF:
         return Nobody()
     least_s = max(policy.min_run_s, _THIS_PASS_S)
-    if policy.by is GivesWay.QUOTA:
-        return Calm(Reclaim(gate, passes_less_urgent=False, min_run_s=least_s))
-    no_room = LeastLost(OwnFirst(gate), min_run_s=least_s)
-    return Calm(Reclaim(gate, no_room, min_run_s=least_s))
+    by_priority = policy.by is GivesWay.PRIORITY
+    no_room = LeastLost(OwnFirst(gate) if by_priority else Entitled(gate, passes_less_urgent=False), min_run_s=least_s)
+    return Calm(Reclaim(gate, no_room, passes_less_urgent=by_priority, min_run_s=least_s))
 
 
 class Calm:
@@ -75,26 +75,34 @@ class Calm:
 
 
 class OwnFirst(LowerPriority):
-    """Claims of `LeastLost`: lower priorities. Who would borrow takes them from its own project and from borrowers."""
+    """Claims of `LeastLost`: what is less urgent, and besides what others borrow of what is the demand's own.
+
+    Who would borrow takes from its own project and from borrowers only.
+    """
 
     def __init__(self, gate: Quotas) -> None:
-        self._gate = gate
+        self._gate, self._entitled = gate, Entitled(gate)
+
+    def begin(self, held: Holdings, now: float) -> None:
+        """A pass begins."""
+        super().begin(held, now)
+        self._entitled.begin(held, now)
 
     def standing(self, demand: Demand, now: float) -> tuple[object, tuple[float, ...]]:
-        """The priority, among those who may take from the same."""
-        _, strength = super().standing(demand, now)
-        return (demand.project if self._borrows(demand) else None), strength
+        """The priority, among the demands of one project that may take from the same."""
+        return self._entitled.standing(demand, now)
+
+    def may_hope(self, demand: Demand, now: float) -> bool:
+        """Whether anything lower runs, or anybody borrows what is its own."""
+        return super().may_hope(demand, now) or self._entitled.may_hope(demand, now)
 
     def may_take(self, demand: Demand, now: float) -> Mask:
-        """All that is lower, or of that only what its own project or a borrower holds."""
+        """All that is lower, or of that only what its own project or a borrower holds; and what it is entitled to."""
         lower = super().may_take(demand, now)
-        if not self._borrows(demand):
-            return lower
-        held = self._held
-        for job_id, slot in held.slot_of.items():
-            other = held.engine.running[job_id].demand
-            lower[slot] &= other.project == demand.project or self._gate.borrows(other, 0)
-        return lower
-
-    def _borrows(self, demand: Demand) -> bool:
-        return self._gate.borrows(demand, demand.nodes_min)
+        if self._gate.borrows(demand, demand.nodes_min):
+            held = self._held
+            for job_id, slot in held.slot_of.items():
+                other = held.engine.running[job_id].demand
+                lower[slot] &= other.project == demand.project or self._gate.borrows(other, 0)
+        found: Mask = lower | self._entitled.may_take(demand, now)
+        return found

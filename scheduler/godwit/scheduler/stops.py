@@ -6,6 +6,7 @@ from godwit.domain.ids import JobId, NodeId
 from godwit.scheduler.demands import Decision, Demand, Yield
 from godwit.scheduler.engine import NO_ROOM, Engine
 from godwit.scheduler.plan import Action, Preempt, ReserveNode
+from godwit.scheduler.quotas import Quotas
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
 
@@ -13,8 +14,8 @@ from godwit.scheduler.snapshot import Snapshot
 class Stops:
     """Who is asked to give way in one plan."""
 
-    def __init__(self, snapshot: Snapshot, engine: Engine, now: float) -> None:
-        self._snapshot, self._engine, self._now = snapshot, engine, now
+    def __init__(self, snapshot: Snapshot, engine: Engine, gate: Quotas, now: float) -> None:
+        self._snapshot, self._engine, self._gate, self._now = snapshot, engine, gate, now
         self._has_begun = False
         running = (one.demand for one in engine.running.values())
         self._lowest = min((demand.priority for demand in running if demand.may_yield), default=inf)
@@ -24,8 +25,8 @@ class Stops:
 
         The nodes that it gets are kept for it from now on, so that nobody else takes them before it starts.
         """
-        if why == NO_ROOM and demand.priority <= self._lowest:
-            return []  # looking at all that runs costs most of a plan, and mostly nobody is less urgent
+        if why == NO_ROOM and demand.priority <= self._lowest and not self._gate.borrowers(demand):
+            return []  # looking at all that runs costs most of a plan, and mostly nobody may be asked
         engine, decision = self._engine, Decision()
         if not self._has_begun:
             engine.yielding.may_help_anybody(engine, self._now)
