@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+from godwit.domain.ids import JobId
 from godwit.domain.jobs import Fabric, JobState, Slot, Spot
 from godwit.domain.nodes import Health, NodeState
 from godwit.domain.offers import Offer
@@ -227,3 +229,27 @@ def test_two_halves_share_a_gpu_and_a_third_takes_the_next() -> None:
     slots = [replace(attempt(one, fleet[0]), slots=(Slot(fleet[0].id, 0, (0,), "", gpu_milli=500),)) for one in running]
     assert starts(plan(world(jobs=[*running, queue[2]], nodes=fleet, attempts=slots))) == {}
     assert starts(plan(world(jobs=[running[0], queue[2]], nodes=fleet, attempts=slots[:1]))) == {"c": ["n1"]}
+
+
+@pytest.mark.parametrize(
+    ("state", "advice"),
+    [
+        (NodeState.JOINING, "wait until it is ready"),
+        (NodeState.CORDONED, "`godwit nodes uncordon` lets new work start on it"),
+        (NodeState.LOST, "wait until its agent is heard again"),
+        (NodeState.TERMINATING, "it goes away: wait for others"),
+    ],
+)
+def test_what_is_not_ready_is_told_with_what_would_open_it(state: NodeState, advice: str) -> None:
+    away = node("n1", state=state, reserved_for=JobId("b"), state_since=NOW, last_seen_at=NOW)
+    told = plan(world(jobs=[job("a"), job("b", gpus=0, cpus=500)], nodes=[away], serving_since=NOW)).refusals
+    assert [(one.message, one.would_help) for one in told[JobId("a")] if one.code is Code.NOT_READY] == [
+        (f"is {state}", advice)
+    ]
+
+
+def test_a_node_kept_for_the_first_of_the_queue_is_not_said_to_be_bought_for_it() -> None:
+    host, runs = node("n1"), job("runs", gpus=4, state=JobState.RUNNING, epoch=1)
+    queue = [job("first", created_at=0.0), job("next", gpus=2)]
+    told = plan(world(jobs=[runs, *queue], nodes=[host], attempts=[attempt(runs, host)])).refusals[JobId("next")]
+    assert [one.message for one in told if one.code is Code.RESERVED] == ["is kept for job first"]

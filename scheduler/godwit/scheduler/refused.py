@@ -3,7 +3,6 @@
 Counted over arrays, and once for all jobs that ask alike: a fleet of thousands refuses a queue of thousands.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -11,7 +10,7 @@ from godwit.domain.ids import NodeId
 from godwit.domain.jobs import Job
 from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Offer
-from godwit.scheduler import placement
+from godwit.scheduler import market, placement
 from godwit.scheduler.asks import WHOLE, Ask
 from godwit.scheduler.cluster import LEVELS
 from godwit.scheduler.demands import Demand
@@ -54,20 +53,16 @@ class Refused:
 
     def _by_suited(self, job: Job, demand: Demand, offer: Offer, rows: Rows) -> Iterator[Refusal]:
         cluster, ask = self._engine.cluster, demand.ask
-        states = Counter[NodeState]()
-        for row in rows[~cluster.open[rows]]:
-            states[self._nodes[NodeId(cluster.ids[row])].state] += 1
-        closed = rows[~cluster.open[rows]]
-        if len(closed):
-            what = "is " + ", ".join(
-                f"{state}" if n == len(closed) else f"{state} ({n})" for state, n in states.items()
-            )
-            yield Refusal(Code.NOT_READY, self._name(closed, offer), what, "wait until it is ready")
+        by_state: dict[NodeState, list[int]] = {}
+        for row in rows[~cluster.open[rows]].tolist():
+            by_state.setdefault(self._nodes[NodeId(cluster.ids[row])].state, []).append(row)
+        for state, closed in by_state.items():
+            yield Refusal(Code.NOT_READY, self._name(np.array(closed), offer), f"is {state}", _opens(state))
         rows = rows[cluster.open[rows]]
         kept = [row for row in rows.tolist() if cluster.held.get(row, job.id) != job.id]
         if kept:
             whom = ", ".join(sorted({cluster.held[row] for row in kept})[:3])
-            message = f"was bought for job {whom}"
+            message = f"is kept for job {whom}"
             yield Refusal(Code.RESERVED, self._name(np.array(kept), offer), message, "wait for that job")
         rows = rows[~np.isin(rows, kept)]
         yield from self._by_busy(ask, offer, rows)
@@ -94,6 +89,15 @@ class Refused:
 
     def _name(self, rows: Rows, offer: Offer) -> str:
         return f"node {self._engine.cluster.ids[rows[0]]}" if len(rows) == 1 else f"{len(rows)} nodes of {offer.key}"
+
+
+def _opens(state: NodeState) -> str:
+    """What lets work start on a node in this state, if anything does."""
+    if state in market.COMING:
+        return "wait until it is ready"
+    if state is NodeState.CORDONED:
+        return "`godwit nodes uncordon` lets new work start on it"
+    return "wait until its agent is heard again" if state is NodeState.LOST else "it goes away: wait for others"
 
 
 def _first_of(kind: int, engine: Engine) -> str:
