@@ -30,7 +30,7 @@ MOST_TYPICAL = 512
 PACKING = 2.0**-11
 """Of nodes that lose the same the fuller is taken: a GPU left free on it counts as this much of one lost.
 
-No more than a tie-break: at 0.02 whole nodes are safer, but pods that could go elsewhere crowd into small nodes, which
+No more than a tie-break: at 0.02 whole nodes are safer, but asks that could go elsewhere crowd into small nodes, which
 others must have (gpuspec33 places 2.5% of all GPUs less).
 """
 
