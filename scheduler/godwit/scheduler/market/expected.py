@@ -57,13 +57,14 @@ class Work:
 
     @classmethod
     def of(cls, job: Job, demand: Demand) -> "Work":
-        """A job's. Run times are rounded to powers of two, as they are guesses and asks alike are weighed together.
+        """A job's. Run times are rounded to powers of four, from 4 minutes to 3 days: they are guesses, asks alike are
+        weighed together, and beyond that the time to ready hardly counts.
 
         What does not end by itself, a service or a workspace, is not done sooner on a faster GPU.
         """
         left_s = demand.estimate_s
         known = left_s is not None and isfinite(left_s)
-        run_s = 2.0 ** round(log2(min(1e9, max(1.0, left_s or 0.0)))) if known else UNKNOWN_RUN_S
+        run_s = 4.0 ** round(log2(min(2.0**18, max(2.0**8, left_s or 0.0))) / 2) if known else UNKNOWN_RUN_S
         models = demand.ask.models if job.spec.kind is JobKind.TRAIN and demand.ask.gpus else ()
         return cls(run_s, demand.nodes_min, models, demand.saves_every_s or SAVES_EVERY_S)
 

@@ -8,6 +8,7 @@ are not counted on by the next.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import nsmallest
 
 from godwit.domain.ids import JobId, NodeId
@@ -20,7 +21,7 @@ from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
 from godwit.scheduler.fits import NEVER
 from godwit.scheduler.market import sharing
-from godwit.scheduler.market.expected import Expected, Work
+from godwit.scheduler.market.expected import MOST_MICROS, Expected, Work
 from godwit.scheduler.market.sharing import Next
 from godwit.scheduler.market.shelf import Place, Shelf, lost_lately, place, shelf
 from godwit.scheduler.market.stock import Spare, Spares, Stock
@@ -119,12 +120,13 @@ class Market:
         if demand.nodes_min > MOST_NODES:
             return None, [_too_many(demand)]
         sold, there = self._shelf(job, demand), self._there(job, demand)
-        best, refusals = self._best(demand, sold, there, frozenset())
-        if best is None:
+        options, refusals = self._options(demand, sold, there)
+        if not options:
             return None, list(dict.fromkeys([*sold.refusals, *refusals]))
+        best = min(options.values(), key=_in_order)
         if best.bought:
             best = self._with_room_for_others(best, demand, sold, there)
-        return replace(best, alternatives=self._alternatives(best, demand, sold, there)), list(sold.refusals)
+        return replace(best, alternatives=self._alternatives(best, options, demand, sold)), list(sold.refusals)
 
     def book(self, purchase: Purchase, job: Job, demand: Demand) -> None:
         """Nobody else in this plan counts on what this purchase keeps or buys, but on what it leaves."""
@@ -175,25 +177,23 @@ class Market:
         keys = self._engine.fits(demand.ask).keys_for(job.id)
         return bool(keys[self._engine.cluster.row_of[node_id]] < NEVER)
 
-    def _best(
-        self, demand: Demand, sold: Shelf, there: Mapping[Place, list[NodeId]], passed_over: frozenset[str]
-    ) -> tuple[Purchase | None, list[Refusal]]:
-        """The cheapest of all places, without the offers in `passed_over`."""
-        refusals, options = list[Refusal](), list[Purchase]()
+    def _options(
+        self, demand: Demand, sold: Shelf, there: Mapping[Place, list[NodeId]]
+    ) -> tuple[dict[Place, Purchase], list[Refusal]]:
+        """The best of each place, or why there is none."""
+        options, refusals = dict[Place, Purchase](), list[Refusal]()
         for where in sorted({*sold.by_place, *there}):
-            offers = [one for one in sold.by_place.get(where, []) if one.offer.key not in passed_over]
-            option = self._complete(demand, where, offers, there.get(where, []))
+            keep = tuple(there.get(where, [])[: demand.nodes_min])
+            option = self._complete(demand, where, sold.by_place.get(where, []), keep)
             if isinstance(option, Refusal):
                 refusals.append(option)
             else:
-                options.append(option)
-        best = min(options, key=lambda one: (one.recently_lost, one.usd_micros, one.place), default=None)
-        return best, refusals
+                options[where] = option
+        return options, refusals
 
     def _complete(
-        self, demand: Demand, where: Place, offers: list[Expected], there: list[NodeId]
+        self, demand: Demand, where: Place, offers: list[Expected], keep: tuple[NodeId, ...]
     ) -> Purchase | Refusal:
-        keep = there[: demand.nodes_min]
         missing = demand.nodes_min - len(keep)
         stock, snapshot, now = self._stock, self._snapshot, self._now
         bought = _pick(offers, missing, stock)
@@ -211,37 +211,41 @@ class Market:
         if over is not None:
             return over
         is_lossy = any(lost_lately(one.offer, snapshot, now) for one in bought)
-        return Purchase(where, tuple(keep), tuple(bought), is_lossy)
+        return Purchase(where, keep, tuple(bought), is_lossy)
 
     def _alternatives(
-        self, best: Purchase, demand: Demand, sold: Shelf, there: Mapping[Place, list[NodeId]]
+        self, best: Purchase, options: dict[Place, Purchase], demand: Demand, sold: Shelf
     ) -> tuple[Expected, ...]:
         """What would be bought if the offers of `best` were refused, and so on: one round, nothing is tried twice."""
-        found: list[Expected] = []
-        refused = frozenset(offer.key for offer in best.buy)
-        while refused and len(found) < ALTERNATIVES:
-            other, _ = self._best(demand, sold, there, refused)
-            if other is None or not other.bought:
+        found, refused, options = list[Expected](), set[str](), dict(options)
+        while best.bought and len(found) < ALTERNATIVES:
+            refused |= {offer.key for offer in best.buy}
+            for where, option in list(options.items()):
+                if any(offer.key in refused for offer in option.buy):
+                    del options[where]
+                    left = [one for one in sold.by_place[where] if one.offer.key not in refused]
+                    again = self._complete(demand, where, left, option.keep)
+                    if isinstance(again, Purchase):
+                        options[where] = again
+            if not options:
                 break
-            found.append(other.bought[0])
-            refused |= {offer.key for offer in other.buy}
+            best = min(options.values(), key=_in_order)
+            found += best.bought[:1]
         return tuple(found)
 
     def _with_room_for_others(
         self, best: Purchase, demand: Demand, sold: Shelf, there: Mapping[Place, list[NodeId]]
     ) -> Purchase:
         """The same, or one that leaves room for others of the queue, if all together then cost less."""
-        others = [self._next(one) for one in self._followers.of(demand)]
+        nexts = [self._next(one) for one in self._followers.of(demand)]
+        others = sharing.without_rest(nexts, self._spares.copy()) if nexts else []
         if not others:
             return best
-
-        def total(one: Purchase) -> int:
-            return sharing.total(demand.ask, one.bought, others, self._spares, self._stock)
-
-        at_least, found = total(best), best
-        least = at_least
-        for option in self._of_one_offer(best, demand, sold, there):
-            if (cost := total(option)) < least:
+        at_least = sharing.total(demand.ask, best.bought, others, self._stock, MOST_MICROS)
+        least, found = at_least, best
+        for option in nsmallest(sharing.SHAPES, self._of_one_offer(best, demand, sold, there), key=_in_order):
+            cost = sharing.total(demand.ask, option.bought, others, self._stock, least)
+            if cost < least:
                 least, found = cost, option
         return replace(found, saved_micros=at_least - least)
 
@@ -252,14 +256,13 @@ class Market:
         for where in sorted(sold.by_place):
             keep = tuple(there.get(where, [])[: demand.nodes_min])
             missing = demand.nodes_min - len(keep)
-            to_be_had = (one for one in sold.by_place[where] if missing and self._has(one.offer, missing))
-            for one in sharing.shapes(to_be_had):
+            for one in sharing.shapes(sold.by_place[where], partial(self._has, missing)) if missing else ():
                 is_lossy = lost_lately(one.offer, self._snapshot, self._now)
                 if best.recently_lost or not is_lossy:
                     yield Purchase(where, keep, (one,) * missing, is_lossy)
 
-    def _has(self, offer: Offer, count: int) -> bool:
-        return self._stock.left(offer) >= count and self._stock.room.refusal([offer] * count) is None
+    def _has(self, count: int, one: Expected) -> bool:
+        return self._stock.left(one.offer) >= count and self._stock.room.refusal([one.offer] * count) is None
 
     def _next(self, demand: Demand) -> Next:
         """What a job of one node would buy for itself."""
@@ -276,6 +279,10 @@ class Market:
 def _too_many(demand: Demand) -> Refusal:
     what = f"of {demand.nodes_min:,} nodes is larger than {MOST_NODES:,}"
     return Refusal(Code.TOO_MANY_NODES, "the gang", what, "fewer nodes")
+
+
+def _in_order(one: Purchase) -> tuple[bool, int, Place, list[str]]:
+    return (one.recently_lost, one.usd_micros, one.place, [offer.key for offer in one.buy[:1]])
 
 
 def _per_gpu(one: Expected) -> tuple[int, str]:

@@ -12,7 +12,7 @@ comes to an exact optimum.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from godwit.scheduler.asks import Ask, NodeKind
@@ -26,7 +26,7 @@ LOOKAHEAD = 32
 """Waiting jobs that are looked at for one purchase: a bound on its work. Four nodes of eight GPUs hold so many."""
 
 SHAPES = 12
-"""Kinds of node that are weighed for one purchase, the cheapest first; for the same reason."""
+"""Ways to complete a gang that are weighed for one purchase, the cheapest first; for the same reason."""
 
 PURCHASES = 64
 """Purchases of one plan that are weighed so; later ones are made for each job alone, until the next plan."""
@@ -88,25 +88,30 @@ class Next:
     densest: tuple[Expected, ...]
 
 
-def total(ask: Ask, bought: Sequence[Expected], others: Sequence[Next], spares: Spares, stock: Stock) -> int:
-    """What `bought` for one gang costs together with those who come next, by the better of both rules."""
+def without_rest(others: Sequence[Next], spares: Spares) -> list[Next]:
+    """Those who find no room on what is left of nodes on their way; `spares` is used up."""
+    return [one for one in others if spares.take(one.ask) is None]
+
+
+def total(ask: Ask, bought: Sequence[Expected], others: Sequence[Next], stock: Stock, most: int) -> int:
+    """What `bought` for one gang costs together with those who come next, by the better of both rules; about `most` if
+    it is no less than that.
+    """
     cheapest = [(other.ask, other.cheapest) for other in others]
     densest = [(other.ask, other.densest) for other in others]
-    return min(_total(ask, bought, rule, spares.copy(), stock) for rule in (cheapest, densest))
+    least = _total(ask, bought, cheapest, stock, most)
+    return least if densest == cheapest else min(least, _total(ask, bought, densest, stock, min(least, most)))
 
 
 def _total(
-    ask: Ask,
-    bought: Sequence[Expected],
-    others: Sequence[tuple[Ask, tuple[Expected, ...]]],
-    spares: Spares,
-    stock: Stock,
+    ask: Ask, bought: Sequence[Expected], others: Sequence[tuple[Ask, tuple[Expected, ...]]], stock: Stock, most: int
 ) -> int:
     taken = Counter(one.offer.key for one in bought)
     cost = sum(one.usd_micros for one in bought)
-    for node in bought:
-        spares.add(_rest(node, ask))
+    spares = Spares(_rest(node, ask) for node in bought)
     for other, alone in others:
+        if cost >= most:
+            break
         if spares.take(other) is not None:
             continue
         own = next((one for one in alone if stock.left(one.offer) > taken[one.offer.key]), None)
@@ -117,13 +122,13 @@ def _total(
     return cost
 
 
-def shapes(nodes: Iterable[Expected]) -> Iterator[Expected]:
-    """The first of each shape."""
+def shapes(nodes: Iterable[Expected], may: Callable[[Expected], bool]) -> Iterator[Expected]:
+    """The first of each shape that `may` be bought."""
     seen: set[tuple[object, ...]] = set()
     for one in nodes:
         offer = one.offer
         shape = (offer.gpu_model, offer.gpu_count, offer.cpus, offer.memory_gib, offer.spot)
-        if shape not in seen:
+        if shape not in seen and may(one):
             yield one
             seen.add(shape)
             if len(seen) == SHAPES:

@@ -1,6 +1,6 @@
 """How fast one GPU model is beside another, as far as data sheets tell."""
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 from godwit.domain.resources import is_of_family
 
@@ -16,7 +16,8 @@ TFLOPS = {
 throughput, but the ratio of two peaks is the best guess before anything was measured."""
 
 
-def relative(model: str | None, wanted: Sequence[str]) -> float:
+@lru_cache(maxsize=1024)  # asked for every offer of every ask
+def relative(model: str | None, wanted: tuple[str, ...]) -> float:
     """How fast `model` works beside the fastest of the first family that is wanted; 1 where nobody can tell.
 
     A model without a figure is taken to be as slow as the slowest that is wanted. Who names no model is taken not to
@@ -29,5 +30,5 @@ def relative(model: str | None, wanted: Sequence[str]) -> float:
     return own / first if first and own else 1.0
 
 
-def _of(wanted: Sequence[str]) -> list[float]:
+def _of(wanted: tuple[str, ...]) -> list[float]:
     return [speed for model, speed in TFLOPS.items() if any(is_of_family(model, name) for name in wanted)]

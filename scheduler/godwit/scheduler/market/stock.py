@@ -44,8 +44,10 @@ class Spare:
 
     def left_by(self, ask: Ask) -> tuple[int, int, int] | None:
         """What would be left of GPUs, CPUs and memory beside `ask`; None when it does not fit."""
-        left = (self.gpu_milli - ask.total_milli, self.cpu_milli - ask.cpu_milli, self.memory_mib - ask.memory_mib)
-        return left if min(left) >= 0 and ask.suits(self.kind) else None
+        gpus, cpus = self.gpu_milli - ask.gpus * ask.gpu_milli, self.cpu_milli - ask.cpu_milli
+        if gpus < 0 or cpus < 0 or self.memory_mib < ask.memory_mib or not ask.suits(self.kind):
+            return None
+        return (gpus, cpus, self.memory_mib - ask.memory_mib)
 
     def take(self, ask: Ask) -> bool:
         """Book `ask` here, if it fits."""
