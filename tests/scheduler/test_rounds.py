@@ -127,3 +127,14 @@ def test_a_node_that_came_for_a_job_and_will_not_do_is_for_others_after_the_idle
     )
     one.rest()
     assert one.started == {"b": 1}
+
+
+def test_what_a_node_has_left_beside_its_owner_is_not_bought_once_more_when_it_is_ready() -> None:
+    """Although the one that waits for the rest is more urgent than the owner, and so is served before it."""
+    one = Rounds(world(jobs=[job("owner", gpus=4)], offers=[LARGE]), NOW)
+    one.rest()
+    one.snapshot = replace(one.snapshot, jobs=(*one.snapshot.jobs, job("urgent", gpus=2, priority=100)))
+    one.rest()
+    one.boot()
+    one.rest()
+    assert (one.started, one.bought) == ({"owner": 1, "urgent": 1}, {"owner": 1})

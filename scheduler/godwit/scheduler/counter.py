@@ -44,6 +44,22 @@ class Counter:
         self._positions: dict[JobId, int] = {}
         self.actions: list[Action] = []
 
+    def start_gathered(self) -> None:
+        """Start whoever has all its nodes kept and ready, whatever its turn: nobody else may have them, and what it
+        leaves of them is there for the queue, which would buy it instead.
+        """
+        there = [node for node in self._snapshot.nodes if node.state is NodeState.READY]
+        gathered = Tally(node.reserved_for for node in there if node.reserved_for is not None)
+        waiting = self._engine.waiting
+        for job_id, count in gathered.items():
+            demand = waiting.get(job_id)
+            # A gang that takes more might take them from those before it.
+            if demand is not None and demand.nodes_min == demand.nodes_max <= count:
+                decision = Decision()
+                self._engine.place(demand, self._now, decision)
+                for start in decision.starts:
+                    self._start(self._snapshot.job_by_id[job_id], start)
+
     def serve(self, job: Job, demand: Demand) -> None:
         """Decide for one job."""
         self._positions[job.id] = len(self._positions) + 1

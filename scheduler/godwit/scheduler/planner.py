@@ -54,6 +54,7 @@ def _serve_queue(snapshot: Snapshot, now: float, seed: int) -> Counter:
     yielding = giving_way.yielding_of(snapshot.policy.preemption, gate)
     engine = fleets.engine_of(snapshot, waiting.values(), now, order=order, gate=usage, yielding=yielding)
     counter = Counter(snapshot, engine, gate, now, seed)
+    counter.start_gathered()
     for demand in engine.in_turn(now):
         counter.serve(waiting[JobId(demand.job_id)], demand)
     return counter

@@ -88,6 +88,14 @@ class Waiting:
         if not alike:
             del self._classes[shape], self._groups[shape]
 
+    def get(self, job_id: str) -> Demand | None:
+        """The demand of a job; None when it does not wait."""
+        if job_id not in self._place_of:
+            return None
+        shape, name, key = self._place_of[job_id]
+        waiting = self._classes[shape][name].waiting
+        return waiting[bisect_left(waiting, key, key=itemgetter(0))][1]
+
     def shapes(self) -> Iterator[tuple[Shape, list[Class]]]:
         """Every shape that anybody waits for, and its classes."""
         for shape, alike in self._classes.items():
