@@ -10,6 +10,7 @@ from godwit.domain.nodes import Health, NodeState
 from godwit.domain.offers import Offer
 from godwit.domain.resources import GpuAsk, parse_infra
 from godwit.scheduler import planner
+from godwit.scheduler.counter import PORTS
 from godwit.scheduler.plan import BuyNode, Plan, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code
 from godwit.scheduler.snapshot import Hold, Snapshot
@@ -253,3 +254,13 @@ def test_a_node_kept_for_the_first_of_the_queue_is_not_said_to_be_bought_for_it(
     queue = [job("first", created_at=0.0), job("next", gpus=2)]
     told = plan(world(jobs=[runs, *queue], nodes=[host], attempts=[attempt(runs, host)])).refusals[JobId("next")]
     assert [one.message for one in told if one.code is Code.RESERVED] == ["is kept for job first"]
+
+
+def test_no_two_heads_of_one_node_get_the_same_ports_however_many_run() -> None:
+    host = node("n1", cpus=2_000)
+    heads = [job(f"r{i}", gpus=0, state=JobState.RUNNING, epoch=1) for i in range(1_300)]
+    there = [attempt(head, host, port=PORTS[i]) for i, head in enumerate(heads)]
+    queue = [job(f"q{i}", gpus=0) for i in range(5)]
+    made = plan(world(jobs=[*heads, *queue], nodes=[host], attempts=there))
+    given = [action.port for action in made.actions if isinstance(action, StartAttempt)]
+    assert len({*given, *(one.port for one in there)}) == 1_305

@@ -36,6 +36,9 @@ class Counter:
         self._snapshot, self._engine, self._gate, self._now, self._seed = snapshot, engine, gate, now, seed
         self._market, self._stops = market.Market(snapshot, engine, now), Stops(snapshot, engine, gate, now)
         self._ports = {attempt.port for attempt in snapshot.attempts}
+        self._ports_on: dict[NodeId, set[int]] = {}
+        for attempt in snapshot.attempts:
+            self._ports_on.setdefault(attempt.head.node_id, set()).add(attempt.port)
         self._refused: dict[Resources, list[Refusal]] = {}
         self._waits_for: dict[JobId, list[Refusal]] = {}
         self._by_market: dict[JobId, tuple[Job, Demand]] = {}
@@ -160,8 +163,10 @@ class Counter:
             )
             for rank, share in enumerate(start.shares)
         )
-        port = _port(self._seed, job, self._ports)
+        mine = self._ports_on.setdefault(slots[0].node_id, set())
+        port = _port(self._seed, job, self._ports, mine)
         self._ports.add(port)
+        mine.add(port)
         self.actions.append(StartAttempt(job.id, job.epoch + 1, slots, port, _placed_because(job, slots, nodes)))
 
     def _buy(self, job: Job, demand: Demand) -> None:
@@ -218,9 +223,11 @@ def _placed_because(job: Job, slots: tuple[Slot, ...], nodes: Mapping[NodeId, No
     return f"{len(slots)} node(s) with {job.spec.resources.gpus} free together: {where}"
 
 
-def _port(seed: int, job: Job, taken: set[int]) -> int:
+def _port(seed: int, job: Job, taken: set[int], taken_here: set[int]) -> int:
+    """One that no head has anywhere, since nodes may share a machine; where most are taken, none on this node."""
+    avoided = taken if len(taken) < len(PORTS) // 2 else taken_here
     rng = random.Random(f"{seed}/{job.id}/{job.epoch + 1}")  # noqa: S311 - a port is not a secret
-    while (port := rng.choice(PORTS)) in taken and len(taken) < len(PORTS) // 2:
+    while (port := rng.choice(PORTS)) in avoided and len(avoided) < len(PORTS):
         pass
     return port
 
