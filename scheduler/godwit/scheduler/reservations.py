@@ -181,7 +181,8 @@ def find(engine: "Engine", horizon: Horizon, demand: Demand, now: float, patienc
     are taken to become free together with the GPUs.
     """
     cluster, size = engine.cluster, engine.cluster.size
-    usable = cluster.open[:size] & cluster.suited(demand.ask)[cluster.kind[:size]] & horizon.may_hold(demand.ask)[:size]
+    suited = engine.fits(demand.ask).suited[cluster.kind[:size]]
+    usable = cluster.open[:size] & suited & horizon.may_hold(demand.ask)[:size]
     usable[[row for row, holder in cluster.held.items() if holder != demand.job_id]] = False
     rows = np.flatnonzero(usable)
     if len(rows) < demand.nodes_min:
