@@ -16,6 +16,7 @@ from godwit.domain.wire.projects import LimitIn, ProjectIn
 from godwit.domain.wire.specs import JobSpecIn, ResourcesSpec, RetriesSpec
 from godwit.scheduler.bounds import Bounds
 from godwit.scheduler.giving_way import GivesWay, Preemption
+from godwit.scheduler.quotas import Quotas
 
 from tests.simulation import world
 from tests.simulation.crashing import Crash
@@ -127,6 +128,25 @@ def test_jobs_give_way_under_faults_and_all_come_to_their_end(monkeypatch: pytes
         by_quota += sum("borrowed" in event.reason for event in told)
     assert gave_way, "somebody gave way"
     assert by_quota or SEEDS < 10, "what was borrowed went back"
+
+
+def test_an_open_gate_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The simulation can fail: with a gate that refuses nobody it sees a quota exceeded."""
+    monkeypatch.setattr(world, "POLICY", BUSY)
+    monkeypatch.setattr(Quotas, "refusal", lambda _self, _demand, _nodes: None)
+    with pytest.raises(Violation, match="more is held than quotas allow"):
+        run_all(10, tmp_path)
+
+
+def run_all(count: int, folder: Path) -> None:
+    """Several worlds, one after the other."""
+    for seed in range(count):
+        database = Database(open_engine("sqlite://"))
+        database.migrate()
+        try:
+            ProjectsWorld(seed, database, Shelf(folder / str(seed))).run()
+        finally:
+            database.close()
 
 
 def check_restored(one: ProjectsWorld, attempts: list[Attempt], restored: list[Event]) -> None:
