@@ -134,6 +134,7 @@ class Desk:
         self._engine, self._patience = engine, patience
         self._horizon: Horizon | None = None
         self.reservations: dict[str, Reservation] = {}
+        self._nowhere: set[object] = set()
 
     @property
     def is_full(self) -> bool:
@@ -149,13 +150,21 @@ class Desk:
                 if cluster.held.get(row) == reservation.job_id and cluster.ids[row] not in kept:
                     cluster.hold(cluster.ids[row], None)
         self.reservations = {}
+        self._nowhere.clear()
 
     def reserve(self, demand: Demand, now: float) -> Reservation | None:
         """Keep the nodes on which a blocked demand can start soonest."""
+        runs_out_at = demand.since + self._patience.patience_s
+        # Within a pass nothing becomes free: what one is refused, all that ask and wait alike are refused.
+        alike = (demand.ask, demand.nodes_min, demand.within, runs_out_at > now)
+        is_unlike_others = bool(self._engine.kept_for(demand.job_id))
         self._horizon = self._horizon or Horizon(self._engine)
-        found = find(self._engine, self._horizon.refresh(), demand, now, self._patience.patience_s)
+        found = None
+        if is_unlike_others or alike not in self._nowhere:
+            found = find(self._engine, self._horizon.refresh(), demand, now, self._patience.patience_s)
         if found is None:
-            runs_out_at = demand.since + self._patience.patience_s
+            if not is_unlike_others:
+                self._nowhere.add(alike)
             if runs_out_at > now:
                 self._engine.wake(runs_out_at)
             return None
