@@ -10,6 +10,7 @@ from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.cluster import ANYWHERE, FABRIC, Cluster, Share
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
+from godwit.scheduler.fragmentation import Fragmentation, Workload
 from godwit.scheduler.policies import Gate, Order, Yielding
 from godwit.scheduler.snapshot import Snapshot
 
@@ -65,6 +66,11 @@ def engine_of(
     for job_id, leaving in _leaving(snapshot).items():
         if job_id in demands:
             engine.gives_way(leaving, demands[job_id])
+    # What runs and what waits tells best what will be asked next; of nothing at all nothing can be learned.
+    asked = [running.demand.ask for running in engine.running.values()] + [demand.ask for demand in demands.values()]
+    workload = Workload(asked)
+    if workload.total:
+        engine.score_by(Fragmentation(engine.cluster, workload))
     return engine
 
 

@@ -188,7 +188,7 @@ class _Usable:
         bound = np.minimum(cpu[:, None] / self._cpu, memory[:, None] / self._memory)
         fits = bound >= 1
         bound /= copies.take(self._shape, axis=1)
-        usable: Floats = np.sqrt(np.minimum(bound, 1, out=bound), out=bound)
+        usable: Floats = np.sqrt(np.clip(bound, 0, 1, out=bound), out=bound)  # below 0: promised beyond what is there
         usable *= milli.take(self._shape, axis=1)
         np.floor(usable, out=usable)
         usable *= fits
