@@ -257,10 +257,18 @@ def test_a_node_kept_for_the_first_of_the_queue_is_not_said_to_be_bought_for_it(
 
 
 def test_no_two_heads_of_one_node_get_the_same_ports_however_many_run() -> None:
-    host = node("n1", cpus=2_000)
+    host = node("n1", offer(cpus=2_000))
     heads = [job(f"r{i}", gpus=0, state=JobState.RUNNING, epoch=1) for i in range(1_300)]
     there = [attempt(head, host, port=PORTS[i]) for i, head in enumerate(heads)]
     queue = [job(f"q{i}", gpus=0) for i in range(5)]
     made = plan(world(jobs=[*heads, *queue], nodes=[host], attempts=there))
     given = [action.port for action in made.actions if isinstance(action, StartAttempt)]
     assert len({*given, *(one.port for one in there)}) == 1_305
+
+
+def test_a_machine_that_reports_less_memory_than_was_sold_is_not_bought_again() -> None:
+    asked = job("a", memory_gib=1_800.0)
+    fleet = [node("n1", reserved_for="a", memory_gib=1_790.0, cpus=199)]
+    made = plan(world(jobs=[asked], nodes=fleet, offers=[offer()]))
+    assert starts(made) == {"a": ["n1"]}
+    assert bought(made) == []

@@ -86,10 +86,9 @@ def _leaving(snapshot: Snapshot) -> dict[JobId, list[JobId]]:
 def _add(cluster: Cluster, node: Node, kind: NodeKind, *, is_open: bool) -> None:
     place = {} if node.offer.fabric_domain is None else {"fabric": node.offer.fabric_domain}
     usable = [gpu.index for gpu in node.gpus if gpu.health is Health.HEALTHY]
-    cluster.add(
-        node.id, kind, place, gpus=usable, cpu_milli=node.cpus * 1000, memory_mib=int(node.memory_gib * 1024),
-        is_open=is_open,
-    )  # fmt: skip
+    # CPUs and memory as they were sold: what a machine reports is always a little less, and a job that asks for all of
+    # it would be bought one machine after the other.
+    cluster.add(node.id, kind, place, gpus=usable, is_open=is_open)
 
 
 def _start(engine: Engine, attempt: Attempt, snapshot: Snapshot, now: float) -> None:
