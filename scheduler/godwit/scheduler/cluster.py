@@ -67,14 +67,11 @@ class Cluster:
         place: Mapping[str, str] | None = None,
         *,
         gpus: Sequence[int] | None = None,
-        cpu_milli: int | None = None,
-        memory_mib: int | None = None,
         is_open: bool = True,
     ) -> int:
         """A node joins; returns its row. `place` names its domain at levels that it has one at; `gpus` are the usable.
 
         A level that `place` does not name is taken to be the node alone up to the fabric, and its kind's region there.
-        CPUs and memory are the kind's unless said.
         """
         usable = range(kind.gpus) if gpus is None else gpus
         row = self._grow(max(usable, default=-1) + 1)
@@ -86,8 +83,8 @@ class Cluster:
             self.price = np.append(self.price, _tenths(kind.price_usd_per_hour))
         self.kind[row], self.tie[row] = number, zlib.crc32(node_id.encode())
         self.free[row, list(usable)] = WHOLE
-        self.cpu[row] = kind.cpu_milli if cpu_milli is None else cpu_milli
-        self.memory[row] = kind.memory_mib if memory_mib is None else memory_mib
+        self.cpu[row] = kind.cpu_milli
+        self.memory[row] = kind.memory_mib
         self.open[row] = is_open
         for level, names in enumerate(self._domain_of):
             where = _place(node_id, kind, place or {}, level)
