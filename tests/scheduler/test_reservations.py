@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -71,7 +72,7 @@ def test_nothing_is_kept_where_a_gang_could_never_start() -> None:
     """A node with seven GPUs that are well, and one that came with fewer CPUs, are for whom they will do."""
     one = engine("f")
     one.cluster.add("seven", H100, {"fabric": "f"}, gpus=range(7))
-    one.cluster.add("small", H100, {"fabric": "f"}, cpu_milli=1_000)
+    one.cluster.add("small", replace(H100, cpu_milli=1_000), {"fabric": "f"})
     ask = Ask(8, cpu_milli=2_000)
     assert started(one, 0.0, Demand("running", ask, 0.0)) == ["running"]
     whole = Demand("whole", ask, 0.0)
