@@ -272,3 +272,14 @@ def test_a_machine_that_reports_less_memory_than_was_sold_is_not_bought_again() 
     made = plan(world(jobs=[asked], nodes=fleet, offers=[offer()]))
     assert starts(made) == {"a": ["n1"]}
     assert bought(made) == []
+
+
+@pytest.mark.parametrize("state", [NodeState.READY, NodeState.JOINING])
+def test_a_node_whose_job_started_elsewhere_serves_the_next_instead_of_a_purchase(state: NodeState) -> None:
+    runs = job("runs", state=JobState.RUNNING, epoch=1)
+    fleet = [node("n1"), node("n2", state=state, reserved_for="runs")]
+    made = plan(world(jobs=[runs, job("next")], nodes=fleet, attempts=[attempt(runs, fleet[0])], offers=[offer()]))
+    assert bought(made) == []
+    kept = [(a.node_id, a.job_id) for a in made.actions if isinstance(a, ReserveNode)]
+    assert kept[0] == ("n2", None)
+    assert starts(made) == {"next": ["n2"]} if state is NodeState.READY else kept[1:] == [("n2", "next")]

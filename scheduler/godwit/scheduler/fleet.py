@@ -6,6 +6,7 @@ from godwit.domain.ids import JobId
 from godwit.domain.jobs import Attempt, AttemptState, Fabric, Job, JobState, Resources
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.offers import Offer
+from godwit.scheduler import repair
 from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.cluster import ANYWHERE, FABRIC, Cluster, Share
 from godwit.scheduler.demands import Demand
@@ -56,8 +57,9 @@ def engine_of(
     for attempt in snapshot.attempts:
         _start(engine, attempt, snapshot, now)
     demands = {job.id: demand_of(job, snapshot, now) for job in waiting}
+    expecting = repair.expecting(snapshot)
     for node in snapshot.nodes:
-        if node.reserved_for is not None:
+        if node.reserved_for is not None and node.reserved_for in expecting:
             engine.keep(node.id, demands.get(node.reserved_for) or Demand(node.reserved_for, Ask(), 0.0))
     for demand in demands.values():
         engine.submit(demand)

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from godwit.domain.ids import NodeId
 from godwit.domain.nodes import Node, NodeState
-from godwit.scheduler import warm
+from godwit.scheduler import repair, warm
 from godwit.scheduler.plan import Action, ReserveNode, TerminateNode
-from godwit.scheduler.repair import waits
 from godwit.scheduler.snapshot import Policy, Snapshot
 
 SHORT_STEP_S = 60.0
@@ -25,11 +24,9 @@ def idle(snapshot: Snapshot, now: float) -> Iterator[Action]:
 
     A node is not given back early in a step of billing that is paid already, nor when the fleet's bounds keep it.
     """
-    waiting = {job.id for job in snapshot.jobs if waits(job)}
-    # Who gives way waits as soon as it has stopped, and what it is left is kept for it from before.
-    waiting |= {attempt.job_id for attempt in snapshot.attempts if attempt.yields_to is not None}
+    expecting = repair.expecting(snapshot)
     for node in snapshot.nodes:
-        if node.reserved_for is not None and node.reserved_for not in waiting:
+        if node.reserved_for is not None and node.reserved_for not in expecting:
             yield ReserveNode(node.id, None, "the job that it was bought for does not wait any more")
     kept = keepers(snapshot)
     for node in warm.idle_nodes(snapshot):

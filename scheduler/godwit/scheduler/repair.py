@@ -8,6 +8,7 @@ the gang was heard after it, because a dying node makes healthy programs fail.
 from collections.abc import Iterator
 
 from godwit.domain import lifecycle
+from godwit.domain.ids import JobId
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome, Slot
 from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler import dependencies
@@ -169,3 +170,9 @@ def _stopping(attempt: Attempt, snapshot: Snapshot, now: float) -> Iterator[Acti
 def waits(job: Job) -> bool:
     """Whether a job is one that the planner should place."""
     return job.state in {JobState.QUEUED, JobState.RECOVERING} and not job.cancel_requested
+
+
+def expecting(snapshot: Snapshot) -> frozenset[JobId]:
+    """Jobs for which nodes are kept: those that wait, and those that give way and will wait for what they are left."""
+    yielding = (attempt.job_id for attempt in snapshot.attempts if attempt.yields_to is not None)
+    return frozenset([*(job.id for job in snapshot.jobs if waits(job)), *yielding])
