@@ -64,7 +64,8 @@ def test_a_job_runs_in_its_workdir_reports_commits_and_leaves_nothing_and_the_ne
     eventually_gone(first)
     eventually(lambda: not list((first.folder / "attempts").iterdir()), 10, "its folder is removed")
 
-    assert eventually(lambda: plane.end_of(second.name, "att-9"), 60, "end of the other").outcome == "succeeded"
+    other = eventually(lambda: plane.end_of(second.name, "att-9"), 60, "end of the other")
+    assert (other.outcome, other.detail) == ("succeeded", "exit code 0")
     assert plane.text("att-9") == "over\n"
     plane.order(second.name, *starts([second], "python program.py", epoch=2, archive=archive, setup="echo set-up"))
     eventually(lambda: plane.end_of(second.name, "att-2"), 90, "end of the next attempt")

@@ -39,7 +39,7 @@ class Rounds:
 
     snapshot: Snapshot
     now: float
-    bought: Counter[str] = field(default_factory=Counter)
+    bought: Counter[str] = field(default_factory=Counter)  # for each job, since it last started
     started: Counter[str] = field(default_factory=Counter)
     log: list[str] = field(default_factory=list)
     _made: int = 0
@@ -146,6 +146,7 @@ class Rounds:
 
     def _start(self, action: StartAttempt) -> None:
         self.started[action.job_id] += 1
+        del self.bought[action.job_id]
         name = AttemptId(f"{action.job_id}-{action.epoch}")
         attempt = Attempt(
             name, action.job_id, action.epoch, AttemptState.RUNNING, action.slots, action.port, self.now, self.now

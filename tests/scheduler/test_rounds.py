@@ -62,7 +62,7 @@ def test_the_planner_rests_and_buys_no_more_than_a_gang(snapshot: Snapshot, step
         one.pass_s({"minute": 60.0, "while": 700.0}.get(step, 1.0))
         one.boot()
         for job_id, count in one.bought.items():
-            assert one.started[job_id] > 1 or count <= most[job_id], "\n".join(one.log)
+            assert count <= most[job_id], "\n".join(one.log)
 
 
 @settings(max_examples=50, deadline=None)
