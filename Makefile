@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SMALL := server,agent,examples
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test explore check bench clean
 
 help:
 	@echo "make demo    a real training job survives the loss of a node (under 3 minutes once installed)"
 	@echo "make test    the whole test suite"
+	@echo "make explore the properties of the planner, the domain and the simulation on new random examples"
 	@echo "make check   format, lint, types, layers"
 	@echo "make bench   the figures that docs and decisions quote"
 	@echo "make clean   remove .venv and caches"
@@ -20,6 +21,9 @@ demo: $(VENV)/installed-demo
 
 test: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15
+
+explore: $(VENV)/installed-dev
+	@$(BIN)/python -m pytest -n 2 --hypothesis-profile=explore tests/scheduler tests/domain tests/simulation
 
 check: $(VENV)/installed-dev
 	@echo "== format"; $(BIN)/ruff format --check .
