@@ -3,17 +3,22 @@
 from typing import Any
 
 import pytest
-from godwit.agents.state import (
-    AgentState,
+from godwit.agents.effects import (
     Committed,
+    Found,
     Progress,
+    Repair,
+    Repaired,
     Restored,
     Running,
     StartRuntime,
     Stopped,
     StopRuntime,
 )
+from godwit.agents.state import AgentState
+from godwit.domain.health import Grade, Remedy
 from godwit.domain.wire.agents import AttemptStopped, CommandDone, HeartbeatRequest, Peer, StartAttempt, StopAttempt
+from godwit.domain.wire.health import RepairNode
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -331,3 +336,26 @@ class AnyHistory(RuleBasedStateMachine):
 
 TestAnyHistory = AnyHistory.TestCase
 TestAnyHistory.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_an_order_is_taken_on_once_repeated_after_a_restart_and_answered_once() -> None:
+    state = AgentState("agent-1")
+    order = RepairNode(intent_id="i-1", remedy=Remedy.REBOOT, gpus=[], reason="it fell off the bus")
+    assert state.command(order, 0.0) == [Repair(order)]
+    assert state.command(order, 1.0) == []
+    state = AgentState.from_json(state.to_json())
+    assert state.resume(2.0) == [Repair(order)]
+    for _ in range(2):
+        state.health(Repaired("i-1", worked=True), 3.0)
+    kinds = [seen.type for seen in state.observations()]
+    assert kinds == ["command-done", "repair-done"]
+    assert state.resume(4.0) == []
+
+
+def test_what_a_check_finds_is_told_until_it_is_acknowledged() -> None:
+    state = AgentState("agent-1")
+    state.health(Found("xid", Grade.UNHEALTHY, "fell off the bus", code="xid:79", gpu="GPU-1"), 0.0)
+    (seen,) = state.observations()
+    assert (seen.type, seen.seq) == ("finding", 1)
+    state.acknowledge(1)
+    assert state.observations() == []

@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 from godwit.domain import lifecycle, lifecycle_drawing
 from godwit.domain.errors import InvalidTransition
-from godwit.domain.ids import AttemptId, IntentId, JobId, NodeId, ProjectId, ProviderName
+from godwit.domain.health import HealthRecord, Incident, IncidentState, Remedy
+from godwit.domain.ids import AttemptId, IncidentId, IntentId, JobId, NodeId, ProjectId, ProviderName
 from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobSpec, JobState
-from godwit.domain.nodes import Node, NodeState
+from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.offers import Offer
 
 OFFER = Offer(ProviderName("p"), "r", None, "t", "H100-SXM", 8, 80.0, 100, 1000.0, 20.0)
 
 
-def entity_in(state: StrEnum) -> Job | Attempt | Node | Intent:
+def entity_in(state: StrEnum) -> Job | Attempt | Node | Intent | Incident | HealthRecord:
     """Some entity in a state."""
     if isinstance(state, JobState):
         return Job(JobId("job-1"), ProjectId("default"), JobSpec("a", "true"), state, 0.0, 0.0)
@@ -23,6 +24,12 @@ def entity_in(state: StrEnum) -> Job | Attempt | Node | Intent:
         return Attempt(AttemptId("attempt-1"), JobId("job-1"), 1, state, (), 20_000, 0.0, 0.0)
     if isinstance(state, NodeState):
         return Node(NodeId("node-1"), OFFER, state, 0.0, 0.0)
+    if isinstance(state, IncidentState):
+        return Incident(
+            IncidentId("inc-1"), NodeId("node-1"), "p", state, 0.0, 0.0, "xid", "xid:79", "table", "lost", Remedy.REBOOT
+        )
+    if isinstance(state, Health):
+        return HealthRecord("GPU-1", state, 0.0, 0.0, NodeId("node-1"), "p")
     assert isinstance(state, IntentState)
     return Intent(IntentId("intent-1"), IntentKind.LAUNCH_NODE, state, NodeId("node-1"), 0.0, 0.0, "because")
 

@@ -39,7 +39,8 @@ class Rounds:
 
     snapshot: Snapshot
     now: float
-    bought: Counter[str] = field(default_factory=Counter)  # for each job, since it last started
+    bought: Counter[str] = field(default_factory=Counter)
+    bought_since: Counter[str] = field(default_factory=Counter)  # for each job, since it last started
     started: Counter[str] = field(default_factory=Counter)
     log: list[str] = field(default_factory=list)
     _made: int = 0
@@ -130,6 +131,7 @@ class Rounds:
     def _buy(self, offer: Offer, job_id: JobId | None) -> None:
         self._made += 1
         self.bought[job_id or ""] += 1
+        self.bought_since[job_id or ""] += 1
         name = NodeId(f"bought{self._made:03}")
         node = Node(name, offer, NodeState.REQUESTED, self.now, self.now, reserved_for=job_id)
         left = (
@@ -146,7 +148,7 @@ class Rounds:
 
     def _start(self, action: StartAttempt) -> None:
         self.started[action.job_id] += 1
-        del self.bought[action.job_id]
+        del self.bought_since[action.job_id]
         name = AttemptId(f"{action.job_id}-{action.epoch}")
         attempt = Attempt(
             name, action.job_id, action.epoch, AttemptState.RUNNING, action.slots, action.port, self.now, self.now

@@ -61,7 +61,7 @@ def test_the_planner_rests_and_buys_no_more_than_a_gang(snapshot: Snapshot, step
             one.rest()
         one.pass_s({"minute": 60.0, "while": 700.0}.get(step, 1.0))
         one.boot()
-        for job_id, count in one.bought.items():
+        for job_id, count in one.bought_since.items():
             assert count <= most[job_id], "\n".join(one.log)
 
 

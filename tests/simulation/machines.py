@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from godwit.agents.effects import Committed, Progress, Restored, Running, Stopped, StopRuntime
-from godwit.agents.state import AgentState, Effect, StartRuntime
+from godwit.agents.effects import Committed, Effect, Progress, Restored, Running, StartRuntime, Stopped, StopRuntime
+from godwit.agents.state import AgentState
 from godwit.domain.wire import agents as wire
 from godwit.providers.machines import Machine
 

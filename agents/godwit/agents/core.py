@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from godwit.agents.effects import Effect
+from godwit.agents.effects import Effect, HealthEvent
 from godwit.agents.runtime.guard import boottime_s, write_whole
 from godwit.agents.state import OBSERVATIONS_PER_HEARTBEAT, AgentState
-from godwit.domain.wire.agents import HeartbeatReply, HeartbeatRequest, JobProgress, StartAttempt, StopAttempt
+from godwit.domain.wire.agents import Command, HeartbeatReply, HeartbeatRequest, JobProgress
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -43,9 +43,13 @@ class Core:
             if after != before and not isinstance(after[0] if after else None, JobProgress):
                 self.urgent.set()
 
-    def command(self, command: StartAttempt | StopAttempt) -> None:
+    def command(self, command: Command) -> None:
         """Take on a command from the control plane."""
         self.apply(lambda state, now: state.command(command, now))
+
+    def health(self, event: HealthEvent) -> None:
+        """Tell what a check found, or that ordered checks or an ordered repair are over."""
+        self.apply(lambda state, now: state.health(event, now))
 
     def tick(self) -> None:
         """Stop everything if the lease ran out."""

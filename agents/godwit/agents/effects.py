@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from godwit.domain.health import Grade, Remedy
 from godwit.domain.wire.agents import StartAttempt
+from godwit.domain.wire.health import RepairNode, RunChecks
 
 Outcome = Literal["succeeded", "failed", "interrupted", "cancelled"]
 
@@ -28,7 +30,21 @@ class StopRuntime:
     reason: str
 
 
-Effect = StartRuntime | StopRuntime
+@dataclass(frozen=True)
+class Repair:
+    """Reset GPUs or reboot the machine; `Repaired` follows, after a reboot from the agent that starts then."""
+
+    command: RepairNode
+
+
+@dataclass(frozen=True)
+class Check:
+    """Run active checks; findings and `Checked` follow. Repeated, it happens again, which is harmless."""
+
+    command: RunChecks
+
+
+Effect = StartRuntime | StopRuntime | Repair | Check
 
 
 @dataclass(frozen=True)
@@ -88,3 +104,41 @@ class Restored:
 
 
 RuntimeEvent = Running | Stopped | Progress | Committed | Restored
+
+
+@dataclass(frozen=True)
+class Found:
+    """A check found something of a GPU (its UUID), of the node, or of an attempt; fields as in `FindingSeen`."""
+
+    check: str
+    grade: Grade
+    reason: str
+    code: str = ""
+    suggested: Remedy = Remedy.NONE
+    gpu: str | None = None
+    attempt_id: str | None = None
+    boot_id: str = ""
+    evidence: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Ordered checks are over; fields as in `ChecksDone`."""
+
+    intent_id: str
+    passed: bool
+    detail: str = ""
+    took_s: float = 0.0
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """An ordered repair is over; fields as in `RepairDone`."""
+
+    intent_id: str
+    worked: bool
+    detail: str = ""
+
+
+HealthEvent = Found | Checked | Repaired

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from godwit.agents.effects import Effect, RuntimeEvent, StartRuntime, Stopped
+from godwit.agents.effects import Check, Effect, Repair, RuntimeEvent, StartRuntime, Stopped
 from godwit.agents.link import Link
 from godwit.agents.logs import Tail
 from godwit.agents.runtime.attempt import AttemptRun, Surroundings
@@ -37,9 +37,14 @@ class Node:
         self._lock = threading.Lock()
         self.report: Callable[[RuntimeEvent], None] = lambda _event: None
         """Where runtime events go; set once, before the first effect."""
+        self.care: Callable[[Repair | Check], None] = lambda _order: None
+        """What carries out repairs and checks; set once, before the first effect."""
 
     def carry_out(self, effect: Effect) -> None:
         """Start or stop an attempt; returns at once, `report` hears the rest from other threads."""
+        if isinstance(effect, Repair | Check):
+            self.care(effect)
+            return
         if isinstance(effect, StartRuntime):
             self._start(effect.command)
             return

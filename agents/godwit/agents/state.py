@@ -13,14 +13,20 @@ Save `to_json()` before carrying out the effects of a call and before sending it
 """
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 from godwit.agents import sharing
 from godwit.agents.effects import (
+    Check,
+    Checked,
     Committed,
     Effect,
+    Found,
+    HealthEvent,
     Outcome,
     Progress,
+    Repair,
+    Repaired,
     Restored,
     Running,
     RuntimeEvent,
@@ -28,11 +34,13 @@ from godwit.agents.effects import (
     Stopped,
     StopRuntime,
 )
+from godwit.agents.journal import AttemptEntry, Journal
 from godwit.domain.wire.agents import (
     AttemptRunning,
     AttemptStopped,
     CheckpointCommitted,
     CheckpointRestored,
+    Command,
     CommandDone,
     JobProgress,
     LiveAttempt,
@@ -40,12 +48,7 @@ from godwit.domain.wire.agents import (
     StartAttempt,
     StopAttempt,
 )
-from pydantic import BaseModel, Field
-
-__all__ = [
-    "AgentState", "Committed", "Effect", "Progress", "Restored", "Running", "RuntimeEvent", "StartRuntime",
-    "StopRuntime", "Stopped",
-]  # fmt: skip
+from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone, RepairNode, RunChecks
 
 OBSERVATIONS_PER_HEARTBEAT = 256
 """The bound of `HeartbeatRequest.observations`."""
@@ -60,36 +63,11 @@ DETAIL_CHARS = 4_096
 """The bounds of `AttemptStopped`."""
 
 
-class _Attempt(BaseModel):
-    """One attempt as this node sees it; `command` is None when it never started here."""
-
-    attempt_id: str
-    job_id: str
-    epoch: int
-    phase: Literal["starting", "running", "stopping", "stopped"]
-    command: StartAttempt | None = None
-    stop_outcome: Outcome = "cancelled"
-    stop_detail: str = ""
-    grace_s: float = 0.0
-
-
-class _Journal(BaseModel):
-    """Everything that must outlive the agent's process."""
-
-    agent_id: str
-    next_seq: int = 1
-    lease_until: float | None = None
-    epochs: dict[str, int] = Field(default_factory=dict)
-    answered: dict[str, bool] = Field(default_factory=dict)
-    attempts: dict[str, _Attempt] = Field(default_factory=dict)
-    outbox: list[Observation] = Field(default_factory=list)
-
-
 class AgentState:
     """The core of one agent. Not safe for use from several threads at once."""
 
     def __init__(self, agent_id: str) -> None:
-        self._journal = _Journal(agent_id=agent_id)
+        self._journal = Journal(agent_id=agent_id)
 
     @property
     def agent_id(self) -> str:
@@ -104,14 +82,16 @@ class AgentState:
     def from_json(cls, text: str) -> "AgentState":
         """The state as it was when `to_json` was called; raises `ValueError` for anything else."""
         state = cls("")
-        state._journal = _Journal.model_validate_json(text)
+        state._journal = Journal.model_validate_json(text)
         return state
 
-    def command(self, cmd: StartAttempt | StopAttempt, now: float) -> list[Effect]:
+    def command(self, cmd: Command, now: float) -> list[Effect]:
         """Take a command on, or refuse it, or leave it for later; one already answered changes nothing."""
         if cmd.intent_id in self._journal.answered:
             return []
-        return self._start(cmd, now) if isinstance(cmd, StartAttempt) else self._stop_by_command(cmd)
+        if isinstance(cmd, StartAttempt):
+            return self._start(cmd, now)
+        return self._stop_by_command(cmd) if isinstance(cmd, StopAttempt) else self._take_order(cmd)
 
     def fenced(self, attempt_ids: Iterable[str], now: float) -> list[Effect]:
         """Stop these attempts now: the control plane no longer counts on them."""
@@ -138,9 +118,10 @@ class AgentState:
         return [e for a in self._live() for e in self._stop(a, "interrupted", detail, 0.0)]
 
     def resume(self, now: float) -> list[Effect]:
-        """The effects owed after a restart from the journal: each attempt is found again or stopped."""
+        """The effects owed after a restart from the journal: attempts are found again or stopped, orders repeated."""
         self.tick(now)
-        return [
+        orders: list[Effect] = [_effect_of(order) for order in self._journal.orders.values()]
+        return orders + [
             StopRuntime(a.attempt_id, a.grace_s, a.stop_detail) if a.phase == "stopping" else StartRuntime(a.command)
             for a in self._live()
             if a.command is not None
@@ -163,6 +144,18 @@ class AgentState:
                 self._observe(CheckpointCommitted, attempt, **_fields(event))
             case Restored():
                 self._observe(CheckpointRestored, attempt, **{**_fields(event), "damaged": list(event.damaged)})
+        return []
+
+    def health(self, event: HealthEvent, now: float) -> list[Effect]:
+        """Turn what a check or a repair said into an observation; an order that is not known is over already."""
+        del now
+        match event:
+            case Found():
+                self._append(FindingSeen, **{**vars(event), "evidence": dict(event.evidence)})
+            case Checked() if self._journal.orders.pop(event.intent_id, None):
+                self._append(ChecksDone, **{**vars(event), "figures": dict(event.figures)})
+            case Repaired() if self._journal.orders.pop(event.intent_id, None):
+                self._append(RepairDone, **vars(event))
         return []
 
     def observations(self) -> list[Observation]:
@@ -202,7 +195,7 @@ class AgentState:
         if not sharing.fits_beside(cmd, self.commands()):
             return []  # until those who are stopping have stopped
         self._see(cmd.job_id, cmd.epoch)
-        self._journal.attempts[cmd.attempt_id] = _Attempt(
+        self._journal.attempts[cmd.attempt_id] = AttemptEntry(
             attempt_id=cmd.attempt_id, job_id=cmd.job_id, epoch=cmd.epoch, phase="starting", command=cmd
         )
         self._answer(cmd.intent_id, accepted=True)
@@ -220,12 +213,17 @@ class AgentState:
         attempt = self._journal.attempts.get(cmd.attempt_id)
         if attempt is not None:
             return self._stop(attempt, "cancelled", cmd.reason, cmd.grace_s)
-        attempt = _Attempt(attempt_id=cmd.attempt_id, job_id=cmd.job_id, epoch=cmd.epoch, phase="starting")
+        attempt = AttemptEntry(attempt_id=cmd.attempt_id, job_id=cmd.job_id, epoch=cmd.epoch, phase="starting")
         self._journal.attempts[cmd.attempt_id] = attempt
         self._stopped(attempt, Stopped(cmd.attempt_id, "cancelled", detail="it was stopped before it started here"))
         return []
 
-    def _stop(self, attempt: _Attempt, outcome: Outcome, detail: str, grace_s: float) -> list[Effect]:
+    def _take_order(self, cmd: RepairNode | RunChecks) -> list[Effect]:
+        self._journal.orders[cmd.intent_id] = cmd
+        self._answer(cmd.intent_id, accepted=True)
+        return [_effect_of(cmd)]
+
+    def _stop(self, attempt: AttemptEntry, outcome: Outcome, detail: str, grace_s: float) -> list[Effect]:
         if attempt.phase == "stopped" or (attempt.phase == "stopping" and grace_s >= attempt.grace_s):
             return []
         if attempt.phase != "stopping":  # the first reason to stop is the one that is told
@@ -233,12 +231,12 @@ class AgentState:
         attempt.grace_s = grace_s
         return [StopRuntime(attempt.attempt_id, grace_s, detail)]
 
-    def _running(self, attempt: _Attempt) -> None:
+    def _running(self, attempt: AttemptEntry) -> None:
         if attempt.phase == "starting":
             attempt.phase = "running"
             self._observe(AttemptRunning, attempt)
 
-    def _stopped(self, attempt: _Attempt, event: Stopped) -> None:
+    def _stopped(self, attempt: AttemptEntry, event: Stopped) -> None:
         told = attempt.phase == "stopping" and event.outcome != "succeeded"
         attempt.phase = "stopped"
         self._observe(
@@ -254,24 +252,24 @@ class AgentState:
         for key in ended[:-REMEMBERED]:
             del self._journal.attempts[key]
 
-    def _progress(self, attempt: _Attempt, event: Progress) -> None:
+    def _progress(self, attempt: AttemptEntry, event: Progress) -> None:
         keep = [
             o for o in self._journal.outbox if not (isinstance(o, JobProgress) and o.attempt_id == attempt.attempt_id)
         ]
         self._journal.outbox = keep
         self._observe(JobProgress, attempt, **{**_fields(event), "metrics": dict(event.metrics)})
 
-    def _observe(self, kind: Any, attempt: _Attempt, **fields: Any) -> None:
-        fields |= {"attempt_id": attempt.attempt_id, "epoch": attempt.epoch}
+    def _observe(self, kind: Any, attempt: AttemptEntry, **fields: Any) -> None:
+        self._append(kind, **fields, attempt_id=attempt.attempt_id, epoch=attempt.epoch)
+
+    def _append(self, kind: Any, **fields: Any) -> None:
         self._journal.outbox.append(kind(seq=self._journal.next_seq, **fields))
         self._journal.next_seq += 1
 
     def _answer(self, intent_id: str, *, accepted: bool, detail: str = "") -> None:
         self._journal.answered[intent_id] = accepted
         _forget_oldest(self._journal.answered)
-        done = CommandDone(seq=self._journal.next_seq, intent_id=intent_id, accepted=accepted, detail=detail)
-        self._journal.outbox.append(done)
-        self._journal.next_seq += 1
+        self._append(CommandDone, intent_id=intent_id, accepted=accepted, detail=detail)
 
     def _see(self, job_id: str, epoch: int) -> None:
         seen = self._journal.epochs.pop(job_id, epoch)
@@ -281,8 +279,12 @@ class AgentState:
     def _has_lease(self, now: float) -> bool:
         return self._journal.lease_until is not None and now < self._journal.lease_until
 
-    def _live(self) -> list[_Attempt]:
+    def _live(self) -> list[AttemptEntry]:
         return [a for a in self._journal.attempts.values() if a.phase != "stopped"]
+
+
+def _effect_of(order: RepairNode | RunChecks) -> Effect:
+    return Repair(order) if isinstance(order, RepairNode) else Check(order)
 
 
 def _fields(event: Progress | Committed | Restored) -> dict[str, Any]:

@@ -9,17 +9,21 @@ from godwit.domain.ids import AttemptId, IntentId, JobId, NodeId
 
 
 class IntentKind(StrEnum):
-    """What is owed. The first three are carried out against a provider, the last two by a node's agent."""
+    """What is owed: by an executor against a provider (`FOR_PROVIDERS`), or by a node's agent (`FOR_AGENTS`)."""
 
     LAUNCH_NODE = "launch-node"
     TERMINATE_NODE = "terminate-node"
     DRILL_NODE_LOSS = "drill-node-loss"
     START_ATTEMPT = "start-attempt"
     STOP_ATTEMPT = "stop-attempt"
+    REPAIR_NODE = "repair-node"
+    RUN_CHECKS = "run-checks"
 
 
 FOR_PROVIDERS = frozenset({IntentKind.LAUNCH_NODE, IntentKind.TERMINATE_NODE, IntentKind.DRILL_NODE_LOSS})
-FOR_AGENTS = frozenset({IntentKind.START_ATTEMPT, IntentKind.STOP_ATTEMPT})
+FOR_AGENTS = frozenset(
+    {IntentKind.START_ATTEMPT, IntentKind.STOP_ATTEMPT, IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS}
+)
 
 
 class IntentState(StrEnum):

@@ -44,13 +44,15 @@ class AttemptState(StrEnum):
 class Outcome(StrEnum):
     """How an attempt came out. Only `failed` is the program's own doing; `interrupted` is the platform's.
 
-    `preempted` is nobody's fault: it gave way to another job, was told first, and its job goes on later.
+    `preempted` is nobody's fault: it gave way to another job, was told first, and its job goes on later. `evicted`: a
+    node or a GPU under it is suspect; it was told first where it could still save, and goes on elsewhere.
     """
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
     PREEMPTED = "preempted"
+    EVICTED = "evicted"
     CANCELLED = "cancelled"
 
 

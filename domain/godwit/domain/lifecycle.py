@@ -11,14 +11,15 @@ from typing import TypeVar
 
 from godwit.domain.errors import InvalidTransition
 from godwit.domain.events import Event
+from godwit.domain.health import HealthRecord, Incident, IncidentState
 from godwit.domain.intents import Intent, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
-from godwit.domain.nodes import Node, NodeState
+from godwit.domain.nodes import Health, Node, NodeState
 
 Table = Mapping[StrEnum, Mapping[StrEnum, str]]
-Entity = TypeVar("Entity", Job, Attempt, Node, Intent)
+Entity = TypeVar("Entity", Job, Attempt, Node, Intent, Incident, HealthRecord)
 
-_J, _A, _N, _I = JobState, AttemptState, NodeState, IntentState
+_J, _A, _N, _I, _X, _H = JobState, AttemptState, NodeState, IntentState, IncidentState, Health
 
 JOB: Table = {
     _J.QUEUED: {
@@ -134,7 +135,67 @@ INTENT: Table = {
     _I.CANCELLED: {},
 }
 
-TABLES: Mapping[type, Table] = {Job: JOB, Attempt: ATTEMPT, Node: NODE, Intent: INTENT}
+HEALTH: Table = {
+    _H.HEALTHY: {
+        _H.SUSPECT: "a check found something that may be its fault",
+        _H.FAULTY: "a check found something that is its fault",
+        _H.RETIRED: "it failed too often, or cannot be repaired",
+    },
+    _H.SUSPECT: {
+        _H.HEALTHY: "it passed its tests, or what was found turned out not to be its fault",
+        _H.FAULTY: "it is its fault",
+        _H.QUARANTINED: "nothing uses it; it is to be tested",
+        _H.RETIRED: "it failed too often, or cannot be repaired",
+    },
+    _H.FAULTY: {
+        _H.QUARANTINED: "it was repaired; it is to be tested",
+        _H.RETIRED: "it failed too often, or cannot be repaired",
+    },
+    _H.QUARANTINED: {
+        _H.HEALTHY: "it passed its tests",
+        _H.FAULTY: "it failed its tests",
+        _H.RETIRED: "it failed too often, or cannot be repaired",
+    },
+    _H.RETIRED: {},
+}
+
+INCIDENT: Table = {
+    _X.OPEN: {
+        _X.HELD: "the breaker forbids to act: too much of the fleet would leave at once",
+        _X.REPAIRING: "nothing uses what is to be repaired, and its repair was ordered",
+        _X.TESTING: "nothing is to be repaired; it is tested",
+        _X.ESCALATED: "automation is at its end",
+        _X.CLOSED: "the machine is gone, or nothing was wrong with it",
+    },
+    _X.HELD: {
+        _X.OPEN: "a person reset the breaker",
+        _X.ESCALATED: "a person takes over",
+        _X.CLOSED: "the machine is gone, or nothing was wrong with it",
+    },
+    _X.REPAIRING: {
+        _X.OPEN: "the repair failed; the next stronger one follows",
+        _X.TESTING: "it was repaired",
+        _X.ESCALATED: "automation is at its end",
+        _X.CLOSED: "the machine is gone",
+    },
+    _X.TESTING: {
+        _X.OPEN: "it failed its tests; the next stronger repair follows",
+        _X.ESCALATED: "automation is at its end",
+        _X.CLOSED: "it passed its tests, or the machine is gone",
+    },
+    _X.ESCALATED: {
+        _X.TESTING: "a person says that it was repaired",
+        _X.CLOSED: "a person closed it, or the machine is gone",
+    },
+    _X.CLOSED: {},
+}
+
+TABLES: Mapping[type, Table] = {
+    Job: JOB, Attempt: ATTEMPT, Node: NODE, Intent: INTENT, Incident: INCIDENT, HealthRecord: HEALTH,
+}  # fmt: skip
+
+
+_SUBJECTS: Mapping[type, str] = {HealthRecord: "health"}
 
 
 @dataclass(frozen=True)
@@ -168,6 +229,17 @@ DEADLINES: Mapping[StrEnum, Deadline] = {
     _N.LOST: Deadline(60, "terminated: a machine that is not heard costs money and does nothing"),
     _N.TERMINATING: Deadline(None, "repeated until the provider says that it is gone"),
     _I.PENDING: Deadline(None, "repeated with a growing pause until done, refused, or owed no more"),
+    _X.OPEN: Deadline(900, "what still runs there is ended; then the repair is ordered"),
+    _X.HELD: Deadline(None, "as long as a person takes"),
+    # A machine with eight GPUs and much memory boots in five to fifteen minutes.
+    _X.REPAIRING: Deadline(1_200, "taken as failed; the next stronger repair follows"),
+    # Delivery checks take 10 to 30 minutes (Aegis, NSDI'25); ours are bounded to less.
+    _X.TESTING: Deadline(1_800, "taken as failed; the next stronger repair follows"),
+    _X.ESCALATED: Deadline(None, "as long as a person takes"),
+    _H.HEALTHY: Deadline(None, "as long as nothing is found"),
+    _H.SUSPECT: Deadline(None, "its incident has deadlines"),
+    _H.FAULTY: Deadline(None, "its incident has deadlines"),
+    _H.QUARANTINED: Deadline(None, "its incident has deadlines"),
 }
 
 
@@ -189,7 +261,7 @@ def advance(entity: Entity, to: StrEnum, *, reason: str, actor: str, now: float)
     stored in one transaction, guarded by `entity.version`.
     """
     table = TABLES[type(entity)]
-    subject = type(entity).__name__.lower()
+    subject = _SUBJECTS.get(type(entity), type(entity).__name__.lower())
     if to not in table[entity.state]:
         edges = ", ".join(sorted(table[entity.state])) or "none: it is final"
         raise InvalidTransition(f"{subject} {entity.id} is {entity.state} and cannot become {to} (possible: {edges})")
@@ -200,16 +272,16 @@ def advance(entity: Entity, to: StrEnum, *, reason: str, actor: str, now: float)
     return replace(entity, state=to, state_since=now), event  # type: ignore[arg-type]
 
 
-def _job_of(entity: Job | Attempt | Node | Intent) -> str | None:
+def _job_of(entity: Job | Attempt | Node | Intent | Incident | HealthRecord) -> str | None:
     if isinstance(entity, Job):
         return entity.id
-    return None if isinstance(entity, Node) else entity.job_id
+    return entity.job_id if isinstance(entity, Attempt | Intent) else None
 
 
-def _node_of(entity: Job | Attempt | Node | Intent) -> str | None:
+def _node_of(entity: Job | Attempt | Node | Intent | Incident | HealthRecord) -> str | None:
     if isinstance(entity, Node):
         return entity.id
-    return entity.node_id if isinstance(entity, Intent) else None
+    return None if isinstance(entity, Job | Attempt) else entity.node_id
 
 
 def _table_of(state: StrEnum) -> Table:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from godwit.domain.ids import AttemptId, JobId, NodeId
+from godwit.domain.health import Incident, IncidentState, Remedy
+from godwit.domain.ids import AttemptId, FindingId, GpuUuid, IncidentId, JobId, NodeId
 from godwit.domain.jobs import Outcome, Slot
+from godwit.domain.nodes import Health
 from godwit.domain.offers import Offer
 from godwit.scheduler.outlook import Outlook
 from godwit.scheduler.reasons import Refusal
@@ -105,6 +107,93 @@ class FinishJob:
     reason: str
 
 
+@dataclass(frozen=True)
+class DecideFinding:
+    """What is done about a finding, and by which rule; `incident_id` is None when nothing is."""
+
+    finding_id: FindingId
+    remedy: Remedy
+    rule: str
+    reason: str
+    incident_id: IncidentId | None = None
+
+
+@dataclass(frozen=True)
+class OpenIncident:
+    """Something is wrong; `incident` is as it begins."""
+
+    incident: Incident
+    reason: str
+
+
+@dataclass(frozen=True)
+class MoveIncident:
+    """An incident goes on to `to`; `remedy`, where given, is the one that is tried next."""
+
+    incident_id: IncidentId
+    to: IncidentState
+    reason: str
+    remedy: Remedy | None = None
+
+
+@dataclass(frozen=True)
+class MarkHealth:
+    """What is believed of a GPU (its UUID) or of a machine (its node's id) changes."""
+
+    record_id: str
+    node_id: NodeId
+    to: Health
+    reason: str
+
+
+@dataclass(frozen=True)
+class CordonNode:
+    """No new work starts on a node, or may again (`lifted`)."""
+
+    node_id: NodeId
+    reason: str
+    lifted: bool = False
+
+
+@dataclass(frozen=True)
+class Evict:
+    """An attempt leaves nodes that are suspect; it is given time to save where what it computes can be trusted."""
+
+    attempt_id: AttemptId
+    job_id: JobId
+    incident_id: IncidentId
+    saves: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class RepairNode:
+    """The node's agent is told to reset these GPUs (none: all), or to reboot the machine."""
+
+    node_id: NodeId
+    incident_id: IncidentId
+    remedy: Remedy
+    gpus: tuple[GpuUuid, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class TestNode:
+    """The node's agent is told to run its active checks on these GPUs (by index); `incident_id` None: a sweep."""
+
+    node_id: NodeId
+    incident_id: IncidentId | None
+    gpus: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class TripBreaker:
+    """Automation stops taking nodes out of the fleet until a person resets the breaker."""
+
+    reason: str
+
+
 Action = (
     BuyNode
     | ReserveNode
@@ -116,6 +205,15 @@ Action = (
     | MarkNodeLost
     | TerminateNode
     | FinishJob
+    | DecideFinding
+    | OpenIncident
+    | MoveIncident
+    | MarkHealth
+    | CordonNode
+    | Evict
+    | RepairNode
+    | TestNode
+    | TripBreaker
 )
 
 

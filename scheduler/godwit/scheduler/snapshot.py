@@ -14,6 +14,7 @@ from godwit.scheduler.bounds import Bounds
 from godwit.scheduler.dependencies import Standing
 from godwit.scheduler.estimates import Estimate, Past
 from godwit.scheduler.giving_way import Preemption
+from godwit.scheduler.health.view import HealthView
 from godwit.scheduler.reservations import Patience
 from godwit.scheduler.trust import UNKNOWN, Record
 
@@ -69,7 +70,7 @@ class Snapshot:
     every attempt that has not ended. `nodes`: every node that is not final. `losses`: when each provider last lost a
     node. `records`: what happened with the offers that were tried. `serving_since`: since when this control plane hears
     agents; nobody is late before. `dependencies`: how far that is which queued jobs wait for, by their `after_id`.
-    `pasts`: what is known of jobs from before, where anything is.
+    `pasts`: what is known of jobs from before, where anything is. `health`: what checks found, and what was done.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -84,6 +85,7 @@ class Snapshot:
     yielded_at: Mapping[JobId, float] = field(default_factory=dict)
     dependencies: Mapping[str, tuple[Standing, ...]] = field(default_factory=dict)
     pasts: Mapping[JobId, Past] = field(default_factory=dict)
+    health: HealthView = field(default_factory=HealthView)
     serving_since: float = 0.0
     policy: Policy = Policy()
 

@@ -23,6 +23,7 @@ _NEXT_JOB_STATE = {
     Outcome.FAILED: JobState.FAILED,
     Outcome.INTERRUPTED: JobState.RECOVERING,
     Outcome.PREEMPTED: JobState.RECOVERING,
+    Outcome.EVICTED: JobState.RECOVERING,
     Outcome.CANCELLED: JobState.STOPPING,
 }
 

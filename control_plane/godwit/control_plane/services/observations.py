@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from godwit.control_plane import hints
-from godwit.control_plane.services import attempts
+from godwit.control_plane.services import attempts, health
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import NotFound
@@ -15,6 +15,7 @@ from godwit.domain.ids import IdSource, NodeId
 from godwit.domain.intents import IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, JobState, Outcome, Progress, Slot
 from godwit.domain.wire import agents as wire
+from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
 
 log = structlog.get_logger()
 
@@ -23,6 +24,9 @@ def observe(tx: Transaction, ids: IdSource, node_id: NodeId, observation: wire.O
     """Count one observation. One about an attempt that this node has no part in is dropped, and logged."""
     if isinstance(observation, wire.CommandDone):
         _command_done(tx, ids, node_id, observation, now)
+        return
+    if isinstance(observation, FindingSeen | ChecksDone | RepairDone):
+        health.observe(tx, ids, node_id, observation, now)
         return
     try:
         attempt = queries.attempt(tx.conn, observation.attempt_id)

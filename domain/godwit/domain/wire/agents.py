@@ -13,6 +13,7 @@ counted once. Commands are repeated until the agent reports `command-done` for t
 
 from typing import Annotated, Literal
 
+from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone, RepairNode, RunChecks
 from godwit.domain.wire.pages import Message
 from pydantic import Field
 
@@ -134,7 +135,15 @@ class CheckpointRestored(Message):
 
 
 Observation = Annotated[
-    CommandDone | AttemptRunning | AttemptStopped | JobProgress | CheckpointCommitted | CheckpointRestored,
+    CommandDone
+    | AttemptRunning
+    | AttemptStopped
+    | JobProgress
+    | CheckpointCommitted
+    | CheckpointRestored
+    | FindingSeen
+    | ChecksDone
+    | RepairDone,
     Field(discriminator="type"),
 ]
 
@@ -218,7 +227,7 @@ class StopAttempt(Message):
     reason: str
 
 
-Command = Annotated[StartAttempt | StopAttempt, Field(discriminator="type")]
+Command = Annotated[StartAttempt | StopAttempt | RepairNode | RunChecks, Field(discriminator="type")]
 
 
 class CommandsRequest(Message):

@@ -1,0 +1,34 @@
+"""The journal of an agent: everything that must outlive its process."""
+
+from typing import Literal
+
+from godwit.agents.effects import Outcome
+from godwit.domain.wire.agents import Observation, StartAttempt
+from godwit.domain.wire.health import RepairNode, RunChecks
+from pydantic import BaseModel, Field
+
+
+class AttemptEntry(BaseModel):
+    """One attempt as this node sees it; `command` is None when it never started here."""
+
+    attempt_id: str
+    job_id: str
+    epoch: int
+    phase: Literal["starting", "running", "stopping", "stopped"]
+    command: StartAttempt | None = None
+    stop_outcome: Outcome = "cancelled"
+    stop_detail: str = ""
+    grace_s: float = 0.0
+
+
+class Journal(BaseModel):
+    """What an agent knows, as it is saved. `orders`: repairs and checks that were taken on and are not over."""
+
+    agent_id: str
+    next_seq: int = 1
+    lease_until: float | None = None
+    epochs: dict[str, int] = Field(default_factory=dict)
+    answered: dict[str, bool] = Field(default_factory=dict)
+    attempts: dict[str, AttemptEntry] = Field(default_factory=dict)
+    outbox: list[Observation] = Field(default_factory=list)
+    orders: dict[str, RepairNode | RunChecks] = Field(default_factory=dict)

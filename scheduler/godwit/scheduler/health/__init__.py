@@ -1,0 +1,1 @@
+"""What findings lead to: decisions, evictions, repairs, quarantine and return. Pure."""
