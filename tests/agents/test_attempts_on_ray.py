@@ -12,7 +12,7 @@ import psutil
 import pytest
 from godwit.domain.wire.agents import StopAttempt
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 PROGRAM = """
 from pathlib import Path
