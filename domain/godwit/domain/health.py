@@ -43,7 +43,8 @@ class Finding:
 
     `check` is the name of the check; `code` is what repeats are counted by, such as "xid:79" or "row-remap:pending".
     `suggested` is what the check itself would do: the policy decides. `evidence` is what it saw: numbers and lines.
-    `boot_id` tells one boot of the machine from the next: faults of the node end with it.
+    `boot_id` tells one boot of the machine from the next: faults of the node end with it. `job_id` is the job of the
+    attempt, or the one that held the GPU when it was found; the control plane fills it in.
     """
 
     id: FindingId
@@ -59,6 +60,7 @@ class Finding:
     boot_id: str = ""
     evidence: Mapping[str, str | int | float] = field(default_factory=dict)
     decided: bool = False
+    job_id: JobId | None = None
 
 
 class IncidentState(StrEnum):

@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from godwit.control_plane import hints
-from godwit.control_plane.store import schema
+from godwit.control_plane.store import health_rows, health_tables, schema
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.errors import StaleWrite
 from godwit.domain.events import Event
+from godwit.domain.health import HealthRecord, Incident
 from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobSpec, JobState, Member, Outcome, Progress, Resources, Slot
 from godwit.domain.nodes import Gpu, Node, NodeState
@@ -21,7 +22,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import Row, Table, bindparam, update
 from sqlalchemy import insert as sql_insert
 
-Entity = TypeVar("Entity", Job, Attempt, Node, Intent)
+Entity = TypeVar("Entity", Job, Attempt, Node, Intent, Incident, HealthRecord)
 
 _SPEC = TypeAdapter(JobSpec)
 _OFFER = TypeAdapter(Offer)
@@ -173,12 +174,14 @@ _HOMES: Mapping[type, tuple[Table, Callable[[Any], dict[str, Any]]]] = {
     Attempt: (schema.attempts, _attempt_values),
     Node: (schema.nodes, _node_values),
     Intent: (schema.intents, _intent_values),
+    Incident: (health_tables.incidents, health_rows.incident_values),
+    HealthRecord: (health_tables.health_records, health_rows.record_values),
 }
 
 _AT_BIRTH: Mapping[type, dict[str, Any]] = {Attempt: {"last_lines": "[]"}}
 
 
-def insert(tx: Transaction, entity: Job | Attempt | Node | Intent, event: Event | None = None) -> None:
+def insert(tx: Transaction, entity: Entity, event: Event | None = None) -> None:
     """Write a new row, and the event that tells of it."""
     table, values = _HOMES[type(entity)]
     born = _AT_BIRTH.get(type(entity), {})

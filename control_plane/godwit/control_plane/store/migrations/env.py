@@ -1,11 +1,13 @@
 """Runs the migrations on the connection that `Database.migrate` hands over, in its transaction."""
 
 from alembic import context
-from godwit.control_plane.store.schema import metadata
+from godwit.control_plane.store import health_tables, schema
+
+assert health_tables.findings.metadata is schema.metadata, "every table is known by its module's import"
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=metadata,
+    target_metadata=schema.metadata,
     render_as_batch=True,
     compare_type=True,
 )
