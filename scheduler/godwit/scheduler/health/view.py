@@ -7,6 +7,11 @@ from godwit.domain.health import Finding, HealthRecord, Incident
 from godwit.domain.ids import NodeId
 
 
+REPAIR, CHECKS, SWEEP = "repair", "checks", "sweep"
+ORDERS = (REPAIR, CHECKS, SWEEP)
+"""What a node's agent is told to do."""
+
+
 @dataclass(frozen=True)
 class Cordon:
     """Automation took a node out of the fleet at `at`."""
@@ -19,7 +24,10 @@ class Cordon:
 
 @dataclass(frozen=True)
 class TestResult:
-    """How ordered checks or an ordered repair ended (`passed` None: they are under way since `at`)."""
+    """How ordered checks or an ordered repair ended at `at` (`passed` None: they are under way since `at`).
+
+    `kind` is one of `ORDERS`: a sweep is of no incident, and the others are.
+    """
 
     node_id: NodeId
     incident_id: str | None
