@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from godwit.domain.health import Finding, HealthRecord, Incident
 from godwit.domain.ids import NodeId
 
-
 REPAIR, CHECKS, SWEEP = "repair", "checks", "sweep"
 ORDERS = (REPAIR, CHECKS, SWEEP)
 """What a node's agent is told to do."""
