@@ -120,7 +120,11 @@ class DecideFinding:
 
 @dataclass(frozen=True)
 class OpenIncident:
-    """Something is wrong; `incident` is as it begins."""
+    """Something is wrong; `incident` is as it begins: open, held, or escalated where only a person can help.
+
+    Its id is made from that of its first finding, so that a plan made twice opens it once. Its `detail` stays as it is:
+    the policy reads there what it must not undo.
+    """
 
     incident: Incident
     reason: str
@@ -128,7 +132,7 @@ class OpenIncident:
 
 @dataclass(frozen=True)
 class MoveIncident:
-    """An incident goes on to `to`; `remedy`, where given, is the one that is tried next."""
+    """An incident goes on to `to`; `remedy`, where given, is tried next, and the one before joins `tried`."""
 
     incident_id: IncidentId
     to: IncidentState
@@ -138,7 +142,10 @@ class MoveIncident:
 
 @dataclass(frozen=True)
 class MarkHealth:
-    """What is believed of a GPU (its UUID) or of a machine (its node's id) changes."""
+    """What is believed of a GPU (its UUID) or of a machine (its node's id) changes; a record is made where none is.
+
+    A record that becomes faulty or suspect from healthy has one fault more.
+    """
 
     record_id: str
     node_id: NodeId
