@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from godwit.domain.jobs import Data
+from godwit.domain.resources import Infra
 from godwit.scheduler.asks import WHOLE, Ask, NodeKind
 from godwit.scheduler.cluster import FABRIC, Cluster, Share
 from godwit.scheduler.consolidation import Limits, Proposal, proposals
@@ -26,12 +28,14 @@ def fleet(*names: str, kind: NodeKind = KIND, fabric: str = "f") -> Engine:
 
 def runs(
     engine: Engine, name: str, *nodes: str, gpus: int = 2, left_h: float | None = 10.0, ran_h: float = 2.0,
-    saved_min: float = 10.0, may_yield: bool = True,
+    saved_min: float = 10.0, may_yield: bool = True, data: tuple[Data, ...] = (),
 ) -> None:  # fmt: skip
     """A job that started `ran_h` ago, runs for `left_h` more and saved `saved_min` ago."""
     started_at = NOW - ran_h * HOUR
     estimate_s = None if left_h is None else (ran_h + left_h) * HOUR
-    demand = Demand(name, Ask(gpus), started_at, len(nodes), len(nodes), estimate_s=estimate_s, may_yield=may_yield)
+    demand = Demand(
+        name, Ask(gpus, data=data), started_at, len(nodes), len(nodes), estimate_s=estimate_s, may_yield=may_yield
+    )
     shares = []
     for node in nodes:
         row = engine.cluster.row_of[node]
@@ -82,10 +86,13 @@ class TestWhenItPays:
             assert bool(proposals(engine, NOW)) is is_moved
 
     def test_egress_counts(self) -> None:
-        engine = fleet("a", "b")
-        runs(engine, "small", "a")
-        runs(engine, "large", "b", gpus=6, left_h=20.0, may_yield=False)
-        assert proposals(engine, NOW, egress=lambda _demand, _nodes: 500.0) == []
+        data = (Data(Infra("aws"), 10_000.0),)
+        for read, is_moved in (((), True), (data, False)):
+            engine = fleet("a")
+            engine.cluster.add("b", replace(KIND, region="s"), {"fabric": "g"})
+            runs(engine, "small", "a", data=read)
+            runs(engine, "large", "b", gpus=6, left_h=20.0, may_yield=False)
+            assert bool(proposals(engine, NOW)) is is_moved
 
     def test_where_nobody_knows_how_long_a_job_runs_an_hour_is_the_most_that_is_hoped_for(self) -> None:
         engine = fleet("a", "b")

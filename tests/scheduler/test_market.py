@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
-from godwit.domain.jobs import JobKind
+from godwit.domain.jobs import Data, JobKind
 from godwit.domain.offers import Offer
-from godwit.domain.resources import GpuAsk
+from godwit.domain.resources import GpuAsk, Infra
 from godwit.scheduler import planner
 from godwit.scheduler.market import expected, speeds
 from godwit.scheduler.market.expected import Work
@@ -69,7 +69,7 @@ class TestArithmetic:
     ) -> None:
         cheap, dear = replace(ON_DEMAND, spot=spot), replace(ON_DEMAND, spot=spot, price_usd_per_hour=40.0)
         assert 20_000_000 <= micros(cheap, record, work) <= micros(dear, record, work) <= expected.MOST_MICROS
-        assert micros(cheap, record, replace(work, egress_usd=100.0)) >= micros(cheap, record, work)
+        assert micros(cheap, record, replace(work, data=(Data(Infra("aws"), 1_000.0),))) >= micros(cheap, record, work)
 
     @given(records, works)
     def test_what_goes_wrong_makes_it_dearer(self, record: Record, work: Work) -> None:

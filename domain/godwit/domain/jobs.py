@@ -71,6 +71,14 @@ class Fabric(StrEnum):
     ANY = "any"
 
 
+class Preflight(StrEnum):
+    """Whether the GPUs of an attempt are tried before its program starts; `auto`: where they are real."""
+
+    AUTO = "auto"
+    NEVER = "never"
+    ALWAYS = "always"
+
+
 class When(StrEnum):
     """What one job must come to before another that waits for it may start: a good end, or any."""
 
@@ -79,8 +87,23 @@ class When(StrEnum):
 
 
 @dataclass(frozen=True)
+class Data:
+    """What a job reads and where that lies; work elsewhere pays for moving it.
+
+    `egress_usd_per_gb` is what its provider takes for a gigabyte that leaves it; None: its list price, where known.
+    """
+
+    at: Infra
+    size_gb: float
+    egress_usd_per_gb: float | None = None
+
+
+@dataclass(frozen=True)
 class Resources:
-    """What a gang needs: `nodes_min` to `nodes_max` nodes with `gpus`, `cpus` and `memory_gib` on each."""
+    """What a gang needs: `nodes_min` to `nodes_max` nodes with `gpus`, `cpus` and `memory_gib` on each.
+
+    `data` is what it reads: it draws the gang to where that lies.
+    """
 
     gpus: GpuAsk = field(default_factory=GpuAsk)
     nodes_min: int = 1
@@ -90,13 +113,21 @@ class Resources:
     infra: tuple[Infra, ...] = ()
     spot: Spot = Spot.AUTO
     fabric: Fabric = Fabric.ONE
+    data: tuple[Data, ...] = ()
 
 
 @dataclass(frozen=True)
 class CheckpointPolicy:
-    """Where committed checkpoints go: an fsspec URL, None for the control plane's default store."""
+    """Where committed checkpoints go, how often one is asked for, and how many are kept.
+
+    `store` is an fsspec URL, None for the control plane's default. `shortest_s` and `longest_s` bound the time between
+    two saves: None leaves it to godwit, the same number twice fixes it. `keep` committed ones stay in the store.
+    """
 
     store: str | None = None
+    shortest_s: float | None = None
+    longest_s: float | None = None
+    keep: int = 3
 
 
 @dataclass(frozen=True)
@@ -120,7 +151,8 @@ class JobSpec:
 
     `run_time_s` is how long its owner thinks that it runs in all, which may be wrong. `deadline_at` and `budget_usd`
     say by when it should be done and for how much. `preemptible`: it may be made to give way to others, and goes on
-    later from its last checkpoint.
+    later from its last checkpoint. `hang_after_s` is how long it may be without a step until it counts as hanging:
+    None for what its own steps suggest, 0 for never.
     """
 
     name: str
@@ -139,6 +171,8 @@ class JobSpec:
     deadline_at: float | None = None
     budget_usd: float | None = None
     preemptible: bool = True
+    preflight: Preflight = Preflight.AUTO
+    hang_after_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -232,7 +266,8 @@ class Slot:
 class Attempt:
     """One placement of a job. Slots are in rank order; rank 0 is the head of the attempt's own Ray cluster.
 
-    `port` is the first of the four consecutive ports that the head uses (GCS, dashboard, client, spare).
+    `port` is the first of five consecutive ports: the head uses four (GCS, dashboard, client, spare), and each node the
+    last one, for copies of checkpoints.
     `outcome` is known from `stopping` on. `failed_at` is when the program reported a failure of its own that is not
     yet believed: a dying node makes programs fail too, so the verdict waits until every node has been heard since.
     `yields_to` is the waiting job that it gives way to, once it is `preempted`.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from godwit.domain.jobs import Resources
+from godwit.domain.jobs import Data, Resources
 from godwit.domain.offers import Offer
 from godwit.domain.resources import WHOLE_GPU_MILLI, Infra, is_of_family
 
@@ -47,7 +47,8 @@ class Ask:
     """What one node of a gang must have free.
 
     `gpus` devices with `gpu_milli` thousandths of each; less than a whole GPU only on one device. `models` are families
-    or full names, empty accepts any. `spot` is "auto", "never" or "only". `infra` empty means anywhere.
+    or full names, empty accepts any. `spot` is "auto", "never" or "only". `infra` empty means anywhere. `data` is what
+    it reads: of nodes that would do, those next to it come first.
     """
 
     gpus: int = 0
@@ -58,6 +59,7 @@ class Ask:
     gpu_memory_gib_min: float = 0.0
     infra: tuple[Infra, ...] = ()
     spot: str = "auto"
+    data: tuple[Data, ...] = ()
 
     @classmethod
     def of(cls, resources: Resources) -> "Ask":
@@ -73,6 +75,7 @@ class Ask:
             gpus.memory_gib_min,
             resources.infra,
             str(resources.spot),
+            resources.data,
         )
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+from godwit.scheduler import gravity
 from godwit.scheduler.asks import WHOLE, Ask
 from godwit.scheduler.cluster import LEVELS, Cluster
 from numpy.typing import NDArray
@@ -63,6 +64,16 @@ class Fits:
     def suited(self) -> NDArray[np.bool_]:
         """For every kind of node, whether its empty nodes would do."""
         return self._suited
+
+    @property
+    def next_to_data(self) -> NDArray[np.bool_] | None:
+        """For every row, whether it lies where the ask's data lies; None for an ask that reads nothing."""
+        data, cluster = self.ask.data, self._cluster
+        if not data:
+            return None
+        home = np.array([gravity.is_home(data, kind.provider, kind.region) for kind in cluster.kinds], np.bool_)
+        near: NDArray[np.bool_] = home[cluster.kind[: len(self.key)]]
+        return near
 
     def fitting(self) -> Rows:
         """The rows that fit."""

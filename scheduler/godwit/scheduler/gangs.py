@@ -2,7 +2,7 @@
 
 The nearest level at which any domain holds the whole gang wins (NVLink, then rack, then fabric, then region); there the
 domain with the fewest fitting nodes (best fit: large domains stay whole for large gangs); in it the nodes with the best
-keys.
+keys. Nodes next to the gang's data come before all others.
 """
 
 import numpy as np
@@ -16,8 +16,13 @@ def find(cluster: Cluster, fits: Fits, demand: Demand, key: NDArray[np.int64] | 
     """Rows for a gang, best first, none farther apart than `demand.within`; None when nowhere.
 
     An elastic gang gets as many nodes as any domain has, up to what it takes. `fits` is fresh; `key` stands in for its
-    own where a job has nodes kept for it.
+    own where a job has nodes kept for it. A gang that reads data is placed next to it where that can be.
     """
+    near = fits.next_to_data
+    if near is not None:
+        there = _find_kept(cluster, np.where(near, fits.key if key is None else key, NEVER), demand)
+        if there is not None:
+            return there
     if key is not None and key is not fits.key:
         return _find_kept(cluster, key, demand)
     nodes = min(demand.nodes_max, fits.most[demand.within])

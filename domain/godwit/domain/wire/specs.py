@@ -1,12 +1,25 @@
 """The job specification as people write it; `to_domain` is where it is checked beyond its shape."""
 
 import re
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from godwit.domain import resources, times
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.ids import ProjectId
-from godwit.domain.jobs import After, CheckpointPolicy, Fabric, JobKind, JobSpec, Resources, Retries, Spot, When
+from godwit.domain.jobs import (
+    After,
+    CheckpointPolicy,
+    Data,
+    Fabric,
+    JobKind,
+    JobSpec,
+    Preflight,
+    Resources,
+    Retries,
+    Spot,
+    When,
+)
 from godwit.domain.projects import DEFAULT
 from godwit.domain.wire.pages import Message
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -21,6 +34,8 @@ MAX_COUNT = 10_000
 """Jobs of one array: what one transaction writes in about a second."""
 
 MAX_AFTER = 64
+INTERVALS = ("auto", "10m", "5m..30m")
+MAX_DATA = 16
 _NODES_RANGE = re.compile(r"^\s*(\d{1,6})\s*\.\.\s*(\d{1,6})\s*$")
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -89,9 +104,15 @@ class ResourcesSpec(Message):
 
 
 class CheckpointSpec(Message):
-    """Where checkpoints go: an fsspec URL such as `s3://bucket/prefix`; the default store when left out."""
+    """Where checkpoints go, how often the in-job helper asks for one, and how many stay in the store.
+
+    `store` is an fsspec URL such as `s3://bucket/prefix`; the default store when left out. `interval` is `auto`, one
+    time such as `10m`, or bounds for auto such as `5m..30m`. `keep` counts committed checkpoints.
+    """
 
     store: Short | None = None
+    interval: Annotated[str, StringConstraints(max_length=32)] = "auto"
+    keep: Annotated[int, Field(strict=True, ge=1, le=1000)] = 3
 
     @field_validator("store")
     @classmethod
@@ -100,11 +121,47 @@ class CheckpointSpec(Message):
             raise ValueError("write file:///folder or s3://bucket/prefix")
         return store
 
+    def to_domain(self) -> CheckpointPolicy:
+        """The same as domain values; raises `InvalidRequest` with the path of what is wrong."""
+        shortest_s, longest_s = self._bounds()
+        return CheckpointPolicy(self.store, shortest_s, longest_s, self.keep)
+
+    def _bounds(self) -> tuple[float | None, float | None]:
+        path = ("checkpoint", "interval")
+        if self.interval == "auto":
+            return None, None
+        low, dots, high = (part.strip() for part in self.interval.partition(".."))
+        if not all(re.match(times.DURATION_PATTERN, part) for part in ((low, high) if dots else (low,))):
+            message = f"cannot read {self.interval!r} as a time between checkpoints"
+            raise InvalidRequest(problems=[Problem(path, message, INTERVALS)])
+        shortest_s = times.duration_s(low, path)
+        longest_s = times.duration_s(high, path) if dots else shortest_s
+        if shortest_s > longest_s:
+            message = f"{self.interval} is not a range from short to long"
+            raise InvalidRequest(problems=[Problem(path, message, INTERVALS, f"{high}..{low}")])
+        return shortest_s, longest_s
+
 
 class RetriesSpec(Message):
     """How many interruptions (lost nodes, not failures of the program) the job survives."""
 
     max: Annotated[int, Field(ge=0, le=1000)] = 5
+
+
+class DataSpec(Message):
+    """Something that the job reads: where it lies, as `provider/region`, and how large it is.
+
+    `egress_usd_per_gb` is what a gigabyte costs that leaves its provider; its list price when left out.
+    """
+
+    at: Short
+    size: Annotated[str, StringConstraints(pattern=r"^\d{1,9}(\.\d{1,3})?(MB|GB|TB)$")]
+    egress_usd_per_gb: Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)] | None = None
+
+    def to_domain(self) -> Data:
+        """The same as a domain value; raises `InvalidRequest` for a place that cannot be read."""
+        gb = {"MB": 1e-3, "GB": 1.0, "TB": 1e3}[self.size[-2:]]
+        return Data(resources.parse_infra(self.at), float(self.size[:-2]) * gb, self.egress_usd_per_gb)
 
 
 class AfterSpec(Message):
@@ -129,6 +186,7 @@ class JobSpecIn(Message):
     workdir_digest: Digest | None = None
     env: Annotated[dict[EnvName, Short], Field(max_length=256)] = Field(default_factory=dict)
     resources: ResourcesSpec = Field(default_factory=ResourcesSpec)
+    data: Annotated[list[DataSpec], Field(max_length=MAX_DATA)] = Field(default_factory=list)
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
     retries: RetriesSpec = Field(default_factory=RetriesSpec)
     priority: (
@@ -140,6 +198,8 @@ class JobSpecIn(Message):
     deadline: Instant | None = None
     budget_usd: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] | None = None
     preemptible: bool = True
+    preflight: Literal["auto", "never", "always"] = "auto"
+    hang_after: Literal["auto", "off"] | Duration = "auto"
     project: Name = DEFAULT
 
     @model_validator(mode="after")
@@ -161,8 +221,8 @@ class JobSpecIn(Message):
             setup=self.setup,
             workdir_digest=self.workdir_digest,
             env=dict(self.env),
-            resources=self.resources.to_domain(),
-            checkpoint=CheckpointPolicy(self.checkpoint.store),
+            resources=replace(self.resources.to_domain(), data=tuple(one.to_domain() for one in self.data)),
+            checkpoint=self.checkpoint.to_domain(),
             retries=Retries(self.retries.max),
             priority=self.priority if isinstance(self.priority, int) else PRIORITIES[self.priority],
             after=tuple(
@@ -172,7 +232,15 @@ class JobSpecIn(Message):
             deadline_at=None if self.deadline is None else times.instant(self.deadline, now, ("deadline",)),
             budget_usd=self.budget_usd,
             preemptible=self.preemptible,
+            preflight=Preflight(self.preflight),
+            hang_after_s=self._hang_after_s(),
             project=ProjectId(self.project),
+        )
+
+    def _hang_after_s(self) -> float | None:
+        words = {"auto": None, "off": 0.0}
+        return (
+            words[self.hang_after] if self.hang_after in words else times.duration_s(self.hang_after, ("hang_after",))
         )
 
     def _refuse_long_names(self) -> None:

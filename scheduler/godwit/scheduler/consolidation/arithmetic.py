@@ -1,18 +1,16 @@
 """What freeing nodes saves, and what moving the jobs on them costs, in dollars."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
 import numpy as np
+from godwit.scheduler import gravity
 from godwit.scheduler.asks import WHOLE
-from godwit.scheduler.demands import Demand, Running
+from godwit.scheduler.demands import Running
 from godwit.scheduler.engine import Engine
 from godwit.scheduler.preemption import RESTART_S
 from numpy.typing import NDArray
-
-Egress = Callable[[Demand, Sequence[str]], float]
-"""What moving a job's data and checkpoint to these nodes costs, in dollars."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +37,11 @@ class Limits:
     idle_after_s: float = 300.0
 
 
-def no_egress(demand: Demand, node_ids: Sequence[str]) -> float:  # noqa: ARG001 - the signature of `Egress`
-    """Nothing: as long as nobody knows how large a job's data is."""
-    return 0.0
-
-
 class Arithmetic:
     """Prices, times and costs of one fleet at one instant."""
 
-    def __init__(self, engine: Engine, now: float, limits: Limits, egress: Egress) -> None:
-        self.cluster, self._now, self._limits, self._egress = engine.cluster, now, limits, egress
+    def __init__(self, engine: Engine, now: float, limits: Limits) -> None:
+        self.cluster, self._now, self._limits = engine.cluster, now, limits
 
     def price(self, row: int) -> float:
         """Dollars an hour of a node; nothing where its provider tells none, so that nothing is saved there."""
@@ -89,8 +82,12 @@ class Arithmetic:
         """What a job's move costs: its GPUs stand still here or there, whichever is dearer; and egress."""
         rows = [self.cluster.row_of[share.node_id] for share in running.shares]
         price = max(self._part_of_price(running, rows), self._part_of_price(running, to))
-        node_ids = [self.cluster.ids[row] for row in to]
-        return price * self.stands_s(running) / 3600 + self._egress(running.demand, node_ids)
+        data, kinds = running.demand.ask.data, [self.cluster.kinds[self.cluster.kind[row]] for row in to]
+        # Between nodes of one place nothing is moved; elsewhere all of it is, once.
+        here = {(kind.provider, kind.region) for kind in (self.cluster.kinds[self.cluster.kind[row]] for row in rows)}
+        egress = max((gravity.egress_usd(data, kind.provider, kind.region) for kind in kinds
+                      if (kind.provider, kind.region) not in here), default=0.0)  # fmt: skip
+        return price * self.stands_s(running) / 3600 + egress
 
     def _part_of_price(self, running: Running, rows: Sequence[int]) -> float:
         """Dollars an hour of what a job holds on these nodes: by GPUs, or the whole node for one without."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from godwit.scheduler.cluster import FABRIC
-from godwit.scheduler.consolidation.arithmetic import Arithmetic, Egress, Limits, no_egress
+from godwit.scheduler.consolidation.arithmetic import Arithmetic, Limits
 from godwit.scheduler.consolidation.room import Mask, Room
 from godwit.scheduler.demands import Running
 from godwit.scheduler.engine import Engine
@@ -54,7 +54,6 @@ def proposals(
     limits: Limits | None = None,
     *,
     moved_lately: int = 0,
-    egress: Egress = no_egress,
 ) -> list[Proposal]:
     """Sets of moves that pay, the best first, which can all be done together; never more than `limits` allow.
 
@@ -64,7 +63,7 @@ def proposals(
     left = limits.moves_per_hour - moved_lately
     if left <= 0:
         return []
-    table = _Table(engine, now, limits, egress)
+    table = _Table(engine, now, limits)
     weighed = [(one, rows) for rows in table.candidates() if (one := table.propose(rows, left)) is not None]
     found: list[Proposal] = []
     for _, rows in sorted(weighed, key=lambda pair: _best_first(pair[0])):
@@ -82,9 +81,9 @@ def _best_first(one: Proposal) -> tuple[float, tuple[str, ...]]:
 class _Table:
     """One look at a fleet: who is where, and what is free after the moves proposed so far."""
 
-    def __init__(self, engine: Engine, now: float, limits: Limits, egress: Egress) -> None:
+    def __init__(self, engine: Engine, now: float, limits: Limits) -> None:
         self._cluster, self._now, self._limits = engine.cluster, now, limits
-        self._sums = Arithmetic(engine, now, limits, egress)
+        self._sums = Arithmetic(engine, now, limits)
         self._room = Room(engine.cluster)
         self._on: dict[int, list[Running]] = {}
         for job_id in sorted(engine.running):

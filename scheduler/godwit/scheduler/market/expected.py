@@ -4,7 +4,7 @@ For a gang of n nodes with T hours of work left on the GPU model that it names f
 
     worked_h  = T / speed                                      hours of work on this model (`speeds`)
     slowdown  = M e^(R/M) (e^(C/M) - 1) / C                    M = 1 / (n x losses per hour): hours between losses
-    paid_h    = worked_h x slowdown + ready_h                  what one node is paid for
+    paid_h    = worked_h x slowdown + ready_h + transfer_h     what one node is paid for
     usd       = (price x paid_h / launches + egress / n) / T   launches: the share of tries that end in a usable node
 
 C is the time between checkpoints and R what a loss takes besides lost work: a new machine, and starting again. The
@@ -16,8 +16,9 @@ It takes the nodes of the gang to be alike, since each loss stops them all.
 from dataclasses import dataclass
 from math import exp, expm1, isfinite, log2
 
-from godwit.domain.jobs import Job, JobKind
+from godwit.domain.jobs import Data, Job, JobKind
 from godwit.domain.offers import Offer
+from godwit.scheduler import gravity
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.market import speeds
 from godwit.scheduler.trust import Record
@@ -46,14 +47,14 @@ _MOST_EXPONENT = 50.0
 class Work:
     """What a gang still has to do: `run_s` on the GPU model that it names first of `models`, on `nodes` nodes.
 
-    `egress_usd` is what moving its data and checkpoint there costs, 0 as long as nobody knows their size.
+    `data` is what it reads, which is moved once to where it runs (`gravity`).
     """
 
     run_s: float = UNKNOWN_RUN_S
     nodes: int = 1
     models: tuple[str, ...] = ()
     saves_every_s: float = SAVES_EVERY_S
-    egress_usd: float = 0.0
+    data: tuple[Data, ...] = ()
 
     @classmethod
     def of(cls, job: Job, demand: Demand) -> "Work":
@@ -66,7 +67,7 @@ class Work:
         known = left_s is not None and isfinite(left_s)
         run_s = 4.0 ** round(log2(min(2.0**18, max(2.0**8, left_s or 0.0))) / 2) if known else UNKNOWN_RUN_S
         models = demand.ask.models if job.spec.kind is JobKind.TRAIN and demand.ask.gpus else ()
-        return cls(run_s, demand.nodes_min, models, demand.saves_every_s or SAVES_EVERY_S)
+        return cls(run_s, demand.nodes_min, models, demand.saves_every_s or SAVES_EVERY_S, demand.ask.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Expected:
     losses_per_hour: float
     slowdown: float
     launches: float
+    egress_usd: float = 0.0
+    transfer_h: float = 0.0
 
     def __str__(self) -> str:
         """The arithmetic, as people read it."""
@@ -90,6 +93,8 @@ class Expected:
             parts.append(f"{self.launches:.0%} of launches come")
         if self.speed != 1.0:
             parts.append(f"{self.speed:.2g} x as fast")
+        if self.transfer_h:
+            parts.append(f"its data is elsewhere: ${self.egress_usd:.2f} and {self.transfer_h:.1f} h to move it")
         return f"{self.offer.key} ${self.usd_micros / 1e6:.2f} per hour of work ({', '.join(parts)})"
 
 
@@ -100,10 +105,12 @@ def of(offer: Offer, record: Record, work: Work) -> Expected:
     losses_per_hour = work.nodes * record.losses_per_hour(is_spot=offer.spot)
     slowdown = _slowdown(losses_per_hour, ready_s + RESTART_S, work.saves_every_s)
     hours = work.run_s / 3600
-    paid_h = hours / speed * slowdown + ready_s / 3600
-    usd = (offer.price_usd_per_hour * paid_h / record.usable + work.egress_usd / work.nodes) / hours
+    egress_usd = gravity.egress_usd(work.data, offer.provider, offer.region)
+    transfer_h = gravity.transfer_h(work.data, offer.provider, offer.region)
+    paid_h = hours / speed * slowdown + ready_s / 3600 + transfer_h
+    usd = (offer.price_usd_per_hour * paid_h / record.usable + egress_usd / work.nodes) / hours
     micros = round(min(usd * 1e6, MOST_MICROS))
-    return Expected(offer, micros, speed, ready_s, losses_per_hour, slowdown, record.usable)
+    return Expected(offer, micros, speed, ready_s, losses_per_hour, slowdown, record.usable, egress_usd, transfer_h)
 
 
 def _slowdown(losses_per_hour: float, restart_s: float, saves_every_s: float) -> float:
