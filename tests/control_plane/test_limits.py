@@ -99,9 +99,11 @@ def test_whoever_wants_it_strict_is_refused_with_the_same_words(world: World) ->
 def test_limits_are_carried_from_the_request_to_the_views(world: World) -> None:
     world.read_offers()
     client: TestClient = client_of(world)
+    watched = {"preflight": "always", "hang_after": "10m"}
     body = spec(run_time="90m", deadline="+48h", budget_usd=400, preemptible=False, priority=-7).model_dump(
         exclude_defaults=True
     )
+    body |= watched
     job = client.post("/v1/jobs?strict=true", json=body).json()
     due = world.clock.now() + 48 * 3_600
     assert (job["deadline_at"], job["budget_usd"], job["priority"]) == (due, 400.0, -7)
@@ -110,5 +112,6 @@ def test_limits_are_carried_from_the_request_to_the_views(world: World) -> None:
         "run_time": "90m", "deadline": times.instant_text(due), "budget_usd": 400.0, "preemptible": False,
         "priority": -7,
     }  # fmt: skip
+    assert {key: shown[key] for key in watched} == watched
     (listed,) = client.get("/v1/jobs").json()["items"]
     assert (listed["deadline_at"], listed["budget_usd"]) == (due, 400.0)

@@ -193,6 +193,8 @@ def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> w
         workdir_digest=job.spec.workdir_digest,
         env=dict(job.spec.env) | _place(job.member),
         store=f"{(job.spec.checkpoint.store or context.store_url).rstrip('/')}/{job.id}",
+        preflight=job.spec.preflight.value,
+        hang_after_s=job.spec.hang_after_s,
     )
 
 

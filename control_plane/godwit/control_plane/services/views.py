@@ -113,8 +113,14 @@ def spec(of: JobSpec) -> JobSpecIn:
         deadline=None if of.deadline_at is None else times.instant_text(of.deadline_at),
         budget_usd=of.budget_usd,
         preemptible=of.preemptible,
+        preflight=of.preflight.value,
+        hang_after=_hang_after(of.hang_after_s),
         project=of.project,
     )
+
+
+def _hang_after(seconds: float | None) -> str:
+    return "auto" if seconds is None else times.duration_text(seconds) if seconds else "off"
 
 
 def _plain(number: float) -> str:

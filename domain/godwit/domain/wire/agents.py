@@ -193,7 +193,9 @@ class StartAttempt(Message):
     """Run this node's part of an attempt. The agent refuses an epoch that is not newer than any it saw of the job.
 
     `port` is the first of four consecutive ports of the head (GCS, dashboard, client, spare). `ray_token` is the
-    attempt's own Ray token. `store` is the fsspec URL of the job's checkpoints.
+    attempt's own Ray token. `store` is the fsspec URL of the job's checkpoints. `preflight` says whether the GPUs are
+    tried first (auto: real ones are). `hang_after_s`: without a step for this long it hangs; None: the agent judges by
+    its steps so far; 0: never.
     """
 
     type: Literal["start-attempt"] = "start-attempt"
@@ -213,6 +215,8 @@ class StartAttempt(Message):
     workdir_digest: str | None
     env: dict[str, str]
     store: str
+    preflight: Literal["auto", "never", "always"] = "auto"
+    hang_after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
 class StopAttempt(Message):

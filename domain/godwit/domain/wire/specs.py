@@ -238,10 +238,9 @@ class JobSpecIn(Message):
         )
 
     def _hang_after_s(self) -> float | None:
-        words = {"auto": None, "off": 0.0}
-        return (
-            words[self.hang_after] if self.hang_after in words else times.duration_s(self.hang_after, ("hang_after",))
-        )
+        if self.hang_after in ("auto", "off"):
+            return None if self.hang_after == "auto" else 0.0
+        return times.duration_s(self.hang_after, ("hang_after",))
 
     def _refuse_long_names(self) -> None:
         last = None if self.count is None else f"{self.name}-{self.count - 1}"
