@@ -179,11 +179,19 @@ def test_a_specification_comes_back_as_it_was_written(client: TestClient, memory
         "gpus": ["H100:8", "H200:8"], "nodes": "2..4", "cpus": 3, "memory": memory, "memory_gib": 7.5,
         "infra": ["cheap/north"], "spot": "never", "fabric": "any",
     }  # fmt: skip
+    checkpoint = {"store": "s3://bucket/x", "interval": "5m..30m", "keep": 5}
     body = SPEC | {"resources": resources, "env": {"A": "1"}, "priority": "high", "retries": {"max": 9}}
+    body["checkpoint"] = checkpoint
     job = client.post("/v1/jobs", json=body).json()
     shown = client.get(f"/v1/jobs/{job['id']}").json()["spec"]
     assert {key: shown[key] for key in body} == body | {"resources": shown["resources"]}
     assert {key: shown["resources"][key] for key in resources} == resources
+
+
+@pytest.mark.parametrize("interval", ["auto", "10m", "90s..2h"])
+def test_an_interval_comes_back_as_it_was_written(client: TestClient, interval: str) -> None:
+    job = client.post("/v1/jobs", json=SPEC | {"checkpoint": {"interval": interval}}).json()
+    assert client.get(f"/v1/jobs/{job['id']}").json()["spec"]["checkpoint"]["interval"] == interval
 
 
 def test_walking_jobs_page_by_page_shows_each_once_newest_first(client: TestClient, world: World) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from godwit.domain import times
 from godwit.domain.errors import Problem
-from godwit.domain.wire.specs import MAX_PRIORITY, PRIORITIES, JobSpecIn
+from godwit.domain.wire.specs import INTERVALS, MAX_PRIORITY, PRIORITIES, JobSpecIn
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -22,6 +22,8 @@ SHAPES: dict[Path, tuple[str, ...]] = {
     ("resources", "memory"): ("80GB+",),
     ("resources", "infra"): ("[sim-aurora, coreweave/us-east]",),
     ("checkpoint", "store"): ("file:///folder", "s3://bucket/prefix"),
+    ("checkpoint", "interval"): INTERVALS,
+    ("checkpoint", "keep"): ("3", "1 to 1000"),
     ("priority",): (*PRIORITIES, f"-{MAX_PRIORITY} to {MAX_PRIORITY}"),
     ("after",): ("prep", "{job: prep, when: ended}"),
     ("run_time",): times.DURATIONS,

@@ -22,8 +22,8 @@ from godwit.scheduler.reservations import Reservation
 from godwit.scheduler.snapshot import Snapshot
 from godwit.scheduler.stops import Stops
 
-PORTS = range(20_000, 30_000, 4)
-"""Where heads put their four ports: below Linux's ephemeral range (32768 on), above what services use."""
+PORTS = range(20_000, 30_000, 5)
+"""Where attempts put their five ports: below Linux's ephemeral range (32768 on), above what services use."""
 
 MAX_REFUSALS = 50
 """Refusals kept per job; the rest are counted in one line."""

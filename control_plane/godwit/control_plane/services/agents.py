@@ -6,7 +6,7 @@ from typing import Any
 
 from godwit.control_plane import secrets
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import attempts, nodes, observations
+from godwit.control_plane.services import attempts, nodes, observations, saving
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Forbidden, Gone, NotFound, Unauthenticated
@@ -193,6 +193,7 @@ def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> w
         workdir_digest=job.spec.workdir_digest,
         env=dict(job.spec.env) | _place(job.member),
         store=f"{(job.spec.checkpoint.store or context.store_url).rstrip('/')}/{job.id}",
+        saving=saving.of(tx, job.spec.checkpoint, attempt, node),
         preflight=job.spec.preflight.value,
         hang_after_s=job.spec.hang_after_s,
     )

@@ -8,7 +8,7 @@ from godwit.control_plane.contacts import Contact
 from godwit.control_plane.store import entities
 from godwit.domain import times
 from godwit.domain.events import Event
-from godwit.domain.jobs import Attempt, Job, JobSpec, Progress, When
+from godwit.domain.jobs import Attempt, CheckpointPolicy, Job, JobSpec, Progress, When
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.wire import views
@@ -105,7 +105,7 @@ def spec(of: JobSpec) -> JobSpecIn:
             spot=of.resources.spot.value,
             fabric=of.resources.fabric.value,
         ),
-        checkpoint=CheckpointSpec(store=of.checkpoint.store),
+        checkpoint=_checkpoint(of.checkpoint),
         retries=RetriesSpec(max=of.retries.max),
         priority=next((word for word, value in PRIORITIES.items() if value == of.priority), of.priority),
         after=[AfterSpec(job=a.job, when=a.when.value) if a.when is not When.SUCCEEDED else a.job for a in of.after],
@@ -121,6 +121,13 @@ def spec(of: JobSpec) -> JobSpecIn:
 
 def _hang_after(seconds: float | None) -> str:
     return "auto" if seconds is None else times.duration_text(seconds) if seconds else "off"
+
+
+def _checkpoint(of: CheckpointPolicy) -> CheckpointSpec:
+    bounds = [times.duration_text(bound) for bound in (of.shortest_s, of.longest_s) if bound is not None]
+    # Both are set or neither; a fixed interval has the same bound twice.
+    interval = "..".join(dict.fromkeys(bounds)) or "auto"
+    return CheckpointSpec(store=of.store, interval=interval, keep=of.keep)
 
 
 def _plain(number: float) -> str:

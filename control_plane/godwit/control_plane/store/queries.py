@@ -14,7 +14,7 @@ from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
 from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Offer
 from godwit.scheduler.snapshot import Hold, Policy, Snapshot
-from godwit.scheduler.trust import Record
+from godwit.scheduler.trust import UNKNOWN, Record
 from sqlalchemy import Connection, Row, Table, and_, func, or_, select
 
 FINAL_JOBS = tuple(state for state in JobState if lifecycle.is_final(state))
@@ -225,6 +225,13 @@ def holds(conn: Connection, now: float) -> list[Hold]:
 def records(conn: Connection) -> dict[OfferKey, Record]:
     """What happened with each offer that was ever tried."""
     return {OfferKey(row.offer_key): Record(*row[1:]) for row in conn.execute(select(schema.experience))}
+
+
+def record(conn: Connection, key: OfferKey) -> Record:
+    """What happened with one offer."""
+    table = schema.experience
+    row = conn.execute(select(table).where(table.c.offer_key == key)).first()
+    return UNKNOWN if row is None else Record(*row[1:])
 
 
 def checkpoints(conn: Connection, job_id: str) -> Sequence[Row[Any]]:

@@ -189,13 +189,27 @@ class Peer(Message):
     address: str
 
 
+class Saving(Message):
+    """How often the program should save, and what the node needs to know to choose better once it has seen saves.
+
+    `interval_s` is for the start; then the node chooses by Young and Daly (`godwit.domain.cadence`) from what saves
+    take, a failure every `mtbf_s`, between `shortest_s` and `longest_s`. `keep` checkpoints stay in the store.
+    """
+
+    interval_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
+    mtbf_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e7
+    shortest_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
+    longest_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3600.0
+    keep: Annotated[int, Field(ge=1, le=1000)] = 3
+
+
 class StartAttempt(Message):
     """Run this node's part of an attempt. The agent refuses an epoch that is not newer than any it saw of the job.
 
-    `port` is the first of four consecutive ports of the head (GCS, dashboard, client, spare). `ray_token` is the
-    attempt's own Ray token. `store` is the fsspec URL of the job's checkpoints. `preflight` says whether the GPUs are
-    tried first (auto: real ones are). `hang_after_s`: without a step for this long it hangs; None: the agent judges by
-    its steps so far; 0: never.
+    `port` is the first of five consecutive ports: four of the head (GCS, dashboard, client, spare), and the last one on
+    each node for copies of checkpoints. `ray_token` is the attempt's own Ray token. `store` is the fsspec URL of the
+    job's checkpoints. `preflight` says whether the GPUs are tried first (auto: real ones are). `hang_after_s`: without
+    a step for this long it hangs; None: the agent judges by its steps so far; 0: never.
     """
 
     type: Literal["start-attempt"] = "start-attempt"
@@ -215,6 +229,7 @@ class StartAttempt(Message):
     workdir_digest: str | None
     env: dict[str, str]
     store: str
+    saving: Saving = Field(default_factory=Saving)
     preflight: Literal["auto", "never", "always"] = "auto"
     hang_after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
