@@ -1,5 +1,6 @@
 """What is left to buy, and what is left on nodes that are on their way for somebody."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -29,10 +30,13 @@ class Stock:
 
 @dataclass(slots=True)
 class Spare:
-    """What is left of one node; `refusal` is what a job is told that waits for it."""
+    """What is left of one node; `refusal` is what a job is told that waits for it.
+
+    `gpus` are thousandths of each device, ascending: a share lies on one device, so what two have left does not add up.
+    """
 
     kind: NodeKind
-    gpu_milli: int
+    gpus: tuple[int, ...]
     cpu_milli: int
     memory_mib: int
     refusal: Refusal
@@ -40,22 +44,30 @@ class Spare:
     @classmethod
     def all_of(cls, kind: NodeKind, refusal: Refusal) -> "Spare":
         """A whole node."""
-        return cls(kind, kind.gpus * WHOLE, kind.cpu_milli, kind.memory_mib, refusal)
+        return cls(kind, (WHOLE,) * kind.gpus, kind.cpu_milli, kind.memory_mib, refusal)
 
     def left_by(self, ask: Ask) -> tuple[int, int, int] | None:
         """What would be left of GPUs, CPUs and memory beside `ask`; None when it does not fit."""
-        gpus, cpus = self.gpu_milli - ask.gpus * ask.gpu_milli, self.cpu_milli - ask.cpu_milli
-        if gpus < 0 or cpus < 0 or self.memory_mib < ask.memory_mib or not ask.suits(self.kind):
+        cpus, memory = self.cpu_milli - ask.cpu_milli, self.memory_mib - ask.memory_mib
+        if cpus < 0 or memory < 0 or self._first(ask) is None or not ask.suits(self.kind):
             return None
-        return (gpus, cpus, self.memory_mib - ask.memory_mib)
+        return (sum(self.gpus) - ask.total_milli, cpus, memory)
 
     def take(self, ask: Ask) -> bool:
-        """Book `ask` here, if it fits."""
-        left = self.left_by(ask)
-        if left is None:
+        """Book `ask` here, if it fits: on the devices of which least is left."""
+        left, first = self.left_by(ask), self._first(ask)
+        if left is None or first is None:
             return False
-        self.gpu_milli, self.cpu_milli, self.memory_mib = left
+        behind = first + ask.gpus
+        taken = (milli - ask.gpu_milli for milli in self.gpus[first:behind])
+        self.gpus = tuple(sorted((*self.gpus[:first], *taken, *self.gpus[behind:])))
+        _, self.cpu_milli, self.memory_mib = left
         return True
+
+    def _first(self, ask: Ask) -> int | None:
+        """The first of the devices that it would take; those that it takes stand beside each other."""
+        first = bisect_left(self.gpus, ask.gpu_milli)
+        return first if first + ask.gpus <= len(self.gpus) else None
 
 
 class Spares:
