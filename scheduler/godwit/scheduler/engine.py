@@ -119,6 +119,11 @@ class Engine:
         """For whoever decides here: look again then at the latest, though nothing else may have happened."""
         self._wake_at = at if self._wake_at is None else min(at, self._wake_at)
 
+    @property
+    def wake_at(self) -> float | None:
+        """When whoever decided here asked to be looked at again; None when nobody did since the last pass began."""
+        return self._wake_at
+
     def _tell(self, job_id: str) -> None:
         # Readers that keep something per running job follow this, as readers of the cluster follow its changes.
         self.news.append(job_id)

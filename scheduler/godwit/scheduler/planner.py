@@ -12,6 +12,7 @@ from godwit.domain.jobs import Job
 from godwit.scheduler import dependencies, giving_way, projects, release, repair, warm
 from godwit.scheduler import fleet as fleets
 from godwit.scheduler.counter import Counter
+from godwit.scheduler.engine import Engine
 from godwit.scheduler.plan import Action, BuyNode, Plan, Preempt, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
@@ -23,7 +24,7 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     settled = [*repair.nodes(snapshot, now), *repair.attempts(snapshot, now), *repair.jobs(snapshot)]
     if settled:
         return Plan(tuple(settled), wake_at=now)
-    counter = _serve_queue(snapshot, now, seed)
+    counter, engine = _serve_queue(snapshot, now, seed)
     refusals = counter.told() | _unserved(snapshot)
     wanted = counter.spoken_for()
     idle = release.idle(snapshot, now)
@@ -31,21 +32,21 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     actions += counter.actions
     # Last of all: what was just decided changes which nodes are idle, and nobody waits for a warm one.
     actions = actions or list(warm.purchases(snapshot, refusals.values(), now))
-    return Plan(tuple(actions), refusals, _wake_at(snapshot, now))
+    return Plan(tuple(actions), refusals, _wake_at(snapshot, engine, now))
 
 
 def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
     """What `job` would get, or gets told, if the queue were served now; nothing is settled first. Pure."""
     others = tuple(other for other in snapshot.jobs if other.id != job.id)
     snapshot = replace(snapshot, jobs=(*others, job)).in_order()
-    counter = _serve_queue(snapshot, now, seed)
+    counter, _ = _serve_queue(snapshot, now, seed)
     refusals = (counter.told() | _unserved(snapshot)).get(job.id, ())
     mine = tuple(action for action in counter.actions if _is_for(action, job.id))
     outlook = counter.outlook(job.id, fleets.demand_of(job, snapshot, now)) if refusals else None
     return Plan(mine, {job.id: refusals}, outlooks={} if outlook is None else {job.id: outlook})
 
 
-def _serve_queue(snapshot: Snapshot, now: float, seed: int) -> Counter:
+def _serve_queue(snapshot: Snapshot, now: float, seed: int) -> tuple[Counter, Engine]:
     """Whoever waits for nodes and for nothing else, each in turn."""
     unserved = _unserved(snapshot)
     waiting = {job.id: job for job in snapshot.jobs if repair.waits(job) and job.id not in unserved}
@@ -57,7 +58,7 @@ def _serve_queue(snapshot: Snapshot, now: float, seed: int) -> Counter:
     counter.start_gathered()
     for demand in engine.in_turn(now):
         counter.serve(waiting[JobId(demand.job_id)], demand)
-    return counter
+    return counter, engine
 
 
 def _is_for(action: Action, job_id: JobId) -> bool:
@@ -84,8 +85,9 @@ def _fencing(attempt_id: str) -> Refusal:
     )
 
 
-def _wake_at(snapshot: Snapshot, now: float) -> float | None:
+def _wake_at(snapshot: Snapshot, engine: Engine, now: float) -> float | None:
     instants = [
+        *([] if engine.wake_at is None else [engine.wake_at]),
         *repair.next_deadlines(snapshot, now),
         *release.next_deadlines(snapshot, now),
         *(hold.until for hold in snapshot.holds),
