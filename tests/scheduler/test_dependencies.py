@@ -106,3 +106,11 @@ def test_exactly_one_of_waiting_going_and_ending_is_so(states: dict[JobState, in
     all_succeeded, all_ended = set(states) == {JobState.SUCCEEDED}, all(map(lifecycle.is_final, states))
     assert goes == (all_succeeded if when is When.SUCCEEDED else all_ended)
     assert not (waits and ends)
+
+
+def test_who_waits_for_what_was_not_read_goes_on_waiting() -> None:
+    snapshot = replace(waiting(standing(succeeded=1)), dependencies={})
+    plan = planner.plan(snapshot, NOW, 1)
+    assert not [a for a in plan.actions if isinstance(a, StartAttempt | BuyNode | FinishJob)]
+    assert [refusal.code for refusal in plan.refusals[fleets.job("train").id]] == ["after"]
+    assert planner.preview(snapshot, snapshot.jobs[0], NOW, 1).actions == ()

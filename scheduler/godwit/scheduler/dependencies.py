@@ -15,11 +15,15 @@ from godwit.scheduler.reasons import Code, Refusal
 
 @dataclass(frozen=True)
 class Standing:
-    """How far something that must come first is: how many jobs of it are in each state; one job, or all of an array."""
+    """How far something that must come first is: how many jobs of it are in each state; one job, or all of an array.
+
+    `is_known`: its state was read. Of what was not, nothing is concluded: who waits for it goes on waiting.
+    """
 
     dependency: Dependency
     states: Mapping[JobState, int]
     is_array: bool = False
+    is_known: bool = True
 
     @property
     def subject(self) -> str:
@@ -32,8 +36,14 @@ class Standing:
         return sum(count for state, count in self.states.items() if not lifecycle.is_final(state))
 
 
+UNREAD = Standing(Dependency("", "unread"), {}, is_known=False)
+"""Something that must come first and is not in the snapshot."""
+
+
 def refusal(standing: Standing) -> Refusal | None:
     """Why the job must wait for this one; None when it came out as wanted, or cannot any more (`broken`)."""
+    if not standing.is_known:
+        return Refusal(Code.AFTER, "what must come first", "was not read with the rest", "look again")
     if not standing.unfinished or broken(standing) is not None:
         return None
     wanted = "has succeeded" if standing.dependency.when is When.SUCCEEDED else "has ended"
@@ -42,6 +52,8 @@ def refusal(standing: Standing) -> Refusal | None:
 
 def broken(standing: Standing) -> str | None:
     """Why it can never come out as wanted; None while it may."""
+    if not standing.is_known:
+        return None
     if not standing.states:
         return f"{standing.subject} ({standing.dependency.on}), which must come first, is not there"
     if standing.dependency.when is When.ENDED:

@@ -11,7 +11,7 @@ from godwit.domain.offers import Offer
 from godwit.domain.projects import Project
 from godwit.scheduler import estimates
 from godwit.scheduler.bounds import Bounds
-from godwit.scheduler.dependencies import Standing
+from godwit.scheduler.dependencies import UNREAD, Standing
 from godwit.scheduler.estimates import Estimate, Past
 from godwit.scheduler.giving_way import Preemption
 from godwit.scheduler.health.view import HealthView
@@ -115,10 +115,10 @@ class Snapshot:
         return {attempt.job_id: attempt for attempt in self.attempts}
 
     def standings(self, job: Job) -> tuple[Standing, ...]:
-        """How far that is which a queued job waits for; each one of a snapshot that waits for any has its standings."""
+        """How far that is which a queued job waits for; unread where the snapshot does not say."""
         if job.after_id is None or job.state is not JobState.QUEUED:
             return ()
-        return self.dependencies[job.after_id]
+        return self.dependencies.get(job.after_id, (UNREAD,))
 
     def estimate(self, job: Job, now: float) -> Estimate | None:
         """How long a job still runs, and who says so; None when nobody does."""
