@@ -13,9 +13,12 @@ class Nvml(ModuleType):
     class NVMLError(Exception):
         """What every call raises."""
 
-    def __init__(self, *, healthy: bool) -> None:
+    NVMLError_NotSupported = NVMLError_FunctionNotFound = NVMLError_NotFound = NVMLError
+    NVML_DEVICE_MIG_ENABLE = 1
+
+    def __init__(self, *, healthy: bool, slices: int = 0) -> None:
         super().__init__("pynvml")
-        self.healthy = healthy
+        self.healthy, self.slices = healthy, slices
         self.open = False
 
     def nvmlInit(self) -> None:  # noqa: N802 - the library's own names
@@ -32,8 +35,19 @@ class Nvml(ModuleType):
             raise self.NVMLError("GPU is lost")
         return index
 
+    def nvmlDeviceGetMigMode(self, _handle: int) -> list[int]:  # noqa: N802
+        return [int(self.slices > 0), 0]
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, _handle: int) -> int:  # noqa: N802
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, handle: int, index: int) -> int:  # noqa: N802
+        if index >= self.slices:
+            raise self.NVMLError_NotFound("no such slice")
+        return handle * 10 + index
+
     def nvmlDeviceGetName(self, _handle: int) -> str:  # noqa: N802
-        return "NVIDIA H100 80GB HBM3"
+        return "NVIDIA H100 80GB HBM3" + (" MIG 1g.10gb" if self.slices else "")
 
     def nvmlDeviceGetMemoryInfo(self, _handle: int) -> SimpleNamespace:  # noqa: N802
         return SimpleNamespace(total=80 * 2**30)
@@ -46,6 +60,12 @@ def test_gpus_are_offered_only_when_all_of_them_answer(healthy: bool, monkeypatc
     stock = inventory.take()
     assert (stock.gpu_model, stock.gpu_count) == (("H100-SXM", 2) if healthy else (None, 0))
     assert not nvml.open
+
+
+def test_what_is_offered_of_gpus_that_are_cut_are_their_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", Nvml(healthy=True, slices=3))
+    stock = inventory.take()
+    assert (stock.gpu_model, stock.gpu_count) == ("H100-SXM-MIG-1g.10gb", 6)
 
 
 def test_this_machine_has_cpus_and_memory() -> None:

@@ -1,11 +1,15 @@
 """What this machine is, for the introduction to the control plane."""
 
+import json
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from godwit.agents.accelerators import fake, nvml
+from godwit.agents.runtime.guard import write_whole
 from godwit.agents.settings import Settings
+from godwit.domain import mig
 from godwit.domain.wire.agents import GpuFact, JoinRequest
 
 _KIB_PER_GIB = 1024 * 1024
@@ -27,6 +31,22 @@ def introduce(agent_id: str, settings: Settings, version: str) -> JoinRequest:
 def gpus(settings: Settings) -> list[GpuFact]:
     """The node's GPUs: the fake ones where there are such, else what the driver shows."""
     return nvml.gpus() if settings.fake_gpus is None else fake.gpus(settings.fake_gpus)
+
+
+def devices(gpus: Sequence[GpuFact]) -> dict[int, str]:
+    """By which names CUDA finds the GPUs, where their numbers will not do: on a node with slices (MIG)."""
+    return {gpu.index: gpu.uuid for gpu in gpus} if any(mig.split(gpu.model)[1] for gpu in gpus) else {}
+
+
+def remember_devices(node_dir: Path, gpus: Sequence[GpuFact]) -> None:
+    """Keep what the node joined with: an agent that takes over must not depend on a driver that may be sick by then."""
+    write_whole(node_dir / "devices.json", json.dumps(devices(gpus)))
+
+
+def known_devices(node_dir: Path) -> dict[int, str]:
+    """What was kept; nothing for a node that joined before such was kept."""
+    path = node_dir / "devices.json"
+    return {int(index): uuid for index, uuid in json.loads(path.read_text()).items()} if path.exists() else {}
 
 
 def memory_gib() -> float:

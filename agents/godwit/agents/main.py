@@ -70,7 +70,8 @@ class Agent:
             log.warning("not admitted; leaving for good", reason=exc.message)
             return 0
         self._heartbeat_s = joined.heartbeat_s
-        facts = NodeFacts(self._settings.address, os.cpu_count() or 1, self._settings.python, self._settings.simulated)
+        chosen, devices = self._settings, machine.known_devices(self._settings.node_dir)
+        facts = NodeFacts(chosen.address, os.cpu_count() or 1, chosen.python, chosen.simulated, devices)
         self._link = Link(self._settings.url, joined.credential)
         state = core.load(self._settings.node_dir, _agent_id(self._settings.node_dir))
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
@@ -96,6 +97,7 @@ class Agent:
                 log.warning("cannot join yet", reason=exc.message, next_try_s=round(pause_s, 1))
                 time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet's retries
                 pause_s = min(pause_s * 2, 5.0)
+        machine.remember_devices(self._settings.node_dir, request.gpus)
         _write_private(path, reply.model_dump_json())
         log.info("joined", node_id=reply.node_id)
         return reply

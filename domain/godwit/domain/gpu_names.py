@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from godwit.domain import mig
+
 
 @dataclass(frozen=True)
 class _Chip:
@@ -53,7 +55,12 @@ def normalise(name: str, memory_gib: float = 0.0) -> str | None:
     """The model behind a vendor's name, as in `resources.GPU_MODELS`; None for a GPU that godwit does not know.
 
     `memory_gib` per GPU decides between sizes that the name does not tell apart; the smaller one when it is not known.
+    A slice ("NVIDIA H100 80GB HBM3 MIG 1g.10gb") is called after its model and its profile (`mig`).
     """
+    whole, profile = mig.split_driver_name(name)
+    if profile is not None:
+        model = normalise(whole)
+        return None if model is None else mig.join(model, profile)
     words = re.sub(r"[^A-Z0-9]+", " ", name.upper()).strip()
     for chip in _CHIPS:
         if re.search(rf"(?<![A-Z0-9]){chip.pattern}(?![A-Z0-9])", words):

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from godwit.domain import mig
 from godwit.domain.errors import InvalidRequest, Problem
 
 GPU_MODELS: tuple[str, ...] = (
@@ -17,7 +18,9 @@ GPU_MODELS: tuple[str, ...] = (
 MAX_GPUS_PER_NODE = 16
 """The largest single machine on the market (16 GPUs: HGX-2 and its kin); offers narrow this further."""
 
-_ASK = re.compile(r"^\s*([A-Za-z][A-Za-z0-9-]*)\s*(?::\s*(-?\d+|0?\.\d{1,3}))?\s*$")
+_ASK = re.compile(
+    r"^\s*([A-Za-z][A-Za-z0-9-]*?(?:-(?:MIG|mig)-" + mig.PROFILE + r")?)\s*(?::\s*(-?\d+|0?\.\d{1,3}))?\s*$"
+)
 
 WHOLE_GPU_MILLI = 1000
 """A GPU in thousandths: shares are whole numbers, so that sums of them are exact."""
@@ -42,9 +45,7 @@ class GpuAsk:
 
     def accepts(self, model: str, memory_gib: float) -> bool:
         """Whether a GPU of this model and memory will do."""
-        if memory_gib < self.memory_gib_min:
-            return False
-        return not self.models or any(is_of_family(model, wanted) for wanted in self.models)
+        return memory_gib >= self.memory_gib_min and is_accepted(model, self.models)
 
     def __str__(self) -> str:
         if self.count == 0:
@@ -54,9 +55,17 @@ class GpuAsk:
 
 
 def is_of_family(model: str, wanted: str) -> bool:
-    """Whether `model` is `wanted` or one of its variants, ignoring case: H100-SXM is of family H100."""
-    have, want = model.lower(), wanted.lower()
-    return have == want or have.startswith(want + "-")
+    """Whether `model` is `wanted` or one of its variants, ignoring case: H100-SXM is of family H100.
+
+    A slice is of the family of slices with its profile alone: H100-SXM-MIG-1g.10gb of H100-MIG-1g.10gb, not of H100.
+    """
+    (have, own), (want, profile) = mig.split(model.lower()), mig.split(wanted.lower())
+    return own == profile and (have == want or have.startswith(want + "-"))
+
+
+def is_accepted(model: str, models: tuple[str, ...]) -> bool:
+    """Whether a device of this model is of one of these families; of none, whether it is a whole GPU."""
+    return any(is_of_family(model, wanted) for wanted in models) if models else mig.split(model)[1] is None
 
 
 def families() -> tuple[str, ...]:
@@ -69,7 +78,9 @@ def families() -> tuple[str, ...]:
 
 
 def parse_gpus(text: str, path: tuple[str | int, ...] = ("gpus",)) -> GpuAsk:
-    """Read "H100:8", "A100-80GB", "L4:0.5" (a share of one GPU), or "0" (none) into an ask; count defaults to 1.
+    """Read "H100:8", "A100-80GB", "L4:0.5" (a share of one GPU), "H100-MIG-1g.10gb" (a slice), or "0" (none).
+
+    The count defaults to 1.
 
     Raises `InvalidRequest` with one problem at `path` that names what is accepted.
     """
@@ -78,8 +89,11 @@ def parse_gpus(text: str, path: tuple[str | int, ...] = ("gpus",)) -> GpuAsk:
     match = _ASK.match(text)
     if match is None:
         raise _invalid(path, f"cannot read {text!r} as GPUs", ("H100:8", "A100-80GB:1", "0"))
-    name, count_text = match.groups()
+    name, profile = mig.split(match[1])
+    count_text = match[2]
     milli = _share(count_text, family_hint=name, path=path)
+    if profile is not None and milli < WHOLE_GPU_MILLI:
+        raise _invalid(path, "a slice of a GPU is given out whole", (f"{match[1]}:1", f"{name}:{count_text}"))
     count = 1 if count_text is None or milli < WHOLE_GPU_MILLI else int(count_text)
     family = next((f for f in families() if f.lower() == name.lower()), None)
     if family is None:
@@ -89,7 +103,7 @@ def parse_gpus(text: str, path: tuple[str | int, ...] = ("gpus",)) -> GpuAsk:
     if not 1 <= count <= MAX_GPUS_PER_NODE:
         hint = f"{family}:8 with `nodes: {max(2, count // 8)}`" if count > MAX_GPUS_PER_NODE else f"{family}:1"
         raise _invalid(path, f"{count} GPUs on one node is impossible", (f"1 to {MAX_GPUS_PER_NODE}",), hint)
-    return GpuAsk(count=count, models=(family,), milli=milli)
+    return GpuAsk(count=count, models=(family if profile is None else mig.join(family, profile),), milli=milli)
 
 
 def _share(count_text: str | None, family_hint: str, path: tuple[str | int, ...]) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from godwit.domain.jobs import Data, Resources
 from godwit.domain.offers import Offer
-from godwit.domain.resources import WHOLE_GPU_MILLI, Infra, is_of_family
+from godwit.domain.resources import WHOLE_GPU_MILLI, Infra, is_accepted
 
 WHOLE = WHOLE_GPU_MILLI
 """Thousandths of a GPU that make a whole one. Integers, so that equal scores are equal and plans reproducible."""
@@ -97,4 +97,4 @@ class Ask:
     def _accepts(self, kind: NodeKind) -> bool:
         if kind.model is None or kind.gpu_memory_gib < self.gpu_memory_gib_min:
             return False
-        return not self.models or any(is_of_family(kind.model, wanted) for wanted in self.models)
+        return is_accepted(kind.model, self.models)

@@ -1,5 +1,6 @@
 """NVIDIA GPUs, as the driver shows them."""
 
+import contextlib
 from typing import Any
 
 from godwit.domain import gpu_names
@@ -17,13 +18,32 @@ def gpus() -> list[GpuFact]:
     except pynvml.NVMLError_LibraryNotFound:
         return []
     try:
-        return [_fact(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+        return facts(pynvml)
     finally:
         pynvml.nvmlShutdown()
 
 
-def _fact(nvml: Any, index: int) -> GpuFact:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
+def facts(nvml: Any) -> list[GpuFact]:
+    """Every device that a program may be given: whole GPUs, and each slice of those that are cut into such (MIG)."""
+    handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
+    devices = [device for handle in handles for device in _slices(nvml, handle) or [handle]]
+    return [_fact(nvml, index, device) for index, device in enumerate(devices)]
+
+
+def _slices(nvml: Any, handle: Any) -> list[Any]:
+    try:
+        if nvml.nvmlDeviceGetMigMode(handle)[0] != nvml.NVML_DEVICE_MIG_ENABLE:
+            return []
+    except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
+        return []
+    found = []
+    for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+        with contextlib.suppress(nvml.NVMLError_NotFound):  # numbers of slices have gaps
+            found.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
+    return found
+
+
+def _fact(nvml: Any, index: int, handle: Any) -> GpuFact:
     memory_gib = round(nvml.nvmlDeviceGetMemoryInfo(handle).total / _BYTES_PER_GIB, 1)
     name = nvml.nvmlDeviceGetName(handle)
     return GpuFact(

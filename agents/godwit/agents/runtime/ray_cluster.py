@@ -5,7 +5,7 @@ Pure: it composes, others carry out. The flags follow from several clusters shar
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,13 @@ _OUTPUT = {
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """What the cluster is told of this node."""
+    """What the cluster is told of this node. `devices`: UUIDs by which CUDA finds GPUs that have no number there."""
 
     address: str
     cpus: int
     python: str
     simulated: bool
+    devices: Mapping[int, str] = field(default_factory=dict)
 
 
 def head_address(command: StartAttempt) -> str:
@@ -106,7 +107,8 @@ def environment(
     if facts.address.startswith("127."):
         env["GLOO_SOCKET_IFNAME"] = "lo"
     if command.gpus:
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, command.gpus))
+        # A slice has no number of its own in CUDA: where there are such, devices go by their UUIDs.
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(facts.devices.get(gpu, str(gpu)) for gpu in command.gpus)
     if command.gpu_milli < WHOLE_GPU_MILLI:
         share = command.gpu_milli / WHOLE_GPU_MILLI
         # JAX would take three quarters of the GPU's memory at its start (docs.jax.dev, "GPU memory allocation").

@@ -1,7 +1,9 @@
 """What this machine has: CPUs, memory, and the GPUs that its NVIDIA driver shows."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 from godwit.domain import gpu_names
@@ -41,11 +43,25 @@ def _gpus() -> list[tuple[str, float]]:
         return []  # no driver, or one that does not answer: nothing here could use a GPU
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return [_gpu(pynvml.nvmlDeviceGetName(h), pynvml.nvmlDeviceGetMemoryInfo(h).total) for h in handles]
+        devices = [device for handle in handles for device in _slices(pynvml, handle) or [handle]]
+        return [_gpu(pynvml.nvmlDeviceGetName(d), pynvml.nvmlDeviceGetMemoryInfo(d).total) for d in devices]
     except pynvml.NVMLError:
         return []  # a GPU that fell off the bus: what cannot be asked cannot be offered
     finally:
         pynvml.nvmlShutdown()
+
+
+def _slices(nvml: Any, handle: Any) -> list[Any]:
+    """The slices of a GPU that is cut into such (MIG); numbers of slices have gaps."""
+    try:
+        is_cut = nvml.nvmlDeviceGetMigMode(handle)[0] == nvml.NVML_DEVICE_MIG_ENABLE
+    except (nvml.NVMLError_NotSupported, nvml.NVMLError_FunctionNotFound):
+        return []
+    found = []
+    for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle) if is_cut else 0):
+        with suppress(nvml.NVMLError_NotFound):
+            found.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
+    return found
 
 
 def _gpu(name: str | bytes, memory_bytes: int) -> tuple[str, float]:

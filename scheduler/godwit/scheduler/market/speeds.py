@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from godwit.domain import mig
 from godwit.domain.resources import is_of_family
 
 TFLOPS = {
@@ -26,9 +27,12 @@ def relative(model: str | None, wanted: tuple[str, ...]) -> float:
     if model is None or not wanted:
         return 1.0
     first = max(_of(wanted[:1]), default=0.0)
-    own = TFLOPS.get(model, min(_of(wanted), default=0.0))
+    whole = mig.split(model)[0]
+    own = TFLOPS.get(whole, min(_of(wanted), default=0.0) / mig.share(model)) * mig.share(model)
     return own / first if first and own else 1.0
 
 
 def _of(wanted: tuple[str, ...]) -> list[float]:
-    return [speed for model, speed in TFLOPS.items() if any(is_of_family(model, name) for name in wanted)]
+    """Of every model that is of one of these families; a slice has its share of the compute units."""
+    families = [(mig.split(name)[0], mig.share(name)) for name in wanted]
+    return [speed * share for model, speed in TFLOPS.items() for name, share in families if is_of_family(model, name)]
