@@ -36,7 +36,8 @@ from godwit.domain.wire.agents import (
     StopAttempt,
 )
 
-LEASE_S = 5.0
+LEASE_S = 15.0
+"""As in production: on a loaded machine an agent may well be silent for five seconds, and then its work ends."""
 
 
 @dataclass

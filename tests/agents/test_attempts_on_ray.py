@@ -126,8 +126,8 @@ def test_an_agent_killed_and_started_again_finds_its_attempt_and_a_lease_ends_it
 
     machine.process.send_signal(signal.SIGSTOP)
     frozen_at = time.monotonic()
-    eventually(lambda: not psutil.pid_exists(pid), 20, "the guard kept the lease")
-    assert time.monotonic() - frozen_at > 3, "it was not killed before its time"
+    eventually(lambda: not psutil.pid_exists(pid), 40, "the guard kept the lease")
+    assert time.monotonic() - frozen_at > 10, "it was not killed before its time"
     machine.process.send_signal(signal.SIGCONT)
     end = eventually(lambda: plane.end_of(machine.name), 20, "end")
     assert end.outcome == "interrupted"

@@ -19,8 +19,8 @@ ELSEWHERE = offer("away", gpu_count=8, price=18.0, provider="crusoe", region="ic
 TERABYTE = (Data(Infra("aws", "us-east-1"), 1_000.0),)
 
 
-def reading(name: str, data: tuple[Data, ...], **fields: int) -> Job:
-    one = job(name, gpus=8, **fields)
+def reading(name: str, data: tuple[Data, ...], nodes: int = 1) -> Job:
+    one = job(name, gpus=8, nodes=nodes)
     return replace(one, spec=replace(one.spec, resources=replace(one.spec.resources, data=data)))
 
 
