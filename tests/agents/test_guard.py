@@ -118,7 +118,48 @@ def test_a_program_is_asked_first_and_may_use_its_grace(attempt: Attempt, eventu
     attempt.start(f"echo $$ > {run}/program.pid; sh {program}; echo 0 > {run}/exit_code; sleep 300")
     eventually(ready.exists)
     attempt.custody.stop(20.0)
+    attempt.custody.end()
     assert eventually(attempt.custody.ended, 10).cause == "stopped"
+    assert saved.exists()
+    assert attempt.folder.notice_path.exists(), "so that processes hear of it whom no signal reaches"
+
+
+SAVER = """
+import pathlib, signal, sys, time
+def save(*_):
+    time.sleep(0.5)
+    pathlib.Path(sys.argv[1]).touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+pathlib.Path(sys.argv[2]).touch()
+while True:
+    time.sleep(0.05)
+"""
+
+
+def test_shells_and_readers_of_output_live_as_long_as_somebody_below_them_saves(
+    attempt: Attempt, eventually: Callable[..., Any]
+) -> None:
+    run, saved, ready = attempt.folder.run, attempt.folder.root / "saved", attempt.folder.root / "ready"
+    (attempt.folder.root / "saver.py").write_text(SAVER)
+    program = attempt.folder.root / "program"
+    program.write_text(f"{sys.executable} -S {attempt.folder.root}/saver.py {saved} {ready} | cat\nsleep 300\n")
+    attempt.start(f"echo $$ > {run}/program.pid; sh {program}; echo $? > {run}/exit_code; sleep 300")
+    eventually(ready.exists)
+    attempt.custody.stop(60.0)
+    assert eventually(attempt.custody.ended, 20).cause == "stopped"
+    assert saved.exists()
+    assert (run / "exit_code").read_text() == "143\n", "what came after the saver was told in its turn"
+
+
+def test_what_keeps_a_shell_from_its_trap_is_told_too(attempt: Attempt, eventually: Callable[..., Any]) -> None:
+    run, saved, ready = attempt.folder.run, attempt.folder.root / "saved", attempt.folder.root / "ready"
+    program = attempt.folder.root / "program"
+    program.write_text(f"trap 'touch {saved}; exit 0' TERM\ntouch {ready}\nsleep 300\n")
+    attempt.start(f"echo $$ > {run}/program.pid; sh {program}; echo 0 > {run}/exit_code; sleep 300")
+    eventually(ready.exists)
+    attempt.custody.stop(60.0)
+    assert eventually(attempt.custody.ended, 20).cause == "stopped"
     assert saved.exists()
 
 

@@ -202,7 +202,7 @@ class AttemptRun:
             self._watch(job)
         finally:
             job.close()
-        self._custody.stop(0.0)
+        self._custody.end()
 
     def _watch(self, job: RayJob) -> None:
         ask_at = time.monotonic() + ASK_RAY_S

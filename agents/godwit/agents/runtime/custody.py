@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from godwit.agents.runtime import guard
+from godwit.agents.runtime import guard, strays
 from godwit.agents.runtime.folder import AttemptFolder, ExitRecord
 
 GUARD_START_S = 10.0
@@ -44,7 +44,15 @@ class Custody:
         """Tell the guard to end everything within `grace_s`; harmless to repeat, and kept for a guard yet to come."""
         if self._folder.root.exists():
             order = {"grace_s": grace_s, "first_ordered_ns": self._folder.stop_ordered_ns() or time.time_ns()}
+            if grace_s > 0 and self._folder.run.exists():
+                # For processes that no signal reaches, such as Ray's workers: the in-job helper looks for it.
+                guard.write_whole(self._folder.notice_path, json.dumps({"grace_s": grace_s, "at": time.time()}))
             guard.write_whole(self._folder.root / "stop.json", json.dumps(order))
+
+    def end(self) -> None:
+        """End everything now that the program is over; one that was told to stop keeps the rest of its grace."""
+        if not self.stop_was_ordered:
+            self.stop(0.0)
 
     @property
     def stop_was_ordered(self) -> bool:
@@ -66,6 +74,6 @@ class Custody:
         record = self._folder.exit_record()
         if record is not None:
             return record
-        while guard.kill_marked(self._folder.root):  # no bound: "gone" must be true before it is said
+        while strays.kill_marked(self._folder.root):  # no bound: "gone" must be true before it is said
             time.sleep(0.1)
         return ExitRecord("guard-died", "guard", None)

@@ -1,11 +1,10 @@
 """The folder of one attempt on one node: what lies where, and what it says about the attempt."""
 
+import fcntl
 import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-
-from godwit.agents.runtime.guard import is_guarded
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,11 @@ class AttemptFolder:
         return self.root / "run"
 
     @property
+    def notice_path(self) -> Path:
+        """What tells the in-job helper that the program is to stop."""
+        return self.run / "notice"
+
+    @property
     def output(self) -> Path:
         """The attempt's log: notices, set-up and program, in the order in which they wrote."""
         return self.root / "output.log"
@@ -73,7 +77,7 @@ class AttemptFolder:
     @property
     def guarded(self) -> bool:
         """Whether a guard lives."""
-        return is_guarded(self.root)
+        return _is_guarded(self.root)
 
     @property
     def guard_was_started(self) -> bool:
@@ -126,3 +130,15 @@ class AttemptFolder:
         except FileNotFoundError:
             return ()
         return tuple(text.splitlines()[-count:])
+
+
+def _is_guarded(folder: Path) -> bool:
+    """Whether a guard lives for this folder."""
+    try:
+        with (folder / "guard.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -33,6 +33,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 """From <linux/prctl.h>: orphans below this process become its children."""
 
 _PROC = Path("/proc")
+_SHELLS = [["sh"], ["dash"], ["bash"], ["zsh"], ["ksh"], ["busybox"]]
 
 
 class Ended(Exception):
@@ -113,13 +114,16 @@ class Guard:
         """Send SIGTERM to what the program started, and wait until it ended or the grace is over."""
         if grace_s <= 0:
             return
-        start = time.monotonic()
-        for pid in _program_pids(self._folder):
-            _signal(pid, signal.SIGTERM)
+        start, told = time.monotonic(), list[int]()
         while time.monotonic() - start < grace_s and boottime_s() < read_deadline_s(self._lease_path):
-            done = (self._folder / "run" / "exit_code").exists() or not _children_of(os.getpid())
+            if not any(_is_alive(pid) for pid in told):
+                told = _to_be_told(self._folder)
+                for pid in told:
+                    send(pid, signal.SIGTERM)
+            saving = any(_is_alive(pid) and _catches_sigterm(pid) for pid in told)
+            over = not saving and (self._folder / "run" / "exit_code").exists()
             order = _read_stop(self._folder / "stop.json")
-            if done or (order is not None and time.monotonic() - start >= order):
+            if over or not _children_of(os.getpid()) or (order is not None and time.monotonic() - start >= order):
                 return
             time.sleep(LOOK_EVERY_S / 4)
 
@@ -137,18 +141,6 @@ def read_deadline_s(path: Path) -> float:
         return 0.0
 
 
-def is_guarded(folder: Path) -> bool:
-    """Whether a guard lives for this folder."""
-    try:
-        with (folder / "guard.lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
 def kill_descendants(root: int) -> None:
     """Kill every process below `root` and reap them; returns when none is left.
 
@@ -158,34 +150,16 @@ def kill_descendants(root: int) -> None:
     pause_s = 0.01
     while pids := descendants(root):
         for pid in pids:
-            _signal(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         _reap_all()
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 0.5)
 
 
-def kill_marked(folder: Path) -> int:
-    """Kill every process whose environment names `folder` as its run folder, for a guard that died; returns how many.
-
-    At most 100 rounds, each 20 ms: the caller repeats it until it returns 0.
-    """
-    mark = f"GODWIT_RUN_DIR={folder / 'run'}".encode()
-    killed: set[int] = set()
-    for _ in range(100):
-        pids = [pid for pid in _all_pids() if pid != os.getpid() and mark in _environ(pid).split(b"\0")]
-        if not pids:
-            break
-        killed.update(pids)
-        for pid in pids:
-            _signal(pid, signal.SIGKILL)
-        time.sleep(0.02)
-    return len(killed)
-
-
 def descendants(root: int) -> list[int]:
     """All processes below `root`, children before their own children; zombies count until reaped."""
     children: dict[int, list[int]] = {}
-    for pid in _all_pids():
+    for pid in all_pids():
         children.setdefault(_parent_of(pid), []).append(pid)
     found, todo = [], [root]
     while todo:
@@ -195,19 +169,47 @@ def descendants(root: int) -> list[int]:
     return found
 
 
-def _program_pids(folder: Path) -> list[int]:
+def _to_be_told(folder: Path) -> list[int]:
+    """Those that catch SIGTERM, since they want to save; if there are none, all of the program.
+
+    What would only die of it lives on meanwhile: a shell's end is the program's, a reader of its output is needed, and
+    a loader's death is an error in the one that saves. A shell with a trap runs it once its child is gone.
+    """
     try:
-        shell = int((folder / "run" / "program.pid").read_text())
+        program = descendants(int((folder / "run" / "program.pid").read_text()))
     except (OSError, ValueError):
         return []
-    return descendants(shell)
+    hearing = [pid for pid in program if _catches_sigterm(pid)]
+    shells = [pid for pid in hearing if _status(pid).split(maxsplit=2)[1:2] in _SHELLS]
+    needed = {pid for saver in hearing if saver not in shells for pid in [saver, *descendants(saver)]}
+    below = {pid for shell in shells for pid in descendants(shell)} - needed
+    in_the_way = [pid for pid in below if not needed.intersection(descendants(pid))]
+    return [*hearing, *in_the_way] if hearing else program
+
+
+def _catches_sigterm(pid: int) -> bool:
+    caught = _status(pid).partition("SigCgt:")[2].split(maxsplit=1)  # a mask in hex; bit n - 1 is signal n (proc(5))
+    return bool(caught) and bool(int(caught[0], 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def _is_alive(pid: int) -> bool:
+    state = _status(pid).partition("State:")[2].strip()
+    return bool(state) and not state.startswith("Z")
+
+
+def _status(pid: int) -> str:
+    try:
+        return (_PROC / str(pid) / "status").read_text()
+    except OSError:
+        return ""  # it ended meanwhile
 
 
 def _children_of(root: int) -> list[int]:
-    return [pid for pid in _all_pids() if _parent_of(pid) == root]
+    return [pid for pid in all_pids() if _parent_of(pid) == root]
 
 
-def _all_pids() -> list[int]:
+def all_pids() -> list[int]:
+    """Every process of this machine."""
     return [int(name) for name in os.listdir(_PROC) if name.isdigit()]
 
 
@@ -219,14 +221,8 @@ def _parent_of(pid: int) -> int:
         return 0  # it ended meanwhile
 
 
-def _environ(pid: int) -> bytes:
-    try:
-        return (_PROC / str(pid) / "environ").read_bytes()
-    except OSError:
-        return b""  # it ended meanwhile, or belongs to another user
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal; nothing when the process is gone."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -1,0 +1,33 @@
+"""Processes of an attempt whose guard was killed: they are known by their environment."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from godwit.agents.runtime import guard
+
+
+def kill_marked(folder: Path) -> int:
+    """Kill every process whose environment names `folder` as its run folder, for a guard that died; returns how many.
+
+    At most 100 rounds, each 20 ms: the caller repeats it until it returns 0.
+    """
+    mark = f"GODWIT_RUN_DIR={folder / 'run'}".encode()
+    killed: set[int] = set()
+    for _ in range(100):
+        pids = [pid for pid in guard.all_pids() if pid != os.getpid() and mark in _environ(pid).split(b"\0")]
+        if not pids:
+            break
+        killed.update(pids)
+        for pid in pids:
+            guard.send(pid, signal.SIGKILL)
+        time.sleep(0.02)
+    return len(killed)
+
+
+def _environ(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""  # it ended meanwhile, or belongs to another user
