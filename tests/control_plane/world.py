@@ -25,6 +25,7 @@ from godwit.domain.jobs import Attempt, Job
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.wire import agents as wire
+from godwit.domain.wire.health import FindingSeen, RepairNode, RunChecks
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.providers.protocol import Provider
 from godwit.providers.simulated.catalogue import Shape
@@ -95,6 +96,8 @@ class Agent:
         said: list[Any] = []
         for command in owed:
             said.append(self.observed(wire.CommandDone, intent_id=command.intent_id, accepted=True))
+            if isinstance(command, RepairNode | RunChecks):
+                continue  # the test says how it ends
             if isinstance(command, wire.StopAttempt):
                 self.live = [a for a in self.live if a.attempt_id != command.attempt_id]
                 said.append(self.stopped(command.attempt_id, command.epoch, "cancelled"))
@@ -105,6 +108,12 @@ class Agent:
         if said:
             self.beat(*said)
         return owed
+
+    def found(self, code: str, gpu: int | None = None, **more: Any) -> FindingSeen:
+        """What a check found, of one GPU or of the node."""
+        uuid = None if gpu is None else f"GPU-{self.node_id}-{gpu}"
+        told: dict[str, Any] = {"check": "kernel-log", "grade": "unhealthy", "reason": f"{code} was seen"}
+        return self.observed(FindingSeen, code=code, gpu=uuid, **told | more)
 
     def report_step(self, attempt: Attempt, step: int) -> None:
         """The program says how far it is."""

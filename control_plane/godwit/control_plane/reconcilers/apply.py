@@ -7,19 +7,20 @@ whole (`StaleWrite`) and made again.
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 from godwit.control_plane import hints
+from godwit.control_plane.reconcilers import caring
+from godwit.control_plane.reconcilers.writing import ACTOR, Writing
 from godwit.control_plane.services import attempts, nodes
-from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store import entities, queries, usage, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import InvariantBroken, StaleWrite
 from godwit.domain.events import Event
-from godwit.domain.ids import AttemptId, IdSource, IntentId, JobId, NodeId
-from godwit.domain.intents import Intent, IntentKind, IntentState
-from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome
-from godwit.domain.nodes import Node, NodeState
+from godwit.domain.ids import AttemptId, IdSource, NodeId
+from godwit.domain.intents import IntentKind
+from godwit.domain.jobs import Attempt, AttemptState, JobState, Outcome
+from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.resources import WHOLE_GPU_MILLI
 from godwit.scheduler.plan import (
     Action,
@@ -38,61 +39,15 @@ from godwit.scheduler.plan import (
 from godwit.scheduler.snapshot import Hold, Snapshot
 from godwit.scheduler.trust import Record
 
-ACTOR = "planner"
-
 
 def apply(tx: Transaction, plan: Plan, snapshot: Snapshot, ids: IdSource, now: float) -> None:
     """Write down every action of the plan, in order. Raises `StaleWrite` when the snapshot is outdated."""
-    writing = _Writing(tx, snapshot, ids, now)
+    writing = Writing(tx, snapshot, ids, now)
     for action in plan.actions:
         _HANDLERS[type(action)](writing, action)
 
 
-class _Writing:
-    """One plan being written. Rows that one action changed are seen by the next as changed."""
-
-    def __init__(self, tx: Transaction, snapshot: Snapshot, ids: IdSource, now: float) -> None:
-        self.tx, self.ids, self.now, self.policy = tx, ids, now, snapshot.policy
-        self.nodes: dict[NodeId, Node] = dict(snapshot.node_by_id)
-        self.jobs: dict[JobId, Job] = dict(snapshot.job_by_id)
-        self.attempts: dict[AttemptId, Attempt] = {attempt.id: attempt for attempt in snapshot.attempts}
-
-    @cached_property
-    def held(self) -> Counter[tuple[NodeId, int]]:
-        """Thousandths that attempts hold of each GPU: read in this transaction, and once, since it reads all that runs.
-
-        Starts of this plan are added; what one frees meanwhile is not given away before the next.
-        """
-        held = Counter[tuple[NodeId, int]]()
-        for attempt in queries.live_attempts(self.tx.conn):
-            for slot in attempt.slots:
-                if not slot.released:
-                    held.update({(slot.node_id, gpu): slot.gpu_milli for gpu in slot.gpus})
-        return held
-
-    def save_node(self, node: Node) -> None:
-        """Write a node that stays in its state."""
-        self.nodes[node.id] = entities.save(self.tx, node)
-
-    def move_node(self, node: Node, to: NodeState, reason: str) -> None:
-        """Move a node along its table."""
-        self.nodes[node.id] = entities.advance(self.tx, node, to, reason=reason, actor=ACTOR, now=self.now)
-
-    def move_job(self, job: Job, to: JobState, reason: str) -> None:
-        """Move a job along its table."""
-        self.jobs[job.id] = entities.advance(self.tx, job, to, reason=reason, actor=ACTOR, now=self.now)
-
-    def owe(self, kind: IntentKind, node_id: NodeId, reason: str, attempt: Attempt | None = None) -> None:
-        """Write down an intent."""
-        intent = Intent(
-            IntentId(self.ids.new("intent")), kind, IntentState.PENDING, node_id, self.now, self.now, reason,
-            attempt_id=None if attempt is None else attempt.id, job_id=None if attempt is None else attempt.job_id,
-        )  # fmt: skip
-        entities.insert(self.tx, intent)
-        self.tx.hint(hints.INTENTS, hints.commands_of(node_id))
-
-
-def _buy(writing: _Writing, action: BuyNode) -> None:
+def _buy(writing: Writing, action: BuyNode) -> None:
     now = writing.now
     node_id = NodeId(writing.ids.new("node"))
     node = Node(node_id, action.offer, NodeState.REQUESTED, now, now, reserved_for=action.job_id)
@@ -105,7 +60,7 @@ def _buy(writing: _Writing, action: BuyNode) -> None:
     writing.owe(IntentKind.LAUNCH_NODE, node.id, action.reason)
 
 
-def _reserve(writing: _Writing, action: ReserveNode) -> None:
+def _reserve(writing: Writing, action: ReserveNode) -> None:
     node = writing.nodes[action.node_id]
     # A node that was kept for a job while others run on a part of it is not idle.
     is_used = any(slot.node_id == node.id and not slot.released for a in writing.attempts.values() for slot in a.slots)
@@ -113,11 +68,12 @@ def _reserve(writing: _Writing, action: ReserveNode) -> None:
     writing.save_node(replace(node, reserved_for=action.job_id, idle_since=idle_since))
 
 
-def _start(writing: _Writing, action: StartAttempt) -> None:
+def _start(writing: Writing, action: StartAttempt) -> None:
     job, now = writing.jobs[action.job_id], writing.now
     attempt_id = AttemptId(writing.ids.new("attempt"))
     attempt = Attempt(attempt_id, job.id, action.epoch, AttemptState.STARTING, action.slots, action.port, now, now)
     _refuse_double_use(writing.held, attempt)
+    _refuse_unfit(writing.nodes, attempt)
     born = Event(
         at=now, kind="attempt.state", subject="attempt", subject_id=attempt.id, reason=action.reason, actor=ACTOR,
         new=AttemptState.STARTING, job_id=job.id,
@@ -139,12 +95,22 @@ def _refuse_double_use(held: Counter[tuple[NodeId, int]], new: Attempt) -> None:
         held.update({(slot.node_id, gpu): slot.gpu_milli for gpu in slot.gpus})
 
 
-def _end(writing: _Writing, action: EndAttempt) -> None:
+def _refuse_unfit(known: Mapping[NodeId, Node], new: Attempt) -> None:
+    """The same for what is out of the fleet: no attempt starts on a cordoned node or on a GPU that is not healthy."""
+    for slot in new.slots:
+        node = known[slot.node_id]
+        unfit = [gpu.index for gpu in node.gpus if gpu.index in slot.gpus and gpu.health is not Health.HEALTHY]
+        if node.state is not NodeState.READY or unfit:
+            what = f"GPUs {unfit} of it are not healthy" if unfit else f"it is {node.state}"
+            raise InvariantBroken(f"node {node.id} may not be used: {what}")
+
+
+def _end(writing: Writing, action: EndAttempt) -> None:
     attempt = writing.attempts[action.attempt_id]
     attempts.settle(writing.tx, writing.ids, attempt, action.outcome, action.reason, ACTOR, writing.now)
 
 
-def _preempt(writing: _Writing, action: Preempt) -> None:
+def _preempt(writing: Writing, action: Preempt) -> None:
     attempt, now = replace(writing.attempts[action.attempt_id], yields_to=action.to), writing.now
     data = {"to": action.to, "lost_gpu_s": round(action.lost_gpu_s, 3), "epoch": attempt.epoch}
     told = Event(
@@ -155,18 +121,19 @@ def _preempt(writing: _Writing, action: Preempt) -> None:
     attempts.settle(writing.tx, writing.ids, attempt, Outcome.PREEMPTED, action.reason, ACTOR, now)
 
 
-def _release(writing: _Writing, action: ReleaseSlot) -> None:
+def _release(writing: Writing, action: ReleaseSlot) -> None:
     # Read anew: a plan may release several slots of one attempt, and each release changes its row.
     attempt = queries.attempt(writing.tx.conn, action.attempt_id)
     attempts.release_slot(writing.tx, attempt, action.node_id, action.reason, writing.now)
 
 
-def _finish_attempt(writing: _Writing, action: FinishAttempt) -> None:
-    attempt = writing.attempts[action.attempt_id]
-    entities.advance(writing.tx, attempt, AttemptState.ENDED, reason=action.reason, actor=ACTOR, now=writing.now)
+def _finish_attempt(writing: Writing, action: FinishAttempt) -> None:
+    attempt, tx, now = writing.attempts[action.attempt_id], writing.tx, writing.now
+    entities.advance(tx, attempt, AttemptState.ENDED, reason=action.reason, actor=ACTOR, now=now)
+    usage.count(tx, queries.job(tx.conn, attempt.job_id), attempt, writing.policy.forgetting.half_life_s, now)
 
 
-def _lost(writing: _Writing, action: MarkNodeLost) -> None:
+def _lost(writing: Writing, action: MarkNodeLost) -> None:
     node = writing.nodes[action.node_id]
     if queries.node(writing.tx.conn, node.id).last_seen_at != node.last_seen_at:
         raise StaleWrite(f"node {node.id} was heard in the meantime")
@@ -175,7 +142,7 @@ def _lost(writing: _Writing, action: MarkNodeLost) -> None:
     writing.tx.hint(hints.PROVIDERS)
 
 
-def _terminate(writing: _Writing, action: TerminateNode) -> None:
+def _terminate(writing: Writing, action: TerminateNode) -> None:
     node, now = writing.nodes[action.node_id], writing.now
     if node.state is NodeState.TERMINATING:
         return  # two attempts that do not stop on one node both ask for its end in one plan
@@ -186,13 +153,13 @@ def _terminate(writing: _Writing, action: TerminateNode) -> None:
     writing.nodes[node.id] = nodes.give_back(writing.tx, writing.ids, node, action.reason, ACTOR, now)
 
 
-def _finish_job(writing: _Writing, action: FinishJob) -> None:
+def _finish_job(writing: Writing, action: FinishJob) -> None:
     job = replace(writing.jobs[action.job_id], detail=action.reason)
     writing.move_job(job, JobState.CANCELLED if action.cancelled else JobState.FAILED, action.reason)
     writing.tx.hint(hints.log_of(job.id))
 
 
-_HANDLERS: Mapping[type[Action], Callable[[_Writing, Any], None]] = {
+_HANDLERS: Mapping[type[Action], Callable[[Writing, Any], None]] = {
     BuyNode: _buy,
     ReserveNode: _reserve,
     StartAttempt: _start,
@@ -203,4 +170,5 @@ _HANDLERS: Mapping[type[Action], Callable[[_Writing, Any], None]] = {
     MarkNodeLost: _lost,
     TerminateNode: _terminate,
     FinishJob: _finish_job,
+    **caring.HANDLERS,
 }

@@ -7,6 +7,7 @@ import structlog
 from godwit.control_plane import hints
 from godwit.control_plane.context import Context
 from godwit.control_plane.reconcilers.foreign import Foreigners
+from godwit.control_plane.services import nodes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import ProviderError, StaleWrite
@@ -128,6 +129,7 @@ class InstanceWatch:
         if node.state not in {NodeState.TERMINATING, NodeState.LOST} and not node.gone:
             writes.loss(tx, node.offer, now)
         writes.experience(tx, node.offer, Record(hours=max(0.0, now - node.created_at) / 3600))
+        nodes.owe_no_more(tx, node, reason, self._actor, now)
         node = replace(node, gone=True)
         entities.advance(tx, node, NodeState.TERMINATED, reason=reason, actor=self._actor, now=now)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from godwit.control_plane import secrets
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import attempts, nodes, observations, saving
+from godwit.control_plane.services import attempts, health, nodes, observations, saving
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Forbidden, Gone, NotFound, Unauthenticated
@@ -114,6 +114,7 @@ def node_of_join_token(context: Context, tx: Transaction, token: str) -> Node:
 
 def _admit(context: Context, tx: Transaction, node: Node, request: wire.JoinRequest, now: float) -> None:
     gpus = tuple(Gpu(GpuUuid(g.uuid), g.index, g.model, g.memory_gib) for g in request.gpus)
+    gpus = health.recognised(tx, node, gpus, now)
     node = replace(
         node, address=request.address, gpus=gpus, cpus=request.cpus, memory_gib=request.memory_gib, idle_since=now
     )
@@ -164,6 +165,8 @@ def _was_taken_on(tx: Transaction, attempt: Attempt, node_id: NodeId) -> bool:
 
 
 def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> wire.Command:
+    if intent.kind in {IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS}:
+        return health.order_of(intent)
     attempt = queries.attempt(tx.conn, intent.attempt_id or "")
     if intent.kind is IntentKind.STOP_ATTEMPT:
         return wire.StopAttempt(

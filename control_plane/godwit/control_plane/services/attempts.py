@@ -29,17 +29,30 @@ _NEXT_JOB_STATE = {
 
 
 def settle(
-    tx: Transaction, ids: IdSource, attempt: Attempt, outcome: Outcome, reason: str, actor: str, now: float
+    tx: Transaction,
+    ids: IdSource,
+    attempt: Attempt,
+    outcome: Outcome,
+    reason: str,
+    actor: str,
+    now: float,
+    *,
+    grace_s: float | None = None,
 ) -> Attempt:
-    """Settle an attempt's outcome, tell its nodes to stop, and move its job on. The first verdict stands."""
+    """Settle an attempt's outcome, tell its nodes to stop, and move its job on. The first verdict stands.
+
+    `grace_s` is how long its program has to end, None for what is usual with this outcome.
+    """
     if attempt.outcome is not None:
         return attempt
+    if grace_s is None:
+        grace_s = PREEMPT_GRACE_S if outcome is Outcome.PREEMPTED else STOP_GRACE_S
     detail = attempt.detail or reason
     attempt = replace(attempt, outcome=outcome, detail=detail)
     attempt = entities.advance(tx, attempt, AttemptState.STOPPING, reason=reason, actor=actor, now=now)
     for slot in attempt.slots:
         if not slot.released:
-            _tell_to_stop(tx, ids, attempt, slot.node_id, reason, now)
+            _tell_to_stop(tx, ids, attempt, slot.node_id, reason, grace_s, now)
     _move_job(tx, queries.job(tx.conn, attempt.job_id), attempt, outcome, reason, actor, now)
     return attempt
 
@@ -62,7 +75,9 @@ def release_slot(tx: Transaction, attempt: Attempt, node_id: str, reason: str, n
     return attempt
 
 
-def _tell_to_stop(tx: Transaction, ids: IdSource, attempt: Attempt, node_id: str, reason: str, now: float) -> None:
+def _tell_to_stop(
+    tx: Transaction, ids: IdSource, attempt: Attempt, node_id: str, reason: str, grace_s: float, now: float
+) -> None:
     for intent in queries.intents_of_attempt(tx.conn, attempt.id, node_id):
         # A start that was perhaps delivered is not undone by cancelling it: the stop below fences it on the node.
         if intent.state is IntentState.PENDING and intent.kind is IntentKind.START_ATTEMPT:
@@ -77,7 +92,7 @@ def _tell_to_stop(tx: Transaction, ids: IdSource, attempt: Attempt, node_id: str
         reason,
         attempt_id=attempt.id,
         job_id=attempt.job_id,
-        payload={"grace_s": PREEMPT_GRACE_S if attempt.outcome is Outcome.PREEMPTED else STOP_GRACE_S},
+        payload={"grace_s": grace_s},
     )
     entities.insert(tx, stop)
     tx.hint(hints.commands_of(node_id))

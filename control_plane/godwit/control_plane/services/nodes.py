@@ -57,6 +57,7 @@ def give_back(tx: Transaction, ids: IdSource, node: Node, reason: str, actor: st
     """Owe a node's end to its provider; a launch that is still owed is owed no more. Raises `InvalidTransition`."""
     for launch in queries.pending_intents(tx.conn, [IntentKind.LAUNCH_NODE], node.id):
         entities.advance(tx, launch, IntentState.CANCELLED, reason=reason, actor=actor, now=now)
+    owe_no_more(tx, node, reason, actor, now)
     node = replace(node, detail=reason, reserved_for=None)
     node = entities.advance(tx, node, NodeState.TERMINATING, reason=reason, actor=actor, now=now)
     intent_id = IntentId(ids.new("intent"))
@@ -64,6 +65,12 @@ def give_back(tx: Transaction, ids: IdSource, node: Node, reason: str, actor: st
     entities.insert(tx, owed)
     tx.hint(hints.INTENTS)
     return node
+
+
+def owe_no_more(tx: Transaction, node: Node, reason: str, actor: str, now: float) -> None:
+    """A node that leaves is neither repaired nor tested any more."""
+    for order in queries.pending_intents(tx.conn, [IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS], node.id):
+        entities.advance(tx, order, IntentState.CANCELLED, reason=reason, actor=actor, now=now)
 
 
 def unusable(context: Context, tx: Transaction, node: Node, why: str, now: float) -> None:

@@ -51,6 +51,8 @@ def _command_done(tx: Transaction, ids: IdSource, node_id: NodeId, done: wire.Co
     to = IntentState.DONE if done.accepted else IntentState.FAILED
     reason = done.detail or ("taken on" if done.accepted else "refused")
     entities.advance(tx, intent, to, reason=reason, actor=f"agent {node_id}", now=now)
+    if not done.accepted and intent.kind in {IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS}:
+        health.end_order(tx, intent.id, node_id, now, passed=False, detail=reason, data={})
     if not done.accepted and intent.kind is IntentKind.START_ATTEMPT and intent.attempt_id is not None:
         attempt = attempts.release_slot(tx, queries.attempt(tx.conn, intent.attempt_id), node_id, reason, now)
         why = f"node {node_id} refused the attempt: {reason}"
@@ -67,6 +69,7 @@ def _running(
     job = queries.job(tx.conn, attempt.job_id)
     if job.state is JobState.STARTING:
         entities.advance(tx, job, JobState.RUNNING, reason=reason, actor=actor, now=now)
+    health.back_at_work(tx, attempt, actor, now)
 
 
 def _stopped(
@@ -108,6 +111,7 @@ def _progress(
         data = {"step": seen.step, "epoch": attempt.epoch}
         reason = f"first step of attempt {attempt.epoch}: {seen.step}"
         _tell(tx, "job.first-step", attempt, slot, reason, now, data)
+        health.back_at_work(tx, attempt, f"agent {slot.node_id}", now, step=seen.step)
     # Our own clock: a node's may be off, and instants that are compared must be of one clock.
     writes.job_progress(tx, job.id, Progress(seen.step, now, seen.total_steps, seen.metrics))
     tx.hint(hints.log_of(job.id))

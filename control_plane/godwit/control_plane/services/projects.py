@@ -102,10 +102,19 @@ def _views(context: Context, conn: Connection, wanted: list[Project]) -> list[Pr
     snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
     gate = holdings.gate_of(snapshot.projects)
     waiting = [job for job in snapshot.jobs if repair.waits(job) and job.id not in snapshot.attempt_by_job]
-    fleet.engine_of(snapshot, waiting, now, gate=gate)  # which tells the gate of all that is held
+    order, usage = holdings.order_of(snapshot, gate, now)
+    fleet.engine_of(snapshot, waiting, now, gate=usage)  # which tells the gate of all that is held
     held = holdings.held(snapshot.projects, gate)
     counts = tenancy.jobs_by_state(conn, (*RUNNING, *WAITING))
-    return [_view(project, held.get(project.name, {}), counts.get(project.name, {})) for project in wanted]
+    return [
+        _view(project, held.get(project.name, {}), counts.get(project.name, {})).model_copy(
+            update={
+                "lately": {name: round(n, 3) for name, n in holdings.by_name(usage.averages(project.name)).items()},
+                "share": round(order.standing(project.name, now), 6),
+            }
+        )
+        for project in wanted
+    ]
 
 
 def _view(of: Project, held: dict[str, Held], counts: dict[str, int]) -> ProjectView:

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from godwit.control_plane.store import arrays, dependencies, entities, run_times, schema, tenancy
+from godwit.control_plane.store import arrays, dependencies, entities, health, run_times, schema, tenancy, usage
 from godwit.domain import lifecycle
 from godwit.domain.errors import NotFound
 from godwit.domain.events import Event
-from godwit.domain.ids import OfferKey
+from godwit.domain.ids import JobId, OfferKey
 from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
 from godwit.domain.nodes import Node, NodeState
@@ -270,6 +270,9 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
         yielded_at=tenancy.yielded_at(conn),
         dependencies=dependencies.standings(conn, after),
         pasts=run_times.pasts(conn, jobs),
+        usage=usage.averages(conn),
+        served_gpu_s={JobId(row.id): row.served_gpu_s for row in rows.values() if row.served_gpu_s},
+        health=health.view(conn, now),
         serving_since=serving_since,
         policy=policy,
     )

@@ -68,6 +68,8 @@ jobs = Table(
     Column("version", Integer, nullable=False),
     # observed
     Column("progress", Text),
+    # written when an attempt ends
+    Column("served_gpu_s", Float, nullable=False, server_default="0"),
     Index(None, "state", "priority", "created_at"),
     Index(None, "name", "id"),
     Index(None, "project", "state"),
@@ -214,6 +216,8 @@ projects = Table(
     Column("weight", Float, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("version", Integer, nullable=False),
+    # written when an attempt ends
+    Column("usage", Text),
 )
 
 providers = Table(
