@@ -15,7 +15,7 @@ def limit(nominal: int, **changes: Any) -> dict[str, Any]:
 def project(name: str = "vision", **changes: Any) -> dict[str, Any]:
     return {
         "name": name, "cohort": "research", "weight": 1.0, "limits": {"H100": limit(16, borrow=8)}, "running": 2,
-        "waiting": 1, "version": 3,
+        "waiting": 1, "version": 3, "lately": {"any": 12.34, "cpus": 64.0, "memory_gib": 0.0}, "share": 0.0625,
     } | changes  # fmt: skip
 
 
@@ -47,6 +47,18 @@ def test_a_quota_tells_what_is_used_borrowed_and_lent(
         ["speech", "research", "H100", "16+", "4", "-", "2.5"],
         ["speech", "research", "cpus", "64", "-", "-", "-"],
     ]
+
+
+def test_projects_tell_what_they_held_lately_and_their_share(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted.on("GET", "/v1/projects", page(project()))
+    assert godwit("projects") == 0
+    header, row = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert dict(zip(header, row, strict=True)) == {
+        "NAME": "vision", "COHORT": "research", "WEIGHT": "1", "RUNNING": "2", "WAITING": "1", "LATELY": "12.3",
+        "SHARE": "6.2%", "QUOTA": "H100=16",
+    }  # fmt: skip
 
 
 def test_setting_a_quota_makes_the_project_that_is_not_there(scripted: ScriptedControlPlane, godwit: Godwit) -> None:

@@ -62,22 +62,22 @@ def test_a_project_of_twice_the_weight_gets_twice_as_much() -> None:
     assert [sum(name.startswith(project) for name in got[:12]) for project in "ab"] == [8, 4]
 
 
-def test_usage_is_forgotten_by_halves_and_bounded_by_the_share_that_is_held() -> None:
+def test_usage_is_forgotten_by_halves_and_bounded_by_what_is_held() -> None:
     usage = Usage(CAPACITY, half_life_s=DAY)
     job = demand("j", "a", 8)
     usage.started(job, 1)
     usage.at(DAY)
-    assert usage.averages("a")[GPUS] == pytest.approx(0.25)
+    assert usage.averages("a")[GPUS] == pytest.approx(4_000)
     usage.at(50 * DAY)
-    assert usage.averages("a")[GPUS] == pytest.approx(0.5)
+    assert usage.averages("a")[GPUS] == pytest.approx(8_000)
     usage.ended(job, 1)
     usage.at(52 * DAY)
-    assert usage.averages("a")[GPUS] == pytest.approx(0.125)
+    assert usage.averages("a")[GPUS] == pytest.approx(2_000)
     assert usage.standing("a") == pytest.approx(0.0625)
 
 
 def test_who_used_more_lately_waits_for_who_used_less() -> None:
-    usage = Usage(CAPACITY, past={"a": {GPUS: 0.5}, "b": {GPUS: 0.4}})
+    usage = Usage(CAPACITY, past={"a": {GPUS: 8_000.0}, "b": {GPUS: 6_400.0}})
     assert served(engine(usage), demand("a0", "a", since=-9.0), demand("b0", "b")) == ["b0", "a0"]
 
 

@@ -2,11 +2,12 @@
 
 Between projects the *dominant share* counts: of GPUs, CPUs and memory the largest part of the fleet that the project
 holds (Ghodsi et al., "Dominant Resource Fairness", NSDI 2011, section 4.1: serve whoever has the least, and ask again
-after each start). The past counts too, and is forgotten: half of it after each `half_life_s` (Slurm's
-PriorityDecayHalfLife, with its default of seven days).
+after each start). The past counts too, and is forgotten: half of it after each `half_life_s` (`averages`).
 
-    average'(t) = (held - average) * ln 2 / half_life_s        exact between changes, bounded by 1
-    standing    = (average + held) / 2 / weight                 the average one half-life from now, if nothing changes
+    average'(t) = (held - average) * ln 2 / half_life_s              exact between changes
+    standing    = (average + held) / 2 / capacity / weight            one half-life from now, if nothing changes
+
+Averages are amounts, not shares: all of a fleet that was small is not all of one that has grown.
 
 Within a project one point of priority is worth `head_start_s` seconds of waiting: jobs go by since - priority *
 head_start_s. That is a bounded rule of ageing: of two jobs of a tier, the one submitted later goes first only if it
@@ -20,23 +21,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from godwit.scheduler.asks import Ask
+from godwit.scheduler.averages import HALF_LIFE_S, RESOURCES, left
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.policies import Gate, Open, Rank
-from godwit.scheduler.quotas import CPUS, GPUS, MEMORY, Quotas, amount
-
-HALF_LIFE_S = 7 * 86400.0
-"""Slurm's PriorityDecayHalfLife (slurm.conf, default 7-0)."""
+from godwit.scheduler.quotas import Quotas, amount
 
 HEAD_START_S = 3600.0
 """A point of priority goes an hour ahead: with priorities of -10 to 10 a day's wait overtakes all of them."""
 
-RESOURCES = (GPUS, CPUS, MEMORY)
-"""What a share may be dominant in."""
-
 
 @dataclass(slots=True)
 class _Record:
-    """Of one project: what it holds, and the decayed average of its share of each resource, true at `at`."""
+    """Of one project: what it holds of each resource, and held on average, true at `at`."""
 
     held: list[int] = field(default_factory=lambda: [0] * len(RESOURCES))
     average: list[float] = field(default_factory=lambda: [0.0] * len(RESOURCES))
@@ -45,11 +41,11 @@ class _Record:
 
 
 class Usage:
-    """What each project holds and held, as shares of `capacity` (by `RESOURCES`; what is not there counts nothing).
+    """What each project holds and held, weighed by `capacity` (by `RESOURCES`; what is not there counts nothing).
 
     A `Gate` that books what starts and ends and passes every question on to `gate`. Whoever keeps an engine calls
-    `at(now)` before telling it what happened at `now`; the averages are exact then. `past` are averages to begin with,
-    by project and resource, as `averages` gave them out.
+    `at(now)` before telling it what happened at `now`; the averages are exact then. `past` is what each project held on
+    average until `now`, by resource, as `averages` gave it out.
     """
 
     def __init__(
@@ -67,8 +63,8 @@ class Usage:
         self._gate, self._half_life_s, self.now = gate or Open(), half_life_s, now
         self._records: dict[str, _Record] = {}
         self._takes: dict[Ask, tuple[int, ...]] = {}
-        for project, shares in (past or {}).items():
-            self._records[project] = _Record(average=[shares.get(name, 0.0) for name in RESOURCES], at=now)
+        for project, held in (past or {}).items():
+            self._records[project] = _Record(average=[held.get(name, 0.0) for name in RESOURCES], at=now)
 
     def at(self, now: float) -> None:
         """The time of what is told next. A clock that goes back is taken to stand still."""
@@ -101,7 +97,7 @@ class Usage:
         self._gate.forgotten(job_id)
 
     def averages(self, project: str) -> dict[str, float]:
-        """The decayed average share of each resource until now, to be kept and given to another as `past`."""
+        """What a project held of each resource on average until now, to be kept and given to another as `past`."""
         return dict(zip(RESOURCES, self._upto_now(project).average, strict=True))
 
     def standing_at(self, project: str, now: float) -> float:
@@ -117,7 +113,7 @@ class Usage:
         record = self._upto_now(project)
         if record.standing is None:
             shares = zip(record.held, self._part, record.average, strict=True)
-            record.standing = max((held * part + average) / 2 for held, part, average in shares)
+            record.standing = max((held + average) * part / 2 for held, part, average in shares)
         return record.standing
 
     def _book(self, demand: Demand, nodes: int) -> None:
@@ -134,9 +130,9 @@ class Usage:
         if record is None:
             record = self._records[project] = _Record(at=self.now)
         if self.now > record.at:
-            stays: float = 2 ** ((record.at - self.now) / self._half_life_s)
-            shares = zip(record.held, self._part, record.average, strict=True)
-            record.average = [average * stays + held * part * (1 - stays) for held, part, average in shares]
+            stays = left(self.now - record.at, self._half_life_s)
+            pairs = zip(record.held, record.average, strict=True)
+            record.average = [average * stays + held * (1 - stays) for held, average in pairs]
             record.at, record.standing = self.now, None
         return record
 
@@ -163,6 +159,10 @@ class FairShare:
             raise ValueError("a weight must be more than 0; a project that should get nothing has a quota of 0")
         self._tiers, self._head_start_s = sorted(tiers), head_start_s
 
+    def standing(self, project: str, now: float) -> float:
+        """The share that a project has, for its weight: whoever has least goes first."""
+        return self._usage.standing_at(project, now) / self._weights.get(project, 1.0)
+
     def rank(self, demand: Demand, served_gpu_s: float) -> Rank:  # noqa: ARG002 - the protocol's signature
         """Its priority: within a class all have the same, and the older goes first."""
         return (-demand.priority,)
@@ -172,7 +172,7 @@ class FairShare:
         return (
             self._quotas is not None and self._quotas.borrows(demand, demand.nodes_min),
             -bisect_right(self._tiers, demand.priority),
-            self._usage.standing_at(demand.project, now) / self._weights.get(demand.project, 1.0),
+            self.standing(demand.project, now),
             not demand.is_recovering,
             demand.since - demand.priority * self._head_start_s,
         )

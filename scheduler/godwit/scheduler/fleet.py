@@ -31,6 +31,7 @@ def demand_of(job: Job, snapshot: Snapshot, now: float) -> Demand:
         project=job.project,
         priority=job.spec.priority,
         is_recovering=job.state is JobState.RECOVERING,
+        served_gpu_s=snapshot.served_gpu_s.get(job.id, 0.0),
         estimate_s=None if estimate is None else ran_s + estimate.left_s,
         may_yield=job.spec.preemptible,
         yielded_at=snapshot.yielded_at.get(job.id),

@@ -7,7 +7,8 @@ from godwit.domain.ids import ProjectId
 from godwit.domain.projects import ANY_GPU, CPUS, MEMORY_GIB, Limit, Project
 from godwit.scheduler import accounts, quotas
 from godwit.scheduler.accounts import OVER_QUOTA, Quota, Shortfall
-from godwit.scheduler.asks import WHOLE
+from godwit.scheduler.asks import WHOLE, Ask
+from godwit.scheduler.averages import Average, held_by, left
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.fair_share import FairShare, Usage
 from godwit.scheduler.quotas import Quotas
@@ -44,7 +45,7 @@ def gate_of(projects: Iterable[Project]) -> Quotas:
 def order_of(snapshot: Snapshot, gate: Quotas, now: float) -> tuple[FairShare, Usage]:
     """The order in which jobs are served, and the gate around `gate` that it follows.
 
-    Shares are of what the fleet has now; what projects held before is not counted.
+    Shares are of what the fleet has now, and what a project held before counts as `averages` has it.
     """
     nodes = [node for node in snapshot.nodes if not node.gone]
     capacity = {
@@ -52,9 +53,32 @@ def order_of(snapshot: Snapshot, gate: Quotas, now: float) -> tuple[FairShare, U
         quotas.CPUS: sum(node.cpus for node in nodes) * 1000,
         quotas.MEMORY: sum(int(node.memory_gib * 1024) for node in nodes),
     }
-    usage = Usage(capacity, gate, now=now)
+    past = {str(name): average.amounts for name, average in averages(snapshot, now).items()}
+    usage = Usage(capacity, gate, half_life_s=snapshot.policy.forgetting.half_life_s, past=past, now=now)
     weights = {str(project.name): project.weight for project in snapshot.projects}
     return FairShare(usage, gate, weights=weights, tiers=TIERS), usage
+
+
+def averages(snapshot: Snapshot, now: float) -> dict[ProjectId, Average]:
+    """What each project held on average until now: what its ended attempts left, and what those hold that have not."""
+    half_life_s = snapshot.policy.forgetting.half_life_s
+    found = {name: average.upto(now, half_life_s) for name, average in snapshot.usage.items()}
+    holding: dict[ProjectId, dict[str, float]] = {}
+    for attempt in snapshot.attempts:
+        job = snapshot.job_by_id.get(attempt.job_id)
+        if job is not None:
+            part = 1 - left(now - attempt.created_at, half_life_s)
+            mine = holding.setdefault(job.project, {})
+            for name, held in held_by(Ask.of(job.spec.resources), len(attempt.slots)).items():
+                mine[name] = mine.get(name, 0.0) + held * part
+    for project, amounts in holding.items():
+        found[project] = found.get(project, Average(now)).with_more(amounts)
+    return found
+
+
+def by_name(amounts: Mapping[str, float]) -> dict[str, float]:
+    """Amounts by account, as people say them: by the names of `domain.projects`, in whole and broken units."""
+    return {_NAMES[account][0]: amount / _NAMES[account][1] for account, amount in amounts.items() if account in _NAMES}
 
 
 def refusals(gate: Quotas, demand: Demand, projects: Mapping[ProjectId, Project]) -> Iterator[Refusal]:

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from godwit.domain.ids import JobId, NodeId, OfferKey
+from godwit.domain.ids import JobId, NodeId, OfferKey, ProjectId
 from godwit.domain.jobs import Attempt, Job, JobState
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.projects import Project
 from godwit.scheduler import estimates
+from godwit.scheduler.averages import Average, Forgetting
 from godwit.scheduler.bounds import Bounds
 from godwit.scheduler.dependencies import UNREAD, Standing
 from godwit.scheduler.estimates import Estimate, Past
@@ -34,7 +35,8 @@ class Policy:
     minute for the machine to end. Of a paid hour it wastes 3 %; coming too late wastes a whole one.
     `hold_s`: an offer that was refused is passed over for this long.
     `offers_every_s`: offers are read again after this; prices and capacity move within minutes.
-    `patience`: who gets nodes kept while it waits. `preemption`: who gives way to whom.
+    `patience`: who gets nodes kept while it waits. `preemption`: who gives way to whom. `forgetting`: how long what a
+    project held counts against it.
     `loss_memory_s`: a provider that lost a node is the last choice for this long.
     """
 
@@ -49,6 +51,7 @@ class Policy:
     bounds: Bounds = field(default_factory=Bounds)
     patience: Patience = field(default_factory=Patience)
     preemption: Preemption = field(default_factory=Preemption)
+    forgetting: Forgetting = field(default_factory=Forgetting)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,9 @@ class Snapshot:
     every attempt that has not ended. `nodes`: every node that is not final. `losses`: when each provider last lost a
     node. `records`: what happened with the offers that were tried. `serving_since`: since when this control plane hears
     agents; nobody is late before. `dependencies`: how far that is which queued jobs wait for, by their `after_id`.
-    `pasts`: what is known of jobs from before, where anything is. `health`: what checks found, and what was done.
+    `pasts`: what is known of jobs from before, where anything is. `usage`: what each project held on average by its
+    attempts that ended, and `served_gpu_s` how much each job got by those, where it is anything. `health`: what checks
+    found, and what was done.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -85,6 +90,8 @@ class Snapshot:
     yielded_at: Mapping[JobId, float] = field(default_factory=dict)
     dependencies: Mapping[str, tuple[Standing, ...]] = field(default_factory=dict)
     pasts: Mapping[JobId, Past] = field(default_factory=dict)
+    usage: Mapping[ProjectId, Average] = field(default_factory=dict)
+    served_gpu_s: Mapping[JobId, float] = field(default_factory=dict)
     health: HealthView = field(default_factory=HealthView)
     serving_since: float = 0.0
     policy: Policy = Policy()

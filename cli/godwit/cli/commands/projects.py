@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from godwit.cli import console, output
 from godwit.cli.client import ControlPlane, Refused, path_of
+from godwit.domain.projects import ANY_GPU
 from godwit.domain.wire.projects import ProjectIn, ProjectView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -16,13 +17,18 @@ COLUMNS = (
     output.Column("WEIGHT", right=True),
     output.Column("RUNNING", right=True),
     output.Column("WAITING", right=True),
+    output.Column("LATELY", right=True),
+    output.Column("SHARE", right=True),
     output.Column("QUOTA", whole=False),
 )
 
 
 @app.callback(invoke_without_command=True)
 def projects(context: typer.Context, form: output.FormatOption = output.Format.TABLE) -> None:
-    """List projects, their jobs and quotas; or add and remove one. `godwit quota` tells what is used of each quota."""
+    """List projects, their jobs and quotas; or add and remove one. `godwit quota` tells what is used of each quota.
+
+    LATELY is how many GPUs it held on average, old time counting less; SHARE its part of the fleet, for its weight.
+    """
     if context.invoked_subcommand is not None:
         return
     found = list(console.control_plane().pages("/v1/projects", ProjectView))
@@ -60,4 +66,10 @@ def known(client: ControlPlane, name: str) -> ProjectView | None:
 
 def _row(of: ProjectView) -> tuple[str, ...]:
     quota = " ".join(f"{name}={limit.nominal}" for name, limit in of.limits.items())
-    return (of.name, of.cohort or "-", f"{of.weight:g}", str(of.running), str(of.waiting), quota or "-")
+    counts = (f"{of.weight:g}", str(of.running), str(of.waiting), f"{of.lately.get(ANY_GPU, 0.0):.1f}", share(of))
+    return (of.name, of.cohort or "-", *counts, quota or "-")
+
+
+def share(of: ProjectView) -> str:
+    """What it is held to have: of projects that wait, the least goes first."""
+    return f"{of.share:.1%}"

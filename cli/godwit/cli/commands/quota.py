@@ -31,7 +31,7 @@ def quota(context: typer.Context, form: output.FormatOption = output.Format.TABL
     """List what each project may hold, and what is used, borrowed and lent of it; or set a quota.
 
     USED counts what is bought for waiting jobs too. `16+8` may borrow 8 more, `16+` what its cohort has. A resource
-    without a line has no limit.
+    without a line has no limit. `godwit projects` tells what each held lately.
     """
     if context.invoked_subcommand is not None:
         return

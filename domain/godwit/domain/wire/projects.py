@@ -97,7 +97,11 @@ class UsageView(Message):
 
 
 class ProjectView(Message):
-    """A project, its quota by resource, and its jobs: those that run or start, and those that wait."""
+    """A project, its quota by resource, and its jobs: those that run or start, and those that wait.
+
+    `lately` is what it held on average, of "any" (GPUs), "cpus" and "memory_gib": old time counts less. `share` is the
+    part of the fleet that it is held to have, divided by its weight: of projects that wait, the least is served first.
+    """
 
     name: str
     cohort: str | None
@@ -106,3 +110,5 @@ class ProjectView(Message):
     running: int
     waiting: int
     version: int
+    lately: dict[str, float] = Field(default_factory=dict)
+    share: float = 0.0
