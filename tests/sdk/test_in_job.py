@@ -10,16 +10,6 @@ import pytest
 from godwit.sdk import checkpoint, job
 
 
-@pytest.fixture
-def in_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    run = tmp_path / "run"
-    run.mkdir()
-    monkeypatch.setenv("GODWIT_RUN_DIR", str(run))
-    monkeypatch.setenv("GODWIT_CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
-    monkeypatch.delenv("GODWIT_RESTORED_CHECKPOINT", raising=False)
-    return run
-
-
 def write_number(number: int, folder: Path) -> None:
     (folder / "state").write_text(str(number))
 

@@ -1,9 +1,13 @@
-"""Tell godwit how far the program is."""
+"""Tell godwit how far the program is, and hear when it is to stop."""
 
 import json
 import os
 import time
 from pathlib import Path
+
+from godwit.sdk.notice import on_notice, should_stop
+
+__all__ = ["on_notice", "report", "should_stop"]
 
 ROTATE_BYTES = 1024 * 1024
 """The agent reads the newest line a few times a second; a megabyte is thousands of reports."""

@@ -2,7 +2,8 @@
 
     RunConfig(name="digits", storage_path=ray_train.storage_path(), callbacks=ray_train.callbacks())
 
-and in the training function `ray_train.restored()` is the checkpoint to go on from when Ray Train itself has none.
+and in the training function `ray_train.restored()` is the checkpoint to go on from when Ray Train itself has none,
+`godwit.sdk.checkpoint.due(step)` says when to report one, and `should_stop()` when to report the last one and return.
 Report `step` and `total_steps` among the metrics. Needs Ray Train V2 (Ray 2.51 on, or RAY_TRAIN_V2_ENABLED=1).
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlparse
 
-from godwit.sdk import checkpoint, job
+from godwit.sdk import checkpoint, job, notice
 from ray.train import UserCallback
 
 _RESERVED = ("step", "total_steps")
@@ -49,7 +50,11 @@ def callbacks() -> list[UserCallback]:
 
 
 def callback() -> UserCallback:
-    """The callback that tells godwit of reports; it runs in Ray Train's controller, on whichever node that is."""
+    """The callback that tells godwit of reports; it runs in Ray Train's controller, on whichever node that is.
+
+    Ray ends the driver at SIGTERM, and the workers with it; from here on they have the grace to save.
+    """
+    notice.should_stop()
     return _Reporter(_storage_url())
 
 
