@@ -13,6 +13,7 @@ from godwit.scheduler import dependencies, giving_way, projects, release, repair
 from godwit.scheduler import fleet as fleets
 from godwit.scheduler.counter import Counter
 from godwit.scheduler.engine import Engine
+from godwit.scheduler.health import decide as health
 from godwit.scheduler.plan import Action, BuyNode, Plan, Preempt, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
@@ -21,7 +22,7 @@ from godwit.scheduler.snapshot import Snapshot
 def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     """Decide what to do now. Equal arguments give equal plans, whatever the order of the snapshot's tuples."""
     snapshot = snapshot.in_order()
-    settled = [*repair.nodes(snapshot, now), *repair.attempts(snapshot, now), *repair.jobs(snapshot)]
+    settled = _settled(snapshot, now)
     if settled:
         return Plan(tuple(settled), wake_at=now)
     counter, engine = _serve_queue(snapshot, now, seed)
@@ -33,6 +34,13 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     # Last of all: what was just decided changes which nodes are idle, and nobody waits for a warm one.
     actions = actions or list(warm.purchases(snapshot, refusals.values(), now))
     return Plan(tuple(actions), refusals, _wake_at(snapshot, engine, now))
+
+
+def _settled(snapshot: Snapshot, now: float) -> list[Action]:
+    """What is lost, what is sick, and what is over, in this order: a failure is blamed when its cause is known."""
+    lost = list(repair.nodes(snapshot, now))
+    sick = [] if lost else list(health.decide(snapshot, now))
+    return sick or [*lost, *repair.attempts(snapshot, now), *repair.jobs(snapshot)]
 
 
 def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
@@ -89,6 +97,7 @@ def _wake_at(snapshot: Snapshot, engine: Engine, now: float) -> float | None:
     instants = [
         *([] if engine.wake_at is None else [engine.wake_at]),
         *repair.next_deadlines(snapshot, now),
+        *health.next_deadlines(snapshot, now),
         *release.next_deadlines(snapshot, now),
         *(hold.until for hold in snapshot.holds),
         *(job.created_at + snapshot.policy.patience.patience_s for job in snapshot.jobs if repair.waits(job)),

@@ -15,6 +15,7 @@ from godwit.scheduler.bounds import Bounds
 from godwit.scheduler.dependencies import UNREAD, Standing
 from godwit.scheduler.estimates import Estimate, Past
 from godwit.scheduler.giving_way import Preemption
+from godwit.scheduler.health.policy import HealthPolicy
 from godwit.scheduler.health.view import HealthView
 from godwit.scheduler.reservations import Patience
 from godwit.scheduler.trust import UNKNOWN, Record
@@ -37,7 +38,7 @@ class Policy:
     `offers_every_s`: offers are read again after this; prices and capacity move within minutes.
     `patience`: who gets nodes kept while it waits. `preemption`: who gives way to whom. `forgetting`: how long what a
     project held counts against it.
-    `loss_memory_s`: a provider that lost a node is the last choice for this long.
+    `loss_memory_s`: a provider that lost a node is the last choice for this long. `health`: what findings lead to.
     """
 
     missed_after_s: float = 4.0
@@ -51,6 +52,7 @@ class Policy:
     bounds: Bounds = field(default_factory=Bounds)
     patience: Patience = field(default_factory=Patience)
     preemption: Preemption = field(default_factory=Preemption)
+    health: HealthPolicy = field(default_factory=HealthPolicy)
     forgetting: Forgetting = field(default_factory=Forgetting)
 
 
