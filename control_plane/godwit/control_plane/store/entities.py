@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from godwit.control_plane import hints
-from godwit.control_plane.store import health_rows, health_tables, schema
+from godwit.control_plane.store import health_rows, health_tables, schema, statements
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.errors import StaleWrite
@@ -19,8 +19,7 @@ from godwit.domain.jobs import Attempt, AttemptState, Job, JobSpec, JobState, Me
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.offers import Offer
 from pydantic import TypeAdapter
-from sqlalchemy import Row, Table, bindparam, update
-from sqlalchemy import insert as sql_insert
+from sqlalchemy import Row, Table
 
 Entity = TypeVar("Entity", Job, Attempt, Node, Intent, Incident, HealthRecord)
 
@@ -185,24 +184,27 @@ def insert(tx: Transaction, entity: Entity, event: Event | None = None) -> None:
     """Write a new row, and the event that tells of it."""
     table, values = _HOMES[type(entity)]
     born = _AT_BIRTH.get(type(entity), {})
-    tx.conn.execute(sql_insert(table).values(id=entity.id, version=entity.version, **values(entity), **born))
+    row = {"id": entity.id, "version": entity.version, **values(entity), **born}
+    tx.conn.execute(statements.insert_into(table), row)
     if event is not None:
         append(tx, event)
 
 
 def insert_all(tx: Transaction, jobs: Sequence[Job], events: Sequence[Event]) -> None:
     """Write many new jobs and the events that tell of them, each in one statement."""
-    tx.conn.execute(sql_insert(schema.jobs), [{"id": j.id, "version": j.version, **_job_values(j)} for j in jobs])
-    tx.conn.execute(sql_insert(schema.events), [_event_row(event) for event in events])
+    tx.conn.execute(
+        statements.insert_into(schema.jobs), [{"id": j.id, "version": j.version, **_job_values(j)} for j in jobs]
+    )
+    tx.conn.execute(statements.insert_into(schema.events), [_event_row(event) for event in events])
     tx.hint(hints.EVENTS, hints.PLAN)
 
 
 def save(tx: Transaction, entity: Entity) -> Entity:
     """Write a changed row; returns it with its new version. Raises `StaleWrite` when another writer was first."""
     table, values = _HOMES[type(entity)]
-    statement = update(table).where(table.c.id == entity.id, table.c.version == entity.version)
-    done = tx.conn.execute(statement.values(version=entity.version + 1, **values(entity)))
-    if done.rowcount != 1:
+    statement = statements.update_where(table.c.id, table.c.version)
+    was = {"of_id": entity.id, "of_version": entity.version}
+    if tx.conn.execute(statement, {**was, **values(entity), "version": entity.version + 1}).rowcount != 1:
         raise StaleWrite(f"{type(entity).__name__.lower()} {entity.id} was changed by another writer; reload and retry")
     return replace(entity, version=entity.version + 1)
 
@@ -219,7 +221,7 @@ def advance_all(tx: Transaction, jobs: Sequence[Job], to: StrEnum, *, reason: st
     """As `advance`, for many jobs in two statements; `StaleWrite` when another writer was first with any of them."""
     table = schema.jobs
     moved = [lifecycle.advance(job, to, reason=reason, actor=actor, now=now) for job in jobs]
-    statement = update(table).where(table.c.id == bindparam("of_id"), table.c.version == bindparam("of_version"))
+    statement = statements.update_where(table.c.id, table.c.version)
     values = [
         {"of_id": job.id, "of_version": job.version, **_job_values(job), "version": job.version + 1} for job, _ in moved
     ]
@@ -227,14 +229,14 @@ def advance_all(tx: Transaction, jobs: Sequence[Job], to: StrEnum, *, reason: st
         return []
     if tx.conn.execute(statement, values).rowcount != len(values):
         raise StaleWrite("a job was changed by another writer; reload and retry")
-    tx.conn.execute(sql_insert(schema.events), [_event_row(event) for _, event in moved])
+    tx.conn.execute(statements.insert_into(schema.events), [_event_row(event) for _, event in moved])
     tx.hint(hints.EVENTS, hints.PLAN)
     return [replace(job, version=job.version + 1) for job, _ in moved]
 
 
 def append(tx: Transaction, event: Event) -> None:
     """Append an event; nothing ever changes or removes one."""
-    tx.conn.execute(sql_insert(schema.events).values(**_event_row(event)))
+    tx.conn.execute(statements.insert_into(schema.events), _event_row(event))
     tx.hint(hints.EVENTS, hints.PLAN)
 
 

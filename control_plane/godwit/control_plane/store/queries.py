@@ -2,23 +2,33 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
-from godwit.control_plane.store import arrays, dependencies, entities, health, run_times, schema, tenancy, usage
+from godwit.control_plane.store import (
+    arrays,
+    dependencies,
+    entities,
+    health,
+    run_times,
+    schema,
+    statements,
+    tenancy,
+    usage,
+)
 from godwit.domain import lifecycle
 from godwit.domain.errors import NotFound
 from godwit.domain.events import Event
 from godwit.domain.ids import JobId, OfferKey
-from godwit.domain.intents import Intent, IntentKind, IntentState
+from godwit.domain.intents import Intent, IntentKind
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
-from godwit.domain.nodes import Node, NodeState
+from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.scheduler.snapshot import Hold, Policy, Snapshot
 from godwit.scheduler.trust import UNKNOWN, Record
-from sqlalchemy import Connection, Row, Table, and_, func, or_, select
+from sqlalchemy import Connection, Row, Select, Table, and_, func, or_, select
 
 FINAL_JOBS = tuple(state for state in JobState if lifecycle.is_final(state))
-FINAL_NODES = tuple(state for state in NodeState if lifecycle.is_final(state))
 WAITING_JOBS = (JobState.QUEUED,)
 ACTIVE_JOBS = tuple(state for state in JobState if state not in (*FINAL_JOBS, *WAITING_JOBS))
 
@@ -31,9 +41,9 @@ def meta(conn: Connection, key: str) -> str | None:
 def job(conn: Connection, name_or_id: str) -> Job:
     """A job by id, or the newest job of that name. Raises `NotFound`."""
     table = schema.jobs
-    row = conn.execute(select(table).where(table.c.id == name_or_id)).first()
+    row = conn.execute(statements.row_of(table.c.id), {"wanted": name_or_id}).first()
     if row is None:
-        row = conn.execute(select(table).where(table.c.name == name_or_id).order_by(table.c.id.desc()).limit(1)).first()
+        row = conn.execute(statements.newest_job_named(), {"wanted": name_or_id}).first()
     if row is None:
         array = arrays.find(conn, name_or_id)
         if array is not None:
@@ -92,8 +102,7 @@ def attempts_of(conn: Connection, job_id: str) -> list[Attempt]:
 
 def live_attempts(conn: Connection) -> list[Attempt]:
     """Every attempt that has not ended."""
-    rows = conn.execute(select(schema.attempts).where(schema.attempts.c.state != AttemptState.ENDED))
-    return [entities.attempt_from(row) for row in rows]
+    return [entities.attempt_from(row) for row in conn.execute(statements.LIVE_ATTEMPTS)]
 
 
 def last_lines(conn: Connection, job_id: str) -> list[str]:
@@ -110,13 +119,8 @@ def node(conn: Connection, node_id: str) -> Node:
 
 def nodes(conn: Connection, *, provider: str | None = None, final: bool = False) -> list[Node]:
     """Nodes, oldest first; without the final ones unless `final`."""
-    table = schema.nodes
-    query = select(table).order_by(table.c.id)
-    if not final:
-        query = query.where(table.c.state.not_in(FINAL_NODES))
-    if provider is not None:
-        query = query.where(table.c.provider == provider)
-    return [entities.node_from(row) for row in conn.execute(query)]
+    of = {} if provider is None else {"wanted": provider}
+    return [entities.node_from(row) for row in conn.execute(statements.nodes(of_provider=bool(of), final=final), of)]
 
 
 def nodes_page(conn: Connection, limit: int, after: str | None, *, final: bool) -> list[Node]:
@@ -124,7 +128,7 @@ def nodes_page(conn: Connection, limit: int, after: str | None, *, final: bool) 
     table = schema.nodes
     query = select(table).order_by(table.c.id).limit(limit)
     if not final:
-        query = query.where(table.c.state.not_in(FINAL_NODES))
+        query = query.where(table.c.state.not_in(statements.FINAL_NODES))
     if after is not None:
         query = query.where(table.c.id > after)
     return [entities.node_from(row) for row in conn.execute(query)]
@@ -137,11 +141,10 @@ def intent(conn: Connection, intent_id: str) -> Intent:
 
 def pending_intents(conn: Connection, kinds: Iterable[IntentKind], node_id: str | None = None) -> list[Intent]:
     """Intents that are owed, oldest first."""
-    table = schema.intents
-    query = select(table).where(table.c.state == IntentState.PENDING, table.c.kind.in_(list(kinds)))
-    if node_id is not None:
-        query = query.where(table.c.node_id == node_id)
-    return [entities.intent_from(row) for row in conn.execute(query.order_by(table.c.id))]
+    of = {"kinds": list(kinds)} | ({} if node_id is None else {"wanted": node_id})
+    return [
+        entities.intent_from(row) for row in conn.execute(statements.pending_intents(of_node=node_id is not None), of)
+    ]
 
 
 def intents_of(conn: Connection, node_id: str, kind: IntentKind) -> list[Intent]:
@@ -153,18 +156,13 @@ def intents_of(conn: Connection, node_id: str, kind: IntentKind) -> list[Intent]
 
 def intents_of_attempt(conn: Connection, attempt_id: str, node_id: str) -> list[Intent]:
     """All intents about one attempt owed to one node, oldest first."""
-    table = schema.intents
-    query = select(table).where(table.c.node_id == node_id, table.c.attempt_id == attempt_id).order_by(table.c.id)
-    return [entities.intent_from(row) for row in conn.execute(query)]
+    rows = conn.execute(statements.INTENTS_OF_ATTEMPT, {"of_node": node_id, "of_attempt": attempt_id})
+    return [entities.intent_from(row) for row in rows]
 
 
 def launched_nodes(conn: Connection, tokens: Iterable[str]) -> dict[str, str]:
     """Which node each launch token belongs to; unknown tokens are left out."""
-    table = schema.intents
-    query = select(table.c.id, table.c.node_id).where(
-        table.c.kind == IntentKind.LAUNCH_NODE, table.c.id.in_(list(tokens))
-    )
-    return {row.id: row.node_id for row in conn.execute(query)}
+    return {row.id: row.node_id for row in conn.execute(statements.LAUNCHED, {"tokens": list(tokens)})}
 
 
 def events(
@@ -203,10 +201,7 @@ def last_events(conn: Connection, limit: int, job_id: str) -> list[Event]:
 
 def offers(conn: Connection, provider: str | None = None) -> list[Offer]:
     """What can be bought, as last seen."""
-    table = schema.offers
-    query = select(table.c.data, table.c.seen_at).order_by(table.c.key)
-    if provider is not None:
-        query = query.where(table.c.provider == provider)
+    query = statements.OFFERS if provider is None else statements.OFFERS.where(schema.offers.c.provider == provider)
     return [entities.listed_offer_from(row.data, row.seen_at) for row in conn.execute(query)]
 
 
@@ -218,13 +213,12 @@ def offers_count(conn: Connection, provider: str) -> int:
 
 def holds(conn: Connection, now: float) -> list[Hold]:
     """Offers that are passed over now."""
-    table = schema.holds
-    return [Hold(*row) for row in conn.execute(select(table).where(table.c.until > now).order_by(table.c.offer_key))]
+    return [Hold(*row) for row in conn.execute(statements.HOLDS, {"now": now})]
 
 
 def records(conn: Connection) -> dict[OfferKey, Record]:
     """What happened with each offer that was ever tried."""
-    return {OfferKey(row.offer_key): Record(*row[1:]) for row in conn.execute(select(schema.experience))}
+    return {OfferKey(row.offer_key): Record(*row[1:]) for row in conn.execute(statements.EXPERIENCE)}
 
 
 def record(conn: Connection, key: OfferKey) -> Record:
@@ -242,19 +236,23 @@ def checkpoints(conn: Connection, job_id: str) -> Sequence[Row[Any]]:
 
 def agent(conn: Connection, node_id: str) -> Row[Any] | None:
     """What is known of a node's agent: its id, the hash of its credential, how far it was heard."""
-    return conn.execute(select(schema.agents).where(schema.agents.c.node_id == node_id)).first()
+    return conn.execute(statements.row_of(schema.agents.c.node_id), {"wanted": node_id}).first()
 
 
-def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy) -> Snapshot:
-    """All that the planner may know, as of this transaction."""
+@cache
+def _jobs_to_plan() -> tuple[Select[Any], ...]:
     table = schema.jobs
     held = select(schema.attempts.c.job_id).where(schema.attempts.c.state != AttemptState.ENDED)
     active = select(table).where(table.c.state.in_(ACTIVE_JOBS))
     # What a job holds while its last nodes stop still counts for its project, final or not.
     leaving = select(table).where(table.c.state.in_(FINAL_JOBS), table.c.id.in_(held))
     waiting = select(table).where(table.c.id.in_(tenancy.waiting_window()))
-    lost = dependencies.lost(tenancy.QUEUE_WINDOW_MAX)
-    rows = {row.id: row for query in (active, leaving, waiting, lost) for row in conn.execute(query)}
+    return active, leaving, waiting, dependencies.lost(tenancy.QUEUE_WINDOW_MAX)
+
+
+def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy) -> Snapshot:
+    """All that the planner may know, as of this transaction."""
+    rows = {row.id: row for query in _jobs_to_plan() for row in conn.execute(query)}
     jobs = [entities.job_from(row) for row in rows.values()]
     after = {job.after_id for job in jobs if job.after_id is not None and job.state in WAITING_JOBS}
     return Snapshot(
@@ -264,7 +262,7 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
         offers=tuple(offers(conn)),
         holds=tuple(holds(conn, now)),
         records=records(conn),
-        losses={row.provider: row.at for row in conn.execute(select(schema.losses))},
+        losses={row.provider: row.at for row in conn.execute(statements.LOSSES)},
         projects=tuple(tenancy.projects(conn)),
         saved_at=tenancy.saved_at(conn),
         yielded_at=tenancy.yielded_at(conn),
@@ -279,7 +277,7 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
 
 
 def _one(conn: Connection, table: Table, entity_id: str, what: str) -> Row[Any]:
-    row = conn.execute(select(table).where(table.c.id == entity_id)).first()
+    row = conn.execute(statements.row_of(table.c.id), {"wanted": entity_id}).first()
     if row is None:
         raise NotFound(f"there is no {what} {entity_id!r}")
     return row

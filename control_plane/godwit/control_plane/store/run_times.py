@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Collection, Iterable
+from functools import cache
+from typing import Any
 
 from godwit.control_plane.store import schema
 from godwit.control_plane.store.database import Transaction, batches
 from godwit.domain.ids import JobId
 from godwit.domain.jobs import AttemptState, Job
 from godwit.scheduler.estimates import Past
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select
 
 KEPT = 5
 """Runs remembered for a name: few enough to follow a program that changes, enough that one odd run is outvoted."""
@@ -26,11 +28,16 @@ def remember(tx: Transaction, job: Job, seconds: float) -> None:
 
 def served_s(conn: Connection, job_ids: Collection[str]) -> dict[str, float]:
     """Seconds that the ended attempts of these jobs held nodes, by job."""
+    rows = (row for some in batches(job_ids) for row in conn.execute(_served(), {"of": some}))
+    return {job_id: float(seconds) for job_id, seconds in rows}
+
+
+@cache
+def _served() -> Select[Any]:
     table = schema.attempts
     held = func.sum(table.c.state_since - table.c.created_at)
     query = select(table.c.job_id, held).where(table.c.state == AttemptState.ENDED).group_by(table.c.job_id)
-    rows = (row for some in batches(job_ids) for row in conn.execute(query.where(table.c.job_id.in_(some))))
-    return {job_id: float(seconds) for job_id, seconds in rows}
+    return query.where(table.c.job_id.in_(bindparam("of", expanding=True)))
 
 
 def pasts(conn: Connection, jobs: Iterable[Job]) -> dict[JobId, Past]:
@@ -48,16 +55,23 @@ def pasts(conn: Connection, jobs: Iterable[Job]) -> dict[JobId, Past]:
     return found
 
 
+_EARLIER = select(schema.run_times).where(schema.run_times.c.name.in_(bindparam("names", expanding=True)))
+
+
 def _earlier(conn: Connection, names: Collection[str]) -> dict[tuple[str, str], tuple[float, ...]]:
-    table = schema.run_times
-    rows = (row for some in batches(names) for row in conn.execute(select(table).where(table.c.name.in_(some))))
+    rows = (row for some in batches(names) for row in conn.execute(_EARLIER, {"names": some}))
     return {(row.project, row.name): tuple(json.loads(row.seconds)) for row in rows}
 
 
 def _resumed(conn: Connection, job_ids: Collection[str]) -> dict[str, int]:
     """The newest step that was committed before the present attempt of each job."""
+    rows = (row for some in batches(job_ids) for row in conn.execute(_last_steps(), {"of": some}))
+    return {row[0]: row[1] for row in rows}
+
+
+@cache
+def _last_steps() -> Select[Any]:
     table, jobs = schema.checkpoints, schema.jobs
     query = select(table.c.job_id, func.max(table.c.step)).join(jobs, jobs.c.id == table.c.job_id)
-    query = query.where(table.c.epoch < jobs.c.epoch).group_by(table.c.job_id)
-    rows = (row for some in batches(job_ids) for row in conn.execute(query.where(table.c.job_id.in_(some))))
-    return {row[0]: row[1] for row in rows}
+    of = table.c.job_id.in_(bindparam("of", expanding=True))
+    return query.where(table.c.epoch < jobs.c.epoch, of).group_by(table.c.job_id)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import cache
 
 from godwit.control_plane.store import dependencies, schema
 from godwit.control_plane.store.database import Transaction
@@ -20,9 +21,12 @@ QUEUE_WINDOW_MAX = 2_000
 """Queued jobs that one plan looks at in all: a snapshot of them is read in about a tenth of a second."""
 
 
+_PROJECTS = select(schema.projects).order_by(schema.projects.c.name)
+
+
 def projects(conn: Connection) -> list[Project]:
     """Every project, by name."""
-    return [_project(row) for row in conn.execute(select(schema.projects).order_by(schema.projects.c.name))]
+    return [_project(row) for row in conn.execute(_PROJECTS)]
 
 
 def projects_page(conn: Connection, limit: int, after: str | None) -> list[Project]:
@@ -84,23 +88,31 @@ def jobs_by_state(conn: Connection, states: tuple[JobState, ...]) -> dict[str, d
 
 def saved_at(conn: Connection) -> dict[JobId, float]:
     """When each running job last committed a checkpoint in its present attempt."""
+    return {row.job_id: row.saved_at for row in conn.execute(_saved_at())}
+
+
+@cache
+def _saved_at() -> Select[tuple[object, ...]]:
     table = schema.attempts
     query = select(table.c.job_id, table.c.saved_at)
-    query = query.where(table.c.state != AttemptState.ENDED, table.c.saved_at.is_not(None))
-    return {row.job_id: row.saved_at for row in conn.execute(query)}
+    return query.where(table.c.state != AttemptState.ENDED, table.c.saved_at.is_not(None))
 
 
 def yielded_at(conn: Connection) -> dict[JobId, float]:
     """When each job that waits or starts again last gave way to another."""
+    return {row.job_id: row.at for row in conn.execute(_yielded_at())}
+
+
+@cache
+def _yielded_at() -> Select[tuple[object, ...]]:
     table, jobs = schema.attempts, schema.jobs
     again = (JobState.RECOVERING, JobState.STARTING, JobState.RUNNING)
-    query = (
+    return (
         select(table.c.job_id, func.max(table.c.state_since).label("at"))
         .join_from(table, jobs, table.c.job_id == jobs.c.id)
         .where(jobs.c.state.in_(again), table.c.outcome == Outcome.PREEMPTED)
         .group_by(table.c.job_id)
     )
-    return {row.job_id: row.at for row in conn.execute(query)}
 
 
 def waiting_window() -> Select[tuple[object, ...]]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from godwit.control_plane.store import entities, schema
+from godwit.control_plane.store import entities, schema, statements
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.jobs import Progress
 from godwit.domain.offers import Offer
@@ -31,8 +31,8 @@ def add_token(tx: Transaction, token_id: str, digest: str, role: str, now: float
 
 def heard(tx: Transaction, node_id: str, now: float, lease_until: float) -> None:
     """The node's agent was heard, and holds a lease until `lease_until`."""
-    table = schema.nodes
-    tx.conn.execute(update(table).where(table.c.id == node_id).values(last_seen_at=now, lease_until=lease_until))
+    changed = {"of_id": node_id, "last_seen_at": now, "lease_until": lease_until}
+    tx.conn.execute(statements.update_where(schema.nodes.c.id), changed)
 
 
 def add_agent(tx: Transaction, node_id: str, agent_id: str, credential_hash: str, now: float) -> None:
@@ -51,16 +51,14 @@ def add_agent(tx: Transaction, node_id: str, agent_id: str, credential_hash: str
 
 def agent_heard(tx: Transaction, node_id: str, observed_seq: int, sent_at: float) -> None:
     """The agent's observations up to `observed_seq` are counted; its newest heartbeat was sent at `sent_at`."""
-    table = schema.agents
-    tx.conn.execute(
-        update(table).where(table.c.node_id == node_id).values(observed_seq=observed_seq, last_sent_at=sent_at)
-    )
+    changed = {"of_node_id": node_id, "observed_seq": observed_seq, "last_sent_at": sent_at}
+    tx.conn.execute(statements.update_where(schema.agents.c.node_id), changed)
 
 
 def job_progress(tx: Transaction, job_id: str, progress: Progress) -> None:
     """The program said how far it is."""
-    table = schema.jobs
-    tx.conn.execute(update(table).where(table.c.id == job_id).values(progress=entities.progress_text(progress)))
+    changed = {"of_id": job_id, "progress": entities.progress_text(progress)}
+    tx.conn.execute(statements.update_where(schema.jobs.c.id), changed)
 
 
 def attempt_last_lines(tx: Transaction, attempt_id: str, lines: Sequence[str]) -> None:
