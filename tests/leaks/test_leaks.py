@@ -23,7 +23,6 @@ from godwit.control_plane.reconcilers.instances import InstanceWatch
 from godwit.control_plane.secrets import Keyring
 from godwit.control_plane.services import nodes
 from godwit.control_plane.store import queries
-from godwit.control_plane.store.database import Database, open_engine
 from godwit.domain.clock import ManualClock
 from godwit.domain.errors import InvalidTransition
 from godwit.domain.ids import IdSource, JobId
@@ -34,6 +33,7 @@ from godwit.providers.simulated.faults import Faults
 from godwit.scheduler.plan import BuyNode, Plan
 from godwit.scheduler.snapshot import Snapshot
 
+from tests import databases
 from tests.contract.rigs import FINAL, Rig
 from tests.control_plane.faulty import Fatal, Killed, MortalDatabase, MortalProvider
 from tests.emulators import rigs
@@ -52,8 +52,7 @@ class Leaky:
 
     def __init__(self, rig: Rig, seed: int) -> None:
         self.rig, self.rng, self.clock = rig, random.Random(seed), ManualClock()
-        self.db = Database(open_engine("sqlite://"))
-        self.db.migrate()
+        self.db = databases.in_memory()
         self.offers = self._offers()
         self.injected = 0
         ids = IdSource(self.clock.now, random.Random(seed + 1))

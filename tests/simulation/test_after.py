@@ -7,12 +7,13 @@ import pytest
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.store import dependencies as stored
 from godwit.control_plane.store import queries
-from godwit.control_plane.store.database import Database, open_engine
+from godwit.control_plane.store.database import Database
 from godwit.domain import lifecycle
 from godwit.domain.wire.specs import AfterSpec, JobSpecIn
 from godwit.scheduler import dependencies
 from sqlalchemy import true
 
+from tests import databases
 from tests.simulation import world
 from tests.simulation.invariants import Violation, runs
 
@@ -52,8 +53,7 @@ def run_seeds(count: int, folder: Path) -> int:
     """Several worlds, one after the other; how often a job ran that had to wait for another."""
     waited = 0
     for seed in range(count):
-        database = Database(open_engine("sqlite://"))
-        database.migrate()
+        database = databases.in_memory()
         chained = ChainedWorld(seed, database, Shelf(folder / str(seed)))
         try:
             chained.run()

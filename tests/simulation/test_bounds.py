@@ -7,11 +7,12 @@ import pytest
 from godwit.control_plane.context import Context
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.store import queries
-from godwit.control_plane.store.database import Database, open_engine
+from godwit.control_plane.store.database import Database
 from godwit.domain.jobs import Resources
 from godwit.domain.resources import parse_gpus
 from godwit.scheduler.bounds import Bounds, Warm
 
+from tests import databases
 from tests.simulation import world
 from tests.simulation.invariants import Violation
 
@@ -52,8 +53,7 @@ def test_a_bounded_fleet_stays_within_its_maximum_and_finishes(monkeypatch: pyte
     monkeypatch.setattr(world, "POLICY", BOUNDED)
     reached = []
     for seed in range(5):
-        database = Database(open_engine("sqlite://"))
-        database.migrate()
+        database = databases.in_memory()
         bounded = BoundedWorld(seed, database, Shelf(tmp_path / str(seed)))
         try:
             bounded.run()

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from godwit.control_plane.services.archives import Shelf
-from godwit.control_plane.store.database import Database, open_engine
 from godwit.domain.jobs import Attempt, Outcome, Slot
 from godwit.scheduler import repair
 from godwit.scheduler.plan import EndAttempt
 from godwit.scheduler.snapshot import Snapshot
 
+from tests import databases
 from tests.simulation.invariants import Violation
 from tests.simulation.world import World
 
@@ -21,8 +21,7 @@ BATCH = 10
 
 def run_seed(seed: int, folder: Path) -> World:
     """One world, from its seed to quiet."""
-    database = Database(open_engine("sqlite://"))
-    database.migrate()
+    database = databases.in_memory()
     world = World(seed, database, Shelf(folder))
     try:
         world.run()

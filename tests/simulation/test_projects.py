@@ -9,7 +9,7 @@ import pytest
 from godwit.control_plane.services import projects
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.store import queries
-from godwit.control_plane.store.database import Database, open_engine
+from godwit.control_plane.store.database import Database
 from godwit.domain.events import Event
 from godwit.domain.jobs import Attempt
 from godwit.domain.wire.projects import LimitIn, ProjectIn
@@ -18,6 +18,7 @@ from godwit.scheduler.bounds import Bounds
 from godwit.scheduler.giving_way import GivesWay, Preemption
 from godwit.scheduler.quotas import Quotas
 
+from tests import databases
 from tests.simulation import world
 from tests.simulation.crashing import Crash
 from tests.simulation.invariants import Violation
@@ -112,8 +113,7 @@ def test_jobs_give_way_under_faults_and_all_come_to_their_end(monkeypatch: pytes
     monkeypatch.setattr(world, "POLICY", BUSY)
     gave_way, by_quota = 0, 0
     for seed in range(SEEDS):
-        database = Database(open_engine("sqlite://"))
-        database.migrate()
+        database = databases.in_memory()
         one = ProjectsWorld(seed, database, Shelf(tmp_path / str(seed)))
         try:
             one.run()
@@ -141,8 +141,7 @@ def test_an_open_gate_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 def run_all(count: int, folder: Path) -> None:
     """Several worlds, one after the other."""
     for seed in range(count):
-        database = Database(open_engine("sqlite://"))
-        database.migrate()
+        database = databases.in_memory()
         try:
             ProjectsWorld(seed, database, Shelf(folder / str(seed))).run()
         finally:
