@@ -236,7 +236,7 @@ def test_two_halves_share_a_gpu_and_a_third_takes_the_next() -> None:
     ("state", "advice"),
     [
         (NodeState.JOINING, "wait until it is ready"),
-        (NodeState.CORDONED, "`godwit nodes uncordon` lets new work start on it"),
+        (NodeState.CORDONED, "wait for its repair (`godwit incidents`), or let work start on it (`godwit uncordon`)"),
         (NodeState.LOST, "wait until its agent is heard again"),
         (NodeState.TERMINATING, "it goes away: wait for others"),
     ],

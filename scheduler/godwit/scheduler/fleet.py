@@ -8,10 +8,13 @@ from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.offers import Offer
 from godwit.scheduler import repair
 from godwit.scheduler.asks import Ask, NodeKind
+from godwit.scheduler.avoidance import Avoiding
 from godwit.scheduler.cluster import ANYWHERE, FABRIC, Cluster, Share
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
+from godwit.scheduler.fits import Scorer, best_fit
 from godwit.scheduler.fragmentation import Fragmentation, Workload
+from godwit.scheduler.health import attribution
 from godwit.scheduler.policies import Gate, Order, Yielding
 from godwit.scheduler.snapshot import Snapshot
 
@@ -72,8 +75,10 @@ def engine_of(
     # What runs and what waits tells best what will be asked next; of nothing at all nothing can be learned.
     asked = [running.demand.ask for running in engine.running.values()] + [demand.ask for demand in demands.values()]
     workload = Workload(asked)
-    if workload.total:
-        engine.score_by(Fragmentation(engine.cluster, workload))
+    scorer: Scorer = Fragmentation(engine.cluster, workload) if workload.total else best_fit
+    doubtful = attribution.doubtful(snapshot)
+    if workload.total or doubtful:
+        engine.score_by(Avoiding(scorer, engine.cluster, doubtful) if doubtful else scorer)
     return engine
 
 

@@ -19,6 +19,7 @@ class Code(StrEnum):
     NOT_TOGETHER = "not-together"
     RESERVED = "reserved"
     NOT_READY = "not-ready"
+    UNFIT = "unfit"
     FENCING = "fencing"
     BEHIND = "behind"
     NO_PRICE = "no-price"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from godwit.domain.ids import NodeId
 from godwit.domain.jobs import Job
-from godwit.domain.nodes import Node, NodeState
+from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.offers import Offer
 from godwit.scheduler import market, placement
 from godwit.scheduler.asks import WHOLE, Ask
@@ -55,7 +55,7 @@ class Refused:
         cluster, ask = self._engine.cluster, demand.ask
         by_state: dict[NodeState, list[int]] = {}
         for row in rows[~cluster.open[rows]].tolist():
-            by_state.setdefault(self._nodes[NodeId(cluster.ids[row])].state, []).append(row)
+            by_state.setdefault(self._node(row).state, []).append(row)
         for state, closed in by_state.items():
             yield Refusal(Code.NOT_READY, self._name(np.array(closed), offer), f"is {state}", _opens(state))
         rows = rows[cluster.open[rows]]
@@ -65,7 +65,20 @@ class Refused:
             message = f"is kept for job {whom}"
             yield Refusal(Code.RESERVED, self._name(np.array(kept), offer), message, "wait for that job")
         rows = rows[~np.isin(rows, kept)]
-        yield from self._by_busy(ask, offer, rows)
+        unfit = [row for row in rows.tolist() if self._lacks_fit_gpus(row, ask)]
+        if unfit:
+            few = [sum(gpu.health is Health.HEALTHY for gpu in self._node(row).gpus) for row in unfit]
+            message = f"{_range(np.array(few))} of {len(self._node(unfit[0]).gpus)} GPUs are healthy, {ask.gpus} asked"
+            help_is = "wait until the others are repaired: `godwit incidents`"
+            yield Refusal(Code.UNFIT, self._name(np.array(unfit), offer), message, help_is)
+        yield from self._by_busy(ask, offer, rows[~np.isin(rows, unfit)])
+
+    def _node(self, row: int) -> Node:
+        return self._nodes[NodeId(self._engine.cluster.ids[row])]
+
+    def _lacks_fit_gpus(self, row: int, ask: Ask) -> bool:
+        gpus = self._node(row).gpus
+        return sum(gpu.health is Health.HEALTHY for gpu in gpus) < min(ask.gpus, len(gpus))
 
     def _by_busy(self, ask: Ask, offer: Offer, rows: Rows) -> Iterator[Refusal]:
         cluster = self._engine.cluster
@@ -96,7 +109,7 @@ def _opens(state: NodeState) -> str:
     if state in market.COMING:
         return "wait until it is ready"
     if state is NodeState.CORDONED:
-        return "`godwit nodes uncordon` lets new work start on it"
+        return "wait for its repair (`godwit incidents`), or let work start on it (`godwit uncordon`)"
     return "wait until its agent is heard again" if state is NodeState.LOST else "it goes away: wait for others"
 
 

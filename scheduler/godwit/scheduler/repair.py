@@ -12,6 +12,7 @@ from godwit.domain.ids import JobId
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome, Slot
 from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler import dependencies
+from godwit.scheduler.health import attribution
 from godwit.scheduler.plan import (
     Action,
     EndAttempt,
@@ -35,8 +36,9 @@ VERDICT_POLL_S = 0.5
 
 def nodes(snapshot: Snapshot, now: float) -> Iterator[Action]:
     """Nodes that are not heard, gone, or stuck in a state past its deadline."""
+    booting = attribution.rebooting(snapshot)
     for node in snapshot.nodes:
-        if node.state is NodeState.TERMINATING:
+        if node.state is NodeState.TERMINATING or (node.id in booting and not node.gone):
             continue
         overdue = lifecycle.is_overdue(node.state, node.state_since, now)
         if node.gone:
@@ -139,12 +141,15 @@ def _verdict(attempt: Attempt, snapshot: Snapshot, now: float) -> EndAttempt | N
 
 
 def _whose_fault(attempt: Attempt, failed_at: float, snapshot: Snapshot) -> EndAttempt | None:
-    """A failure is the program's own once every node was heard after it, the platform's once one is lost."""
+    """A failure is the program's own once every node was heard after it, the platform's once one is lost or sick."""
     nodes_of = [snapshot.node_by_id.get(slot.node_id) for slot in attempt.slots]
     lost = next((n for n in nodes_of if n is None or n.gone or n.state not in HEARD_STATES), "none")
     if lost != "none":
         name = lost.id if isinstance(lost, Node) else "one of its nodes"
         return EndAttempt(attempt.id, Outcome.INTERRUPTED, f"the program failed because {name} was lost")
+    sick = attribution.cause_of_failure(attempt, failed_at, snapshot)
+    if sick is not None:
+        return EndAttempt(attempt.id, Outcome.INTERRUPTED, f"the program failed because of incident {sick.id}")
     if all(node is not None and (node.last_seen_at or 0.0) > failed_at for node in nodes_of):
         code = "" if attempt.exit_code is None else f" with exit code {attempt.exit_code}"
         return EndAttempt(attempt.id, Outcome.FAILED, f"the program failed{code} while all its nodes were well")

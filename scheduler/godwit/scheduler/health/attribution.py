@@ -1,0 +1,50 @@
+"""What sick hardware explains: a program that failed on it, and a node that is not heard because it boots anew."""
+
+from collections.abc import Iterable
+
+from godwit.domain.health import Incident, IncidentState, Remedy
+from godwit.domain.ids import NodeId
+from godwit.domain.jobs import Attempt
+from godwit.domain.nodes import Node
+from godwit.scheduler.health.casebook import is_whole, takes_out
+from godwit.scheduler.health.signs import JOB_CHECKS
+from godwit.scheduler.snapshot import Snapshot
+
+AFTER_S = 300.0
+"""A sign this long after the failure still explains it (Meta RSC, arXiv 2410.21680: 10 min before to 5 min after)."""
+
+
+def rebooting(snapshot: Snapshot) -> frozenset[NodeId]:
+    """Nodes that are not heard because they were told to boot anew; their incidents have a deadline of their own."""
+    return frozenset(
+        one.node_id
+        for one in snapshot.health.incidents
+        if one.state is IncidentState.REPAIRING and one.remedy is Remedy.REBOOT
+    )
+
+
+def cause_of_failure(attempt: Attempt, failed_at: float, snapshot: Snapshot) -> Incident | None:
+    """The incident of hardware under an attempt that explains why its program failed; None when nothing does."""
+    before_s = snapshot.policy.health.attribution_s
+    for one in (*snapshot.health.incidents, *snapshot.health.past):
+        is_near = failed_at - before_s <= one.opened_at <= failed_at + AFTER_S
+        if is_near and takes_out(one) and one.check not in JOB_CHECKS and _is_under(one, attempt, snapshot):
+            return one
+    return None
+
+
+def _is_under(one: Incident, attempt: Attempt, snapshot: Snapshot) -> bool:
+    node = snapshot.node_by_id.get(one.node_id)
+    held = [gpu for slot in attempt.slots if slot.node_id == one.node_id for gpu in slot.gpus]
+    here = any(slot.node_id == one.node_id for slot in attempt.slots)
+    return here and (is_whole(one) or node is None or _has_any(node, held, one))
+
+
+def _has_any(node: Node, held: Iterable[int], one: Incident) -> bool:
+    wanted = set(held)
+    return any(gpu.index in wanted and gpu.uuid in one.gpus for gpu in node.gpus)
+
+
+def doubtful(snapshot: Snapshot) -> frozenset[NodeId]:
+    """Nodes to use only when no other will do: something is wrong there that nobody may act upon, or with one GPU."""
+    return frozenset(one.node_id for one in snapshot.health.incidents if takes_out(one))
