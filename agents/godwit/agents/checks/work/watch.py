@@ -1,0 +1,203 @@
+"""Runs beside one attempt on its node, and finds what goes wrong in the job; it never holds the attempt up."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from godwit.agents.checks.work import stacks
+from godwit.agents.checks.work.losses import JUMP, LossWatch
+from godwit.agents.checks.work.ranks import RANKS_MAX, RankWindows
+from godwit.agents.checks.work.reports import Reader, Report
+from godwit.agents.checks.work.stacks import Stack, Target
+from godwit.agents.checks.work.steps import StepClock
+from godwit.agents.effects import Found
+from godwit.domain.health import Grade, Remedy
+from godwit.domain.pace import Straggler
+
+log = structlog.get_logger()
+
+LOOK_S = 1.0
+"""How often the program's words are read: two stat calls. Hangs are a matter of a minute."""
+
+STILL_SAMPLES, STILL_S = 3, 5.0
+"""A job that is silent for too long hangs if its stacks are the same in so many samples, so far apart."""
+
+STILL_BYTES = 1024 * 1024
+"""What a job that hangs moves between two samples at most: Ray's own messages. An upload moves more."""
+
+PATIENCE = 3
+"""A job that is silent but busy is told of after so many limits."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The attempt: its id, where it writes, its GPUs here (their UUIDs by local rank), and its owner's wish.
+
+    `output` is the program's log (None on nodes where it has none). `goes_on()` is false once it was told to stop.
+    """
+
+    attempt_id: str
+    run_folder: Path
+    output: Path | None
+    gpus: Sequence[str]
+    hang_after_s: float | None
+    started: Callable[[], bool]
+    goes_on: Callable[[], bool]
+
+
+class WorkWatch:
+    """The watch of one attempt; `report` hears findings from its thread."""
+
+    def __init__(
+        self, watched: Watched, report: Callable[[Found], None], *, look_s: float = LOOK_S, still_s: float = STILL_S
+    ) -> None:
+        self._watched = watched
+        self._report = report
+        self._look_s, self._still_s = look_s, still_s
+        self._reader = Reader(watched.run_folder, watched.output)
+        self._clock: StepClock | None = None
+        self._losses = LossWatch()
+        self._ranks = RankWindows()
+        self._local_ranks: dict[int, int] = {}
+        self._told = ""
+        self._busy = 0
+        self._patient_until = 0.0
+        self._looked_at = time.monotonic()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"watch-{watched.attempt_id}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """The attempt is over; returns at once."""
+        self._closing.set()
+
+    def _run(self) -> None:
+        while not self._closing.wait(self._look_s):
+            try:
+                self._look()
+            except Exception:  # the job goes on, whatever its words or processes are like
+                log.exception("a look at a job failed", attempt_id=self._watched.attempt_id)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._clock is None:
+            if not self._watched.started():
+                return
+            self._clock = StepClock(now, self._watched.hang_after_s)
+        reports = list(self._reader.new())
+        self._clock.from_output = self._reader.from_output
+        for report, at in zip(reports, self._instants(reports, now), strict=True):
+            self._heard(self._clock, report, at)
+        self._looked_at = now
+        if self._clock.hangs(now) and not self._told and now >= self._patient_until and self._watched.goes_on():
+            self._suspect(self._clock)
+
+    def _instants(self, reports: Sequence[Report], now: float) -> list[float]:
+        """When each report was made, by our clock: by what it says, else spread over the time since the last look."""
+        wall, since = time.time(), now - self._looked_at
+        return [
+            now - min(max(0.0, wall - report.at), 86_400.0) if report.at else self._looked_at + since * n / len(reports)
+            for n, report in enumerate(reports, 1)
+        ]
+
+    def _heard(self, clock: StepClock, report: Report, at: float) -> None:
+        if clock.saw(report.step, report.total_steps, at) and self._told:
+            self._tell(self._told, Grade.HEALTHY, f"step {report.step} was done: it goes on", self._told)
+            self._told, self._busy = "", 0
+        self._judge_loss(report)
+        if report.rank is not None and report.compute_s is not None and report.compute_s > 0:
+            self._judge_ranks(report.rank, report.compute_s, report.local_rank)
+
+    def _judge_loss(self, report: Report) -> None:
+        before, median = self._losses.code, self._losses.median
+        code = self._losses.saw(report.loss, report.grad_norm)
+        if code is None:
+            return
+        if code == "":
+            self._tell("loss", Grade.HEALTHY, f"at step {report.step} the loss is as usual again", before)
+            return
+        is_nan = code == "loss:nan"
+        what = "is no finite number" if is_nan else f"jumped above {JUMP:g} times its median {median or 0:.4g}"
+        evidence: dict[str, str | int | float] = {"step": report.step, "loss": f"{report.loss}"}
+        if report.grad_norm is not None:
+            evidence["grad_norm"] = f"{report.grad_norm}"
+        self._tell("loss", Grade.DEGRADED, f"at step {report.step} the loss {what}", code, evidence)
+
+    def _judge_ranks(self, rank: int, compute_s: float, local_rank: int | None) -> None:
+        if local_rank is not None and len(self._local_ranks) < RANKS_MAX:
+            self._local_ranks[rank] = local_rank
+        found = self._ranks.saw(rank, compute_s)
+        if found is None:
+            return
+        slow = {one.rank: one for one in found}
+        for rank_over in sorted(self._ranks.told - slow.keys()):
+            self._tell("straggler", Grade.HEALTHY, f"rank {rank_over} keeps up again", f"straggler:{rank_over}")
+        for one in found:
+            if one.rank not in self._ranks.told:
+                self._tell_straggler(one)
+        self._ranks.told = frozenset(slow)
+
+    def _tell_straggler(self, one: Straggler) -> None:
+        reason = f"rank {one.rank} takes {one.lag:.0%} longer than the others, in {one.windows} windows in a row"
+        evidence: dict[str, str | int | float] = {"rank": one.rank, "lag": round(one.lag, 3), "windows": one.windows}
+        self._tell("straggler", Grade.DEGRADED, reason, f"straggler:{one.rank}", evidence, gpu=self._gpu_of(one.rank))
+
+    def _gpu_of(self, rank: int) -> str | None:
+        local = self._local_ranks.get(rank)
+        return self._watched.gpus[local] if local is not None and local < len(self._watched.gpus) else None
+
+    def _suspect(self, clock: StepClock) -> None:
+        """It is silent for too long: look at what its processes do, and tell unless they are busy."""
+        whom = stacks.targets(self._watched.run_folder)
+        if not whom:
+            return  # nothing lives: the attempt's end says what there is to say
+        seen = stacks.collect(whom)
+        is_still = self._watched.hang_after_s is not None or self._is_still(clock, whom, seen)
+        if is_still is None:
+            return
+        silent_s, limit_s = clock.silent_s(time.monotonic()), clock.limit_s or 0.0
+        self._busy += 0 if is_still else 1
+        if not is_still and self._busy < PATIENCE:
+            self._patient_until = time.monotonic() + limit_s
+            return
+        self._told = "hang" if is_still else "silence"
+        last = "no step yet" if clock.step is None else f"the last was step {clock.step}"
+        reason = f"no step for {silent_s:.0f} s ({last}; usual are {clock.usual_s or 0:.1f} s)"
+        reason += "; its processes stand still" if is_still else "; its processes are busy with something"
+        evidence: dict[str, str | int | float] = {"silent_s": round(silent_s, 1), "limit_s": round(limit_s, 1)}
+        if clock.step is not None:
+            evidence["step"] = clock.step
+        evidence |= stacks.evidence(seen)
+        if is_still:
+            self._tell("hang", Grade.UNHEALTHY, reason, "hang", evidence, Remedy.RESTART_JOB)
+        else:  # a person may want to know; a restart would cost a job that is perhaps well
+            self._tell("silence", Grade.DEGRADED, reason, "silence", evidence)
+
+    def _is_still(self, clock: StepClock, whom: Sequence[Target], first: Sequence[Stack]) -> bool | None:
+        """Whether all stacks stay the same and next to nothing is read or written; None when a step came meanwhile."""
+        moved = stacks.moved_bytes(whom)
+        for _ in range(STILL_SAMPLES - 1):
+            if self._closing.wait(self._still_s) or not self._watched.goes_on():
+                return None
+            for report in self._reader.new():
+                self._heard(clock, report, time.monotonic())
+            if not clock.hangs(time.monotonic()):
+                return None
+            if [stack.text for stack in stacks.collect(whom)] != [stack.text for stack in first]:
+                return False
+        return stacks.moved_bytes(whom) - moved < STILL_BYTES * (STILL_SAMPLES - 1)
+
+    def _tell(
+        self, check: str, grade: Grade, reason: str, code: str,
+        evidence: dict[str, str | int | float] | None = None, remedy: Remedy = Remedy.NONE, gpu: str | None = None,
+    ) -> None:  # fmt: skip
+        told = Found(
+            check, grade, reason, code, remedy, gpu, attempt_id=self._watched.attempt_id, evidence=evidence or {}
+        )
+        self._report(told)
