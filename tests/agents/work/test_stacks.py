@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from godwit.agents.checks.work import stacks, watch
+from godwit.agents.checks.work import stacks
 from godwit.agents.checks.work.stacks import Stack, Target
 from godwit.agents.checks.work.watch import Watched, WorkWatch
 from godwit.agents.effects import Found
@@ -144,7 +144,7 @@ def test_a_job_that_was_told_to_stop_or_has_no_process_left_does_not_hang(
     one = told_of(tmp_path, found, goes_on=lambda: False)
     one._look()
     one = told_of(tmp_path, found, hang_after_s=0.0001)
-    monkeypatch.setattr(watch.stacks, "targets", lambda _run: [])
+    monkeypatch.setattr(stacks, "targets", lambda _run: [])
     one._look()
     time.sleep(0.001)
     one._look()
