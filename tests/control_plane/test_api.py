@@ -48,7 +48,7 @@ def test_every_route_but_the_version_wants_a_token(embedded: World) -> None:
     found = list(routes(app))
     assert len(found) > 20
     for method, path in found:
-        url = path.replace("{digest}", "0" * 64).replace("{job}", "x").replace("{node}", "x")
+        url = path.replace("{digest}", "0" * 64).replace("{job}", "x").replace("{node}", "x").replace("{incident}", "x")
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}):
             body = _body_for(app, method, path)
             response = anonymous.request(method, url, headers=headers, json=body)

@@ -18,6 +18,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from tests.control_plane.apis import TOKEN, app_of
+from tests.control_plane.caring import opened
 from tests.control_plane.world import World
 
 EXAMPLES = 15
@@ -45,6 +46,8 @@ class Target:
         self.app = app_of(self.world)
         self.job_id, (self.agent,) = self.world.run()
         self.attempt_id = self.world.attempt(self.job_id).id
+        self.agent.beat(self.agent.found("xid:79", gpu=0))
+        self.incident_id = opened(self.world, self.agent.node_id, 0).id
         self._seqs = count(1_000)
         self.description = schemathesis.openapi.from_asgi("/openapi.json", self.app)
 
@@ -56,7 +59,7 @@ class Target:
 
     def aim(self, case: Any) -> None:
         """Point some of the requests at what there is, or every answer would be that there is no such thing."""
-        names = {"job": self.job_id, "node": self.agent.node_id}
+        names = {"job": self.job_id, "node": self.agent.node_id, "incident": self.incident_id}
         for name, value in names.items():
             given = case.path_parameters.get(name)
             if isinstance(given, str) and len(given) % 2:

@@ -1,7 +1,18 @@
 """The application: routes, errors, and the version for everybody."""
 
 from fastapi import FastAPI
-from godwit.control_plane.api import agents, archives, arrays, errors, fleet, jobs, projects, providers, streams
+from godwit.control_plane.api import (
+    agents,
+    archives,
+    arrays,
+    errors,
+    fleet,
+    incidents,
+    jobs,
+    projects,
+    providers,
+    streams,
+)
 from godwit.control_plane.api.access import Doorkeeper
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.version import VERSION
@@ -37,7 +48,7 @@ def create_app(state: State) -> FastAPI:
         return ServerView(identity=state.context.identity, version=VERSION, now=state.context.now())
 
     # Streams come first: /jobs/{job}/logs/stream must not be taken for something shorter.
-    for part in (streams, jobs, arrays, fleet, providers, projects):
+    for part in (streams, jobs, arrays, fleet, incidents, providers, projects):
         app.include_router(part.router)
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(agents.router, responses=_AGENT_PROBLEMS)  # type: ignore[arg-type]

@@ -173,6 +173,7 @@ def events(
     job_id: str | None = None,
     array_id: str | None = None,
     node_id: str | None = None,
+    incident_id: str | None = None,
 ) -> list[Event]:
     """Events after number `after`, oldest first."""
     table = schema.events
@@ -183,6 +184,8 @@ def events(
         query = query.where(table.c.job_id.in_(arrays.job_ids(array_id)))
     if node_id is not None:
         query = query.where(table.c.node_id == node_id)
+    if incident_id is not None:
+        query = query.where(table.c.subject == "incident", table.c.subject_id == incident_id)
     return [entities.event_from(row) for row in conn.execute(query)]
 
 
