@@ -47,6 +47,8 @@ def recent_names(conn: Connection, project: ProjectId, limit: int) -> set[str]:
 
 def standings(conn: Connection, set_ids: Collection[str]) -> dict[str, tuple[Standing, ...]]:
     """How far everything in these sets is, by set; in order of names."""
+    if not set_ids:
+        return {}
     table = schema.dependencies
     query = select(table).order_by(table.c.set_id, table.c.name, table.c.on_id)
     rows = [row for some in batches(set_ids) for row in conn.execute(query.where(table.c.set_id.in_(some)))]

@@ -5,13 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from godwit.control_plane.store import health_rows, schema
+from godwit.control_plane.store import health_rows, health_statements, schema, statements
 from godwit.control_plane.store.database import Transaction, batches
 from godwit.control_plane.store.health_tables import cordons, evictions, findings, health_records, incidents, orders
-from godwit.domain import lifecycle
 from godwit.domain.errors import NotFound
-from godwit.domain.health import Finding, HealthRecord, Incident, IncidentState, Remedy
-from godwit.domain.nodes import NodeState
+from godwit.domain.health import Finding, HealthRecord, Incident, Remedy
 from godwit.scheduler.health.view import Cordon, HealthView, TestResult
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 
@@ -30,8 +28,6 @@ FINDINGS_MAX, PAST_MAX = 10_000, 10_000
 KEPT_S, EVIDENCE_KEPT_S = 7 * 86_400.0, 90 * 86_400.0
 """For how long a finding is kept, and one that is the evidence of an incident: a vendor's answer may take weeks."""
 
-_OPEN = tuple(state for state in IncidentState if state is not IncidentState.CLOSED)
-_GONE = tuple(state for state in NodeState if lifecycle.is_final(state))
 _BREAKER = "breaker"
 
 
@@ -45,20 +41,13 @@ class Breaker:
 
 def view(conn: Connection, now: float) -> HealthView:
     """All that the planner may know of health, as of this transaction."""
-    table = incidents
-    living = select(schema.nodes.c.id).where(schema.nodes.c.state.not_in(_GONE))
-    records = conn.execute(select(health_records).where(health_records.c.node_id.in_(living)))
-    past = (
-        select(table)
-        .where(table.c.state == IncidentState.CLOSED, table.c.state_since > now - PAST_S)
-        .order_by(table.c.state_since.desc())
-        .limit(PAST_MAX)
-    )
+    records = conn.execute(health_statements.RECORDS)
+    past = conn.execute(health_statements.PAST, {"since": now - PAST_S, "most": PAST_MAX})
     return HealthView(
         findings=_findings(conn, now),
         records={row.id: health_rows.record_from(row) for row in records},
         incidents=tuple(open_incidents(conn)),
-        past=tuple(health_rows.incident_from(row) for row in conn.execute(past)),
+        past=tuple(health_rows.incident_from(row) for row in past),
         orders=_orders(conn),
         cordons=tuple(
             Cordon(row.at, row.node_id, row.provider, row.fabric_domain) for row in cordoned(conn, now - CORDONS_S)
@@ -68,21 +57,13 @@ def view(conn: Connection, now: float) -> HealthView:
 
 
 def _findings(conn: Connection, now: float) -> tuple[Finding, ...]:
-    living = select(schema.nodes.c.id).where(schema.nodes.c.state.not_in(_GONE))
-    recent = and_(findings.c.at > now - FINDINGS_S, findings.c.node_id.in_(living))
-    query = select(findings).where(or_(findings.c.decided.is_(False), recent))
-    rows = conn.execute(query.order_by(findings.c.at.desc(), findings.c.id.desc()).limit(FINDINGS_MAX)).all()
+    rows = conn.execute(health_statements.FINDINGS, {"since": now - FINDINGS_S, "most": FINDINGS_MAX}).all()
     return tuple(health_rows.finding_from(row) for row in reversed(rows))
 
 
 def _orders(conn: Connection) -> tuple[TestResult, ...]:
-    open_ones = select(incidents.c.id).where(incidents.c.state.in_(_OPEN))
-    living = select(schema.nodes.c.id).where(schema.nodes.c.state.not_in(_GONE))
-    wanted = or_(
-        orders.c.incident_id.in_(open_ones), and_(orders.c.incident_id.is_(None), orders.c.node_id.in_(living))
-    )
     newest: dict[tuple[str, str], Row[Any]] = {}
-    for row in conn.execute(select(orders).where(wanted).order_by(orders.c.ordered_at, orders.c.intent_id)):
+    for row in conn.execute(health_statements.ORDERS):
         newest[row.incident_id or row.node_id, row.kind] = row
     return tuple(
         TestResult(
@@ -146,11 +127,10 @@ def incident(conn: Connection, incident_id: str) -> Incident:
 
 def open_incidents(conn: Connection, node_id: str | None = None) -> list[Incident]:
     """Incidents that are not closed, of one node or of all, the oldest first."""
-    query = select(incidents).where(incidents.c.state.in_(_OPEN))
+    query = health_statements.INCIDENTS
     if node_id is not None:
         query = query.where(incidents.c.node_id == node_id)
-    rows = conn.execute(query.order_by(incidents.c.opened_at, incidents.c.id))
-    return [health_rows.incident_from(row) for row in rows]
+    return [health_rows.incident_from(row) for row in conn.execute(query)]
 
 
 def incidents_page(
@@ -260,14 +240,13 @@ def add_cordon(tx: Transaction, cordon: Cordon) -> None:
 
 def cordoned(conn: Connection, since: float) -> Sequence[Row[Any]]:
     """What automation took out of the fleet since an instant, the first first."""
-    query = select(cordons).where(cordons.c.at > since).order_by(cordons.c.at, cordons.c.node_id)
-    return conn.execute(query).all()
+    return conn.execute(health_statements.CORDONS, {"since": since}).all()
 
 
 def breaker(conn: Connection) -> Breaker:
     """How the breaker stands."""
-    text = conn.execute(select(schema.meta.c.value).where(schema.meta.c.key == _BREAKER)).scalar()
-    return Breaker(**json.loads(text)) if text else Breaker()
+    row = conn.execute(statements.row_of(schema.meta.c.key), {"wanted": _BREAKER}).first()
+    return Breaker() if row is None else Breaker(**json.loads(row.value))
 
 
 def set_breaker(tx: Transaction, to: Breaker) -> None:

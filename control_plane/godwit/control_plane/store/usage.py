@@ -31,11 +31,12 @@ def count(tx: Transaction, job: Job, attempt: Attempt, half_life_s: float, now: 
     tx.conn.execute(update(projects).where(projects.c.name == job.project).values(usage=_text(average)))
 
 
+_KEPT = select(schema.projects.c.name, schema.projects.c.usage).where(schema.projects.c.usage.is_not(None))
+
+
 def averages(conn: Connection) -> dict[ProjectId, Average]:
     """What each project held on average by attempts that have ended, as it was kept; none for one without any."""
-    table = schema.projects
-    rows = conn.execute(select(table.c.name, table.c.usage).where(table.c.usage.is_not(None)))
-    return {ProjectId(row.name): _average_from(row.usage) for row in rows}
+    return {ProjectId(row.name): _average_from(row.usage) for row in conn.execute(_KEPT)}
 
 
 def served_gpu_s(conn: Connection, job_id: str) -> float:
