@@ -4,6 +4,7 @@ Counted over arrays, and once for all jobs that ask alike: a fleet of thousands 
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 import numpy as np
 from godwit.domain.ids import NodeId
@@ -65,20 +66,27 @@ class Refused:
             message = f"is kept for job {whom}"
             yield Refusal(Code.RESERVED, self._name(np.array(kept), offer), message, "wait for that job")
         rows = rows[~np.isin(rows, kept)]
-        unfit = [row for row in rows.tolist() if self._lacks_fit_gpus(row, ask)]
-        if unfit:
-            few = [sum(gpu.health is Health.HEALTHY for gpu in self._node(row).gpus) for row in unfit]
-            message = f"{_range(np.array(few))} of {len(self._node(unfit[0]).gpus)} GPUs are healthy, {ask.gpus} asked"
+        unfit = rows[(self._gpus[rows] >= ask.gpus) & (self._healthy[rows] < ask.gpus)]
+        if len(unfit):
+            healthy, gpus = _range(self._healthy[unfit]), _range(self._gpus[unfit])
+            message = f"{healthy} of {gpus} GPUs are healthy, {ask.gpus} asked"
             help_is = "wait until the others are repaired: `godwit incidents`"
-            yield Refusal(Code.UNFIT, self._name(np.array(unfit), offer), message, help_is)
+            yield Refusal(Code.UNFIT, self._name(unfit, offer), message, help_is)
         yield from self._by_busy(ask, offer, rows[~np.isin(rows, unfit)])
 
     def _node(self, row: int) -> Node:
         return self._nodes[NodeId(self._engine.cluster.ids[row])]
 
-    def _lacks_fit_gpus(self, row: int, ask: Ask) -> bool:
-        gpus = self._node(row).gpus
-        return sum(gpu.health is Health.HEALTHY for gpu in gpus) < min(ask.gpus, len(gpus))
+    @cached_property
+    def _gpus(self) -> NDArray[np.int64]:
+        """How many GPUs each row has."""
+        return np.array([len(self._node(row).gpus) for row in range(self._engine.cluster.size)], np.int64)
+
+    @cached_property
+    def _healthy(self) -> NDArray[np.int64]:
+        """How many of them are healthy."""
+        nodes = (self._node(row) for row in range(self._engine.cluster.size))
+        return np.array([sum(gpu.health is Health.HEALTHY for gpu in node.gpus) for node in nodes], np.int64)
 
     def _by_busy(self, ask: Ask, offer: Offer, rows: Rows) -> Iterator[Refusal]:
         cluster = self._engine.cluster

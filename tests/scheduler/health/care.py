@@ -163,9 +163,19 @@ class Care(Rounds):
     def answer(self, incident: str, *, passed: bool) -> None:
         """What was ordered last for an incident is over."""
         orders = [one for one in self.view.orders if one.incident_id == f"incident-{incident}" and one.passed is None]
-        (mine,) = orders
+        mine = max(orders, key=lambda one: one.at)
         done = replace(mine, at=self.now, passed=passed)
         self._view(orders=tuple(done if one is mine else one for one in self.view.orders))
+
+    def answer_oldest(self, *, passed: bool) -> None:
+        """The order that waits longest is over."""
+        waiting = [one for one in self.view.orders if one.passed is None and one.incident_id is not None]
+        if waiting:
+            self.answer(str(waiting[0].incident_id).removeprefix("incident-"), passed=passed)
+
+    def reset_breaker(self) -> None:
+        """A person resets it."""
+        self._view(tripped_at=None, cordons=())
 
     def _view(self, **fields: Any) -> None:
         self._set(health=replace(self.view, **fields))

@@ -20,6 +20,8 @@ PRESENT = frozenset({NodeState.READY, NodeState.CORDONED})
 
 def devices(book: Casebook, budget: Budget) -> Iterator[Action]:
     """Open an incident for each machine that brings GPUs which were bad elsewhere."""
+    if not any(record.state in BAD for record in book.view.records.values()):
+        return
     for node in book.snapshot.nodes:
         gpus = tuple(gpu.uuid for gpu in node.gpus if gpu.health in BAD and _is_from_elsewhere(gpu.uuid, node, book))
         if gpus and node.state in PRESENT and not node.gone:

@@ -36,8 +36,9 @@ def _suspected(finding: Finding, same: list[Finding], verdict: Verdict, book: Ca
     jobs = {one.job_id for one in same if one.job_id is not None}
     blameless = {job_id for job_id in jobs if not is_the_programs(finding.code, job_id, book)}
     if len(blameless) < book.policy.repeats:
-        told = f"{verdict.reason}; the program met it on another node too" if jobs - blameless else verdict.reason
-        return Verdict(Remedy.NONE, Rule.PROGRAM if jobs - blameless else verdict.rule, told)
+        if not jobs - blameless:
+            return verdict
+        return Verdict(verdict.remedy, Rule.PROGRAM, f"{verdict.reason}; the program met it on another node too")
     where = signs.part(finding) or "this GPU"
     why = f"{finding.code} on {where} in {len(blameless)} different jobs within a day: the GPU is suspected"
     return Verdict(Remedy.NONE, Rule.REPEATS, why, tests=True)
