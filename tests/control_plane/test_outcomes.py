@@ -100,6 +100,15 @@ def test_a_platform_failure_on_one_node_interrupts_the_gang(world: World) -> Non
     assert "Ray died" in world.job(job_id).detail
 
 
+def test_an_attempt_whose_preflight_failed_costs_its_job_no_retry(world: World) -> None:
+    job_id, (_head, other) = world.run(nodes=2)
+    detail = "preflight: GPU 2: matmul: 300 TFLOPS"
+    other.beat(other.stopped(world.attempt(job_id).id, 1, "interrupted", detail=detail, preflight_failed=True))
+    job = world.job(job_id)
+    assert (job.state, job.interruptions, world.attempt(job_id).outcome) == ("recovering", 0, "evicted")
+    assert "GPU 2" in job.detail
+
+
 def test_a_worker_whose_ray_ends_after_the_heads_program_failed_proves_nothing(world: World) -> None:
     job_id, (head, other) = world.run(nodes=2)
     attempt_id = world.attempt(job_id).id

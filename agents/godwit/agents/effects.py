@@ -59,6 +59,7 @@ class Stopped:
     """No process of the attempt is left on this node; `outcome` is what the runtime itself saw.
 
     `ray_ended`: interrupted because Ray ended here or lost its head, as it does too when the head's program fails.
+    `preflight_failed`: interrupted before anything ran, because a GPU of this node is not fit.
     """
 
     attempt_id: str
@@ -67,6 +68,7 @@ class Stopped:
     detail: str = ""
     last_lines: tuple[str, ...] = ()
     ray_ended: bool = False
+    preflight_failed: bool = False
 
 
 @dataclass(frozen=True)

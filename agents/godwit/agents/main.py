@@ -13,7 +13,9 @@ from pathlib import Path
 
 import structlog
 from godwit.agents import core, machine, settings
+from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.core import Core
+from godwit.agents.effects import Check
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.node import Node
 from godwit.agents.runtime.guard import boottime_s, write_whole
@@ -76,6 +78,9 @@ class Agent:
         state = core.load(self._settings.node_dir, _agent_id(self._settings.node_dir))
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
         self._core = Core(state, self._settings.node_dir, node.carry_out)
+        node.found, node.gpus = self._core.health, lambda: machine.gpus(chosen)
+        node.checks = checks = ActiveChecks(node.gpus, self._core.health, dict if chosen.simulated else None)
+        node.care = lambda order: checks.start(order.command) if isinstance(order, Check) else None
         node.report = lambda event: self._core.apply(lambda state, now: state.runtime(event, now))
         node.clear_leftovers({attempt.attempt_id for attempt in state.live()})
         self._core.apply(lambda state, now: state.resume(now))

@@ -3,19 +3,23 @@
 import os
 import shutil
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from godwit.agents.effects import Check, Effect, Repair, RuntimeEvent, StartRuntime, Stopped
+from godwit.agents.checks.active.running import ActiveChecks
+from godwit.agents.checks.work import crash
+from godwit.agents.checks.work.watch import Watched, WorkWatch
+from godwit.agents.effects import Check, Effect, HealthEvent, Repair, RuntimeEvent, StartRuntime, Stopped
 from godwit.agents.link import Link
 from godwit.agents.logs import Tail
+from godwit.agents.runtime import preflight
 from godwit.agents.runtime.attempt import AttemptRun, Surroundings
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.guard import write_whole
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.shipping import LogShipper
-from godwit.domain.wire.agents import StartAttempt
+from godwit.domain.wire.agents import GpuFact, StartAttempt
 
 LAST_OUTPUT_S = 10.0
 """How long the end of an attempt waits for its last output to be stored; what is late is still sent afterwards."""
@@ -34,11 +38,18 @@ class Node:
         self._facts = facts
         self._runs: dict[str, AttemptRun] = {}
         self._shippers: dict[str, LogShipper] = {}
+        self._watches: dict[str, WorkWatch] = {}
         self._lock = threading.Lock()
         self.report: Callable[[RuntimeEvent], None] = lambda _event: None
         """Where runtime events go; set once, before the first effect."""
         self.care: Callable[[Repair | Check], None] = lambda _order: None
         """What carries out repairs and checks; set once, before the first effect."""
+        self.found: Callable[[HealthEvent], None] = lambda _event: None
+        """Where findings about attempts go; set once, before the first effect."""
+        self.gpus: Callable[[], Sequence[GpuFact]] = list
+        """The node's GPUs; may block on a sick driver, so it is asked from threads that may."""
+        self.checks: ActiveChecks | None = None
+        """What tries GPUs; set once, before the first effect. Without it none is tried."""
 
     def carry_out(self, effect: Effect) -> None:
         """Start or stop an attempt; returns at once, `report` hears the rest from other threads."""
@@ -77,14 +88,38 @@ class Node:
             folder = AttemptFolder(self._node_dir, command.attempt_id)
             folder.make()
             write_whole(folder.command_path, command.model_dump_json())
-            around = Surroundings(self._link, self._facts, dict(os.environ), self._hear)
+            around = Surroundings(self._link, self._facts, dict(os.environ), self._hear, self._preflight)
             run = AttemptRun(command, folder, Custody(folder, self._lease_path), around)
             self._runs[command.attempt_id] = run
             if command.rank == 0:  # an attempt has one log: its program's, which runs on the head
                 shipper = LogShipper(Tail(folder.output, command.attempt_id, command.epoch), self._link)
                 self._shippers[command.attempt_id] = shipper
                 shipper.start()
+            watch = WorkWatch(self._watched(command, folder), self.found)
+            self._watches[command.attempt_id] = watch
+        if self.checks is not None:
+            self.checks.work_comes()
         run.start()
+        watch.start()
+
+    def _watched(self, command: StartAttempt, folder: AttemptFolder) -> Watched:
+        return Watched(
+            command.attempt_id,
+            folder.run,
+            folder.output if command.rank == 0 else None,
+            lambda: [gpu.uuid for index in command.gpus for gpu in self.gpus() if gpu.index == index],
+            command.hang_after_s,
+            # On other nodes than the head's nobody knows when the program starts, until it says something there.
+            started=lambda: folder.program_started() or (folder.run / "progress.jsonl").exists(),
+            goes_on=lambda: folder.stop_ordered_ns() is None,
+        )
+
+    def _preflight(self, command: StartAttempt, going_on: Callable[[], bool]) -> str:
+        """Say why the GPUs of an attempt are not fit; nothing when they are, or are not to be tried."""
+        if self.checks is None or not preflight.is_wanted(command, os.environ, simulated=self._facts.simulated):
+            return ""
+        result = self.checks.preflight(command.gpus, going_on)
+        return "" if result.passed else result.detail
 
     def _hear(self, event: RuntimeEvent) -> None:
         if not isinstance(event, Stopped):
@@ -93,6 +128,12 @@ class Node:
         with self._lock:
             shipper = self._shippers.pop(event.attempt_id, None)
             self._runs.pop(event.attempt_id)
+            watch = self._watches.pop(event.attempt_id, None)
+        if watch is not None:
+            watch.close()
+        blamed = crash.attribution(event)
+        if blamed is not None:
+            self.found(blamed)  # before the end itself, so that whoever judges the end knows it
         # The log first: whoever sees the job's end may read its log to the end.
         stored = shipper is None or shipper.finish(LAST_OUTPUT_S)
         self.report(event)

@@ -246,6 +246,7 @@ class AgentState:
             exit_code=None if told else event.exit_code,
             detail=(attempt.stop_detail if told else event.detail)[:DETAIL_CHARS],
             ray_ended=event.ray_ended and not told,
+            preflight_failed=event.preflight_failed and not told,
             last_lines=[line[:LINE_CHARS] for line in event.last_lines[-LAST_LINES:]],
         )
         ended = [key for key, a in self._journal.attempts.items() if a.phase == "stopped"]

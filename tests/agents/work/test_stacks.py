@@ -60,7 +60,7 @@ def eventually(true: Callable[[], object], within_s: float = 120.0) -> None:
 
 def told_of(run: Path, found: list[Found], **more: Any) -> WorkWatch:
     fields: dict[str, Any] = {"started": lambda: True, "goes_on": lambda: True, "hang_after_s": 0.05, **more}
-    watched = Watched("att-1", run, None, ["GPU-0", "GPU-1", "GPU-2"], **fields)
+    watched = Watched("att-1", run, None, lambda: ["GPU-0", "GPU-1", "GPU-2"], **fields)
     return WorkWatch(watched, found.append, look_s=0.02, still_s=0.02)
 
 

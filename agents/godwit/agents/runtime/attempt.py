@@ -19,6 +19,7 @@ from godwit.agents.runtime import ray_cluster, workdir
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder, ExitRecord
 from godwit.agents.runtime.guard import write_whole
+from godwit.agents.runtime.preflight import PreflightFailed
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.runtime.ray_job import ClusterNotReady, RayJob, SubmissionRefused
 from godwit.agents.runtime.workdir import WorkdirRefused
@@ -45,12 +46,13 @@ LAST_COMMIT_S = 60.0
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What an attempt needs of its agent."""
+    """What an attempt needs of its agent. `preflight` tries its GPUs and says why they are not fit, if they are not."""
 
     link: Link
     facts: NodeFacts
     machine_env: Mapping[str, str]
     emit: Callable[[RuntimeEvent], None]
+    preflight: Callable[[StartAttempt, Callable[[], bool]], str] = lambda _command, _going_on: ""
 
 
 class AttemptRun:
@@ -105,6 +107,8 @@ class AttemptRun:
                 self._lead()
         except WorkdirRefused as exc:
             failure = self._stopped("failed", exc.message)
+        except PreflightFailed as exc:
+            failure = replace(self._stopped("interrupted", exc.message), preflight_failed=True)
         except (Dismissed, Unreachable, StoreUnavailable, ClusterNotReady, SubmissionRefused) as exc:
             failure = self._stopped("interrupted", exc.message)
         if failure is not None:
@@ -128,10 +132,19 @@ class AttemptRun:
             return
         with ThreadPoolExecutor(1) as pool:
             files = pool.submit(self._fetch_files)
+            self._try_gpus()
             if self._command.setup:
                 files.result()
             self._start_guard()
             files.result()
+
+    def _try_gpus(self) -> None:
+        """Nothing runs here yet, so they are free; an agent that takes over has it behind it."""
+        if self._folder.guard_was_started or self._custody.stop_was_ordered:
+            return
+        unfit = self._around.preflight(self._command, lambda: not self._custody.stop_was_ordered)
+        if unfit:
+            raise PreflightFailed(f"preflight: {unfit}")
 
     def _start_guard(self) -> None:
         if self._folder.guard_was_started or self._custody.stop_was_ordered:

@@ -98,7 +98,9 @@ def _stopped(
         tx.hint(hints.PLAN)
     else:
         why = f"node {slot.node_id} stopped it: {seen.detail or seen.outcome}"
-        attempts.settle(tx, ids, attempt, Outcome.INTERRUPTED, why, actor, now)
+        # What never began to run costs the job none of its retries: a GPU was at fault, and it goes on elsewhere.
+        outcome = Outcome.EVICTED if seen.preflight_failed else Outcome.INTERRUPTED
+        attempts.settle(tx, ids, attempt, outcome, why, actor, now)
 
 
 def _progress(

@@ -78,7 +78,8 @@ class AttemptStopped(Message):
     `outcome`: "succeeded" or "failed" is the program's own end (rank 0 only; a failed `setup` on any rank is "failed"
     too); "interrupted" means that something of the platform broke (Ray died, the lease ran out); "cancelled" that it
     was told to stop. `ray_ended` marks the one interruption that a failing head brings about on every other node: Ray
-    ended here. `last_lines` are the last lines of output, for a person.
+    ended here. `preflight_failed` marks one that came before anything ran: a GPU of this node is not fit, which a
+    finding says too. `last_lines` are the last lines of output, for a person.
     """
 
     type: Literal["attempt-stopped"] = "attempt-stopped"
@@ -89,6 +90,7 @@ class AttemptStopped(Message):
     exit_code: Int32 | None = None
     detail: Detail = ""
     ray_ended: bool = False
+    preflight_failed: bool = False
     last_lines: Annotated[list[Annotated[str, Field(max_length=2_048)]], Field(max_length=50)] = Field(
         default_factory=list
     )

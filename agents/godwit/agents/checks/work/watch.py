@@ -42,7 +42,7 @@ class Watched:
     attempt_id: str
     run_folder: Path
     output: Path | None
-    gpus: Sequence[str]
+    gpus: Callable[[], Sequence[str]]
     hang_after_s: float | None
     started: Callable[[], bool]
     goes_on: Callable[[], bool]
@@ -57,7 +57,7 @@ class WorkWatch:
         self._watched = watched
         self._report = report
         self._look_s, self._still_s = look_s, still_s
-        self._reader = Reader(watched.run_folder, watched.output)
+        self._reader: Reader | None = None
         self._clock: StepClock | None = None
         self._losses = LossWatch()
         self._ranks = RankWindows()
@@ -86,10 +86,12 @@ class WorkWatch:
 
     def _look(self) -> None:
         now = time.monotonic()
-        if self._clock is None:
+        if self._clock is None or self._reader is None:
             if not self._watched.started():
                 return
             self._clock = StepClock(now, self._watched.hang_after_s)
+            # From now on: what set-up said of its steps does not count.
+            self._reader = Reader(self._watched.run_folder, self._watched.output)
         reports = list(self._reader.new())
         self._clock.from_output = self._reader.from_output
         for report, at in zip(reports, self._instants(reports, now), strict=True):
@@ -150,7 +152,10 @@ class WorkWatch:
 
     def _gpu_of(self, rank: int) -> str | None:
         local = self._local_ranks.get(rank)
-        return self._watched.gpus[local] if local is not None and local < len(self._watched.gpus) else None
+        if local is None:
+            return None
+        gpus = self._watched.gpus()
+        return gpus[local] if local < len(gpus) else None
 
     def _suspect(self, clock: StepClock) -> None:
         """It is silent for too long: look at what its processes do, and tell unless they are busy."""
@@ -185,7 +190,7 @@ class WorkWatch:
         for _ in range(STILL_SAMPLES - 1):
             if self._closing.wait(self._still_s) or not self._watched.goes_on():
                 return None
-            for report in self._reader.new():
+            for report in () if self._reader is None else self._reader.new():
                 self._heard(clock, report, time.monotonic())
             if not clock.hangs(time.monotonic()):
                 return None
