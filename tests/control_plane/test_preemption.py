@@ -185,6 +185,48 @@ def test_what_was_borrowed_goes_back_to_whose_it_is(world: World) -> None:
     assert world.job(borrowed).state in {"running", "recovering"}
 
 
+def sharing(world: World) -> tuple[str, Agent]:
+    """A fleet of one node at most on which time is shared, and a job that has run on it for ten hours."""
+    shared = Preemption(min_run_s=MIN_RUN_S, time_sharing=True)
+    policy = replace(world.context.policy, bounds=Bounds(max_nodes=1), preemption=shared)
+    world.context = replace(world.context, policy=policy)
+    job_id, (agent,) = world.run("long")
+    pass_time(world, agent, 36_000)
+    return job_id, agent
+
+
+def test_a_long_job_gives_way_to_a_short_one_once_it_has_saved_and_comes_back(world: World) -> None:
+    long, agent = sharing(world)
+    short = world.submit("short")
+    world.plan()
+    assert world.job(long).state == "running", "ten hours of work would be lost"
+    commit(world, agent, long, 10)
+    world.plan()
+    (told,) = world.events("job.preempted")
+    assert told.data["to"] == short
+    assert "it got 0.0 GPU-hours so far, this one 80.0" in told.reason
+    agent.take_on()
+    world.plan()
+    agent.take_on()
+    assert (world.job(short).state, world.job(long).state) == ("running", "recovering")
+    pass_time(world, agent, 600)
+    agent.beat(agent.stopped(world.attempt(short).id, 1, "succeeded"))
+    world.plan()
+    assert (world.job(short).state, world.job(long).state, world.attempt(long).epoch) == ("succeeded", "starting", 2)
+
+
+def test_a_job_that_came_back_is_as_long_as_before_though_it_has_just_started(world: World) -> None:
+    long, agent = sharing(world)
+    commit(world, agent, long, 10)
+    agent.beat(agent.stopped(world.attempt(long).id, 1, "interrupted", detail="Ray died"))
+    world.plan()
+    agent.take_on()
+    pass_time(world, agent, MIN_RUN_S)
+    short = world.submit("short")
+    world.plan()
+    assert [told.data["to"] for told in world.events("job.preempted")] == [short]
+
+
 @pytest.mark.parametrize("by", [GivesWay.PRIORITY, GivesWay.QUOTA])
 def test_a_full_fleet_gives_back_what_was_borrowed_whatever_the_priority(world: World, by: GivesWay) -> None:
     client = client_of(world)

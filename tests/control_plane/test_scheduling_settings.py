@@ -28,6 +28,17 @@ def test_who_gives_way_is_said_in_a_word(tmp_path: Path, text: str, by: GivesWay
     assert read(tmp_path, text) == Preemption(by, min_run_s)
 
 
+@pytest.mark.parametrize(("word", "is_shared"), [("on", True), ("true", True), ("off", False), ("null", False)])
+def test_time_is_shared_where_the_operator_says_so(tmp_path: Path, word: str, is_shared: bool) -> None:
+    assert read(tmp_path, f"scheduling: {{time_sharing: {word}}}") == Preemption(time_sharing=is_shared)
+    assert read(tmp_path, "scheduling: {time_sharing: off, preemption: off}") == Preemption(GivesWay.OFF)
+
+
+def test_what_was_held_counts_as_long_as_the_operator_says(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("scheduling: {half_life_s: 86400}")
+    assert settings.read(tmp_path).policy.forgetting.half_life_s == 86_400.0
+
+
 @pytest.mark.parametrize(
     ("section", "says"),
     [
@@ -39,6 +50,11 @@ def test_who_gives_way_is_said_in_a_word(tmp_path: Path, text: str, by: GivesWay
         ("{min_run_s: .nan}", "not nan"),
         ("{min_run_s: true}", "not True"),
         ("{preemption: [off], min_run_s: x}", "not 'x'"),
+        ("{time_sharing: maybe}", "scheduling.time_sharing must be true or false, not 'maybe'"),
+        ("{time_sharing: 1}", "not 1"),
+        ("{time_sharing: on, preemption: off}", "scheduling.time_sharing stops jobs, and preemption is off"),
+        ("{half_life_s: 0}", "scheduling.half_life_s must be seconds from 60 to 31622400, not 0"),
+        ("{half_life_s: .nan}", "not nan"),
     ],
 )
 def test_every_wrong_word_is_named(tmp_path: Path, section: str, says: str) -> None:

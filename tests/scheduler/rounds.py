@@ -11,6 +11,8 @@ from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Offer
 from godwit.domain.resources import WHOLE_GPU_MILLI
 from godwit.scheduler import market, planner, repair
+from godwit.scheduler.asks import Ask
+from godwit.scheduler.averages import Average, gpu_s, held_by
 from godwit.scheduler.plan import (
     Action,
     BuyNode,
@@ -78,6 +80,10 @@ class Rounds:
     def boot(self) -> None:
         """What was bought is ready."""
         self._nodes(lambda one: self._ready(one) if one.state in market.COMING else one)
+
+    def save(self, job_id: str) -> None:
+        """A running job commits a checkpoint."""
+        self._set(saved_at={**self.snapshot.saved_at, JobId(job_id): self.now})
 
     def end(self, job_id: str) -> None:
         """A running job succeeds, and its agents have said so."""
@@ -158,7 +164,8 @@ class Rounds:
         waiting = {one.id for one in self.snapshot.jobs if repair.waits(one)}
         for one in self.snapshot.nodes:
             assert one.id not in there or one.reserved_for not in waiting - {action.job_id}, "a kept node is taken"
-        self._set(attempts=(*self.snapshot.attempts, attempt))
+        saved_at = {job_id: at for job_id, at in self.snapshot.saved_at.items() if job_id != action.job_id}
+        self._set(attempts=(*self.snapshot.attempts, attempt), saved_at=saved_at)
         self._job(action.job_id, JobState.RUNNING, action.epoch)
         self._nodes(lambda one: replace(one, reserved_for=None, idle_since=None), *there)
 
@@ -183,8 +190,19 @@ class Rounds:
         self._set(attempts=tuple(without(one) for one in self.snapshot.attempts))
 
     def _leave(self, mine: Attempt) -> None:
+        self._remember(mine)
         self._set(attempts=tuple(one for one in self.snapshot.attempts if one is not mine))
         self._nodes(lambda one: replace(one, idle_since=self._idle(one)), *(slot.node_id for slot in mine.slots))
+
+    def _remember(self, mine: Attempt) -> None:
+        """What it held is counted, as the store does."""
+        job, snapshot = self.snapshot.job_by_id.get(mine.job_id), self.snapshot
+        if job is None:
+            return
+        got = gpu_s(mine.slots, self.now - mine.created_at) + snapshot.served_gpu_s.get(job.id, 0.0)
+        held, half_life_s = held_by(Ask.of(job.spec.resources), len(mine.slots)), snapshot.policy.forgetting.half_life_s
+        used = snapshot.usage.get(job.project, Average()).plus(held, mine.created_at, self.now, half_life_s)
+        self._set(served_gpu_s={**snapshot.served_gpu_s, job.id: got}, usage={**snapshot.usage, job.project: used})
 
     def _idle(self, one: Node) -> float | None:
         held = (s.node_id for a in self.snapshot.attempts for s in a.slots if not s.released)

@@ -1,19 +1,23 @@
-"""The `scheduling:` section of config.yaml: who gives way to whom."""
+"""The `scheduling:` section of config.yaml: who gives way to whom, and how long what was held counts."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from godwit.domain.errors import InvalidRequest, Problem
+from godwit.scheduler.averages import Forgetting
 from godwit.scheduler.giving_way import GivesWay, Preemption
 from godwit.scheduler.snapshot import Policy
 
-_KEYS = ("preemption", "min_run_s")
+_KEYS = ("preemption", "min_run_s", "time_sharing", "half_life_s")
 
 MIN_RUN_S_MAX = 30 * 86_400.0
 """The longest guard: a month, so that a slip of the finger (milliseconds) is noticed."""
+
+HALF_LIFE_S_RANGE = (60.0, 366 * 86_400.0)
+"""Half-lives from a minute, which hardly remembers anything, to a year, which hardly forgets."""
 
 
 def ordered(policy: Policy, section: object, path: Path) -> Policy:
@@ -24,18 +28,41 @@ def ordered(policy: Policy, section: object, path: Path) -> Policy:
         what = f"must hold keys and values, such as {{preemption: off}}, not {section!r}"
         raise _wrong(path, [Problem(("scheduling",), what)])
     problems = [_unknown(str(key)) for key in section if key not in _KEYS]
-    by, min_run_s = section.get("preemption"), section.get("min_run_s")
-    named = policy.preemption.by if by is None else _by(by)
-    if named is None:
-        words = tuple(GivesWay)
-        problems.append(Problem(("scheduling", "preemption"), f"must be {', '.join(words)}, not {by!r}", words))
-    if min_run_s is not None and not _is_seconds(min_run_s):
-        what = f"must be seconds from 0 to {MIN_RUN_S_MAX:.0f}, not {min_run_s!r}"
-        problems.append(Problem(("scheduling", "min_run_s"), what))
+    problems += _wrong_words(section)
+    by = section.get("preemption")
+    was, named = policy.preemption, policy.preemption.by if by is None else _by(by)
+    if not problems and named is GivesWay.OFF and section.get("time_sharing"):
+        what = "stops jobs, and preemption is off; let preemption be quota or priority"
+        problems.append(Problem(("scheduling", "time_sharing"), what, (GivesWay.QUOTA, GivesWay.PRIORITY)))
     if problems:
         raise _wrong(path, problems)
-    guard_s = policy.preemption.min_run_s if min_run_s is None else float(min_run_s)
-    return replace(policy, preemption=Preemption(named or GivesWay.OFF, guard_s))
+    guard_s, is_shared = section.get("min_run_s"), section.get("time_sharing")
+    half_life_s = section.get("half_life_s")
+    return replace(
+        policy,
+        preemption=Preemption(
+            named or GivesWay.OFF,
+            was.min_run_s if guard_s is None else float(guard_s),
+            time_sharing=was.time_sharing if is_shared is None else is_shared,
+        ),
+        forgetting=policy.forgetting if half_life_s is None else Forgetting(float(half_life_s)),
+    )
+
+
+def _wrong_words(section: Mapping[str, object]) -> Iterator[Problem]:
+    by, guard_s = section.get("preemption"), section.get("min_run_s")
+    is_shared, half_life_s = section.get("time_sharing"), section.get("half_life_s")
+    if by is not None and _by(by) is None:
+        words = tuple(GivesWay)
+        yield Problem(("scheduling", "preemption"), f"must be {', '.join(words)}, not {by!r}", words)
+    if guard_s is not None and not _is_seconds(guard_s, 0, MIN_RUN_S_MAX):
+        yield Problem(("scheduling", "min_run_s"), f"must be seconds from 0 to {MIN_RUN_S_MAX:.0f}, not {guard_s!r}")
+    if is_shared is not None and not isinstance(is_shared, bool):
+        yield Problem(("scheduling", "time_sharing"), f"must be true or false, not {is_shared!r}", ("true", "false"))
+    least, most = HALF_LIFE_S_RANGE
+    if half_life_s is not None and not _is_seconds(half_life_s, least, most):
+        what = f"must be seconds from {least:.0f} to {most:.0f}, not {half_life_s!r}"
+        yield Problem(("scheduling", "half_life_s"), what)
 
 
 def _by(value: object) -> GivesWay | None:
@@ -44,10 +71,10 @@ def _by(value: object) -> GivesWay | None:
     return next((one for one in GivesWay if one.value == value), None)
 
 
-def _is_seconds(value: object) -> bool:
+def _is_seconds(value: object, least: float, most: float) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and 0 <= value <= MIN_RUN_S_MAX
+    return math.isfinite(value) and least <= value <= most
 
 
 def _unknown(key: str) -> Problem:

@@ -25,6 +25,7 @@ from godwit.scheduler.averages import HALF_LIFE_S, RESOURCES, left
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.policies import Gate, Open, Rank
 from godwit.scheduler.quotas import Quotas, amount
+from godwit.scheduler.time_sharing import LeastServed
 
 HEAD_START_S = 3600.0
 """A point of priority goes an hour ahead: with priorities of -10 to 10 a day's wait overtakes all of them."""
@@ -142,7 +143,8 @@ class FairShare:
 
     `tiers` are priorities, ascending, at which a new tier begins: a demand of a higher tier goes before any of a lower
     one, whatever it waited; without them all is one tier. With `quotas`, what keeps within a project's own amount goes
-    before what borrows, of whatever tier: that amount was promised to the project.
+    before what borrows, of whatever tier: that amount was promised to the project. With `served`, of a project and tier
+    those come first who got least so far, and what was interrupted as if it had got nothing: it had its place.
     """
 
     def __init__(
@@ -153,8 +155,9 @@ class FairShare:
         weights: Mapping[str, float] | None = None,
         tiers: Sequence[int] = (),
         head_start_s: float = HEAD_START_S,
+        served: LeastServed | None = None,
     ) -> None:
-        self._usage, self._quotas, self._weights = usage, quotas, dict(weights or {})
+        self._usage, self._quotas, self._weights, self.served = usage, quotas, dict(weights or {}), served
         if any(not weight > 0 for weight in self._weights.values()):
             raise ValueError("a weight must be more than 0; a project that should get nothing has a quota of 0")
         self._tiers, self._head_start_s = sorted(tiers), head_start_s
@@ -163,16 +166,18 @@ class FairShare:
         """The share that a project has, for its weight: whoever has least goes first."""
         return self._usage.standing_at(project, now) / self._weights.get(project, 1.0)
 
-    def rank(self, demand: Demand, served_gpu_s: float) -> Rank:  # noqa: ARG002 - the protocol's signature
-        """Its priority: within a class all have the same, and the older goes first."""
-        return (-demand.priority,)
+    def rank(self, demand: Demand, served_gpu_s: float) -> Rank:
+        """Its priority, and its level where time is shared: of a class all have the same, and the older goes first."""
+        return (-demand.priority, 0 if self.served is None else self.served.level(served_gpu_s))
 
     def turn(self, demand: Demand, now: float) -> Rank:
-        """Borrows, tier, standing of its project, not interrupted, and since when it waits, less its head start."""
+        """Borrows, tier, standing of its project, level, not interrupted, since when it waits, less its head start."""
+        was_interrupted = demand.is_recovering and demand.yielded_at is None
         return (
             self._quotas is not None and self._quotas.borrows(demand, demand.nodes_min),
             -bisect_right(self._tiers, demand.priority),
             self.standing(demand.project, now),
+            0 if self.served is None or was_interrupted else self.served.level_of(demand, now),
             not demand.is_recovering,
             demand.since - demand.priority * self._head_start_s,
         )

@@ -60,7 +60,7 @@ def _serve_queue(snapshot: Snapshot, now: float, seed: int) -> tuple[Counter, En
     waiting = {job.id: job for job in snapshot.jobs if repair.waits(job) and job.id not in unserved}
     gate = projects.gate_of(snapshot.projects)
     order, usage = projects.order_of(snapshot, gate, now)
-    yielding = giving_way.yielding_of(snapshot.policy.preemption, gate)
+    yielding = giving_way.yielding_of(snapshot.policy.preemption, gate, order)
     engine = fleets.engine_of(snapshot, waiting.values(), now, order=order, gate=usage, yielding=yielding)
     counter = Counter(snapshot, engine, gate, now, seed)
     counter.start_gathered()

@@ -14,6 +14,7 @@ from godwit.scheduler.fair_share import FairShare, Usage
 from godwit.scheduler.quotas import Quotas
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
+from godwit.scheduler.time_sharing import LeastServed
 
 TIERS = (0, 100)
 """Priorities at which a tier begins: the `normal` and the `high` of a specification. A higher one always goes first."""
@@ -56,7 +57,8 @@ def order_of(snapshot: Snapshot, gate: Quotas, now: float) -> tuple[FairShare, U
     past = {str(name): average.amounts for name, average in averages(snapshot, now).items()}
     usage = Usage(capacity, gate, half_life_s=snapshot.policy.forgetting.half_life_s, past=past, now=now)
     weights = {str(project.name): project.weight for project in snapshot.projects}
-    return FairShare(usage, gate, weights=weights, tiers=TIERS), usage
+    served = LeastServed() if snapshot.policy.preemption.time_sharing else None
+    return FairShare(usage, gate, weights=weights, tiers=TIERS, served=served), usage
 
 
 def averages(snapshot: Snapshot, now: float) -> dict[ProjectId, Average]:

@@ -22,6 +22,7 @@ higher priority keeps what it has. An order that ages lets nobody be passed by w
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from math import inf
 
 from godwit.scheduler import clearing
@@ -171,8 +172,8 @@ class Reclaim:
         mine = (order.turn(demand, now), order.rank(demand, demand.served_gpu_s))
         found = set[str]()
         for running in taken:
-            other = running.demand
-            if (order.turn(other, now), order.rank(other, running.served_gpu_s(now))) < mine:
+            other = replace(running.demand, served_gpu_s=running.served_gpu_s(now))
+            if (order.turn(other, now), order.rank(other, other.served_gpu_s)) < mine:
                 found.add(other.job_id)
         self._put_back(taken)
         return found

@@ -5,6 +5,7 @@ from math import inf
 from godwit.domain.ids import JobId, NodeId
 from godwit.scheduler.demands import Decision, Demand, Yield
 from godwit.scheduler.engine import NO_ROOM, Engine
+from godwit.scheduler.giving_way import GivesWay
 from godwit.scheduler.plan import Action, Preempt, ReserveNode
 from godwit.scheduler.quotas import Quotas
 from godwit.scheduler.reasons import Code, Refusal
@@ -25,7 +26,8 @@ class Stops:
 
         The nodes that it gets are kept for it from now on, so that nobody else takes them before it starts.
         """
-        if why == NO_ROOM and demand.priority <= self._lowest and not self._gate.borrowers(demand):
+        is_last = demand.priority <= self._lowest and not self._snapshot.policy.preemption.time_sharing
+        if why == NO_ROOM and is_last and not self._gate.borrowers(demand):
             return []  # looking at all that runs costs most of a plan, and mostly nobody may be asked
         engine, decision = self._engine, Decision()
         if not self._has_begun:
@@ -53,13 +55,20 @@ class Stops:
 
     def _preempt(self, one: Yield, demand: Demand) -> Preempt:
         attempt = self._snapshot.attempt_by_job[JobId(one.job_id)]
-        mine, other = self._engine.running[one.job_id].demand, demand
-        if mine.project == other.project or mine.priority < other.priority:
-            claim = f"its priority is {other.priority}, this one's {mine.priority}"
-        else:
-            claim = f"project {mine.project} borrowed what project {other.project} needs"
+        claim = self._claim(one.job_id, demand)
         lost = f"{one.lost_gpu_s:.0f} GPU-seconds since its last checkpoint are lost unless it saves"
         left = len(self._engine.kept_for(one.job_id))
         shrinks = f"; it goes on with {left} of its nodes" if left else ""
-        reason = f"gives way to job {other.job_id}: {claim}; {lost}{shrinks}"
-        return Preempt(attempt.id, JobId(one.job_id), JobId(other.job_id), one.lost_gpu_s, reason)
+        reason = f"gives way to job {demand.job_id}: {claim}; {lost}{shrinks}"
+        return Preempt(attempt.id, JobId(one.job_id), JobId(demand.job_id), one.lost_gpu_s, reason)
+
+    def _claim(self, job_id: str, demand: Demand) -> str:
+        """Why just this one gives way."""
+        running, policy = self._engine.running[job_id], self._snapshot.policy.preemption
+        mine = running.demand
+        if mine.priority < demand.priority and policy.by is GivesWay.PRIORITY:
+            return f"its priority is {demand.priority}, this one's {mine.priority}"
+        if not policy.time_sharing or mine.project in self._gate.borrowers(demand):
+            return f"project {mine.project} borrowed what project {demand.project} needs"
+        got, its = running.served_gpu_s(self._now) / 3600, demand.served_gpu_s / 3600
+        return f"it got {its:.1f} GPU-hours so far, this one {got:.1f}"

@@ -50,7 +50,7 @@ class LeastServed:
         lost_max_s: float | None = LOST_MAX_S,
         patience: float = PATIENCE,
     ) -> None:
-        self._first_gpu_s, self._gap = first_gpu_s, gap
+        self._first_gpu_s, self.gap = first_gpu_s, gap
         self._lost_max_s, self._patience = lost_max_s, patience
         self._known: dict[str, tuple[Demand, int, float]] = {}
 
@@ -64,16 +64,16 @@ class LeastServed:
 
     def turn(self, demand: Demand, now: float) -> Rank:
         """As the rank, but on the first level for one that has waited too long."""
-        return (-demand.priority, self._level_of(demand, now))
+        return (-demand.priority, self.level_of(demand, now))
 
     def begin(self, held: Holdings, now: float) -> None:
         """Look at the levels of all that runs."""
         self._held = held
-        self._levels = np.maximum(0, np.frexp(held.all_served_gpu_s(now) / self._first_gpu_s)[1])
+        self.levels = np.maximum(0, np.frexp(held.all_served_gpu_s(now) / self._first_gpu_s)[1])
         there = held.may_yield
         self._lowest = int(held.priority[there].min()) if there.any() else None
         is_lowest = there & (held.priority == self._lowest)
-        self._furthest = {} if self._lowest is None else {self._lowest: int(self._levels[is_lowest].max())}
+        self._furthest = {} if self._lowest is None else {self._lowest: int(self.levels[is_lowest].max())}
 
     def standing(self, demand: Demand, now: float) -> tuple[object, tuple[float, ...]]:
         """As the turn."""
@@ -85,7 +85,7 @@ class LeastServed:
             return False
         if demand.priority > self._lowest:
             return True
-        if self._furthest[self._lowest] >= self._level_of(demand, now) + self._gap:
+        if self._furthest[self._lowest] >= self.level_of(demand, now) + self.gap:
             return True
         self._held.engine.wake(now + RECHECK_S)  # whoever runs gets further, though nothing else may happen
         return False
@@ -93,7 +93,7 @@ class LeastServed:
     def may_take(self, demand: Demand, now: float) -> Mask:
         """All of lower priority, and of its own those who got so much more."""
         held = self._held
-        more = (held.priority == demand.priority) & (self._levels >= self._level_of(demand, now) + self._gap)
+        more = (held.priority == demand.priority) & (self.levels >= self.level_of(demand, now) + self.gap)
         found: Mask = (held.priority < demand.priority) | more
         return found
 
@@ -101,7 +101,8 @@ class LeastServed:
         """The same for all."""
         return self._lost_max_s
 
-    def _level_of(self, demand: Demand, now: float) -> int:
+    def level_of(self, demand: Demand, now: float) -> int:
+        """The level at which it is served: its own, or the first for one that has waited too long."""
         known = self._known.get(demand.job_id)
         if known is None or known[0] is not demand:
             if len(self._known) >= KNOWN_MAX:
