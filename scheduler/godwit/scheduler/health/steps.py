@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from godwit.domain import lifecycle
 from godwit.domain.health import Finding, Grade, Incident, IncidentState, Remedy
 from godwit.domain.nodes import Health, Node, NodeState
-from godwit.scheduler.health import eviction, ladder
+from godwit.scheduler.health import breaker, eviction, ladder
 from godwit.scheduler.health.breaker import Budget
-from godwit.scheduler.health.casebook import Casebook, is_whole, takes_out
+from godwit.scheduler.health.casebook import Casebook, done, is_whole, takes_out
 from godwit.scheduler.health.verdicts import ACTIVE_CHECKS
 from godwit.scheduler.health.view import CHECKS, REPAIR, TestResult
 from godwit.scheduler.plan import (
@@ -57,7 +57,8 @@ def _open(incident: Incident, node: Node, book: Casebook, budget: Budget) -> Ite
         return
     begun = list(begin(incident, node, book, budget))
     yield from begun
-    if not begun and node.state in {NodeState.READY, NodeState.CORDONED} and not eviction.held_by(incident, book):
+    is_heard = node.state in {NodeState.READY, NodeState.CORDONED}
+    if not begun and is_heard and not eviction.held_by(incident, book) and not _waits(incident, book):
         yield from _begin_remedy(incident, node, book)
 
 
@@ -70,16 +71,43 @@ def begin(incident: Incident, node: Node, book: Casebook, budget: Budget) -> Ite
     yield from eviction.evictions(incident, node, book)
 
 
+def _waits(incident: Incident, book: Casebook) -> bool:
+    """Whether another incident of the node has its turn first: a machine is not reset while it boots."""
+    if incident.remedy in ladder.LEAVES:
+        return False
+    others = [one for one in book.incidents_on(incident.node_id) if one.id != incident.id and breaker.acts(one)]
+    for one in others:
+        if one.state in {REPAIRING, TESTING} and (is_whole(one) or is_whole(incident)):
+            return True
+        is_ready = one.state is OPEN and is_whole(one) and not eviction.drains(one) and not eviction.swaps(one)
+        if is_ready and _turn(one) < _turn(incident):
+            return True
+    return False
+
+
+def _turn(incident: Incident) -> tuple[int, float, str]:
+    return (-incident.remedy.strength, incident.opened_at, incident.id)
+
+
 def _begin_remedy(incident: Incident, node: Node, book: Casebook) -> Iterator[Action]:
     if incident.remedy in ladder.LEAVES:
         yield from _leave(incident, node, book)
-    elif incident.remedy in ladder.REPAIRS:
+    elif incident.remedy in ladder.REPAIRS and not _has_booted(incident, book):
         yield MoveIncident(incident.id, REPAIRING, f"nothing uses it any more: {_WORDS[incident.remedy]}")
         yield _repair(incident)
     else:
         yield from _set_aside(incident, node, book)
         yield MoveIncident(incident.id, TESTING, "nothing uses it any more: it is tested")
         yield from _test(incident, node)
+
+
+def _has_booted(incident: Incident, book: Casebook) -> bool:
+    """Whether the machine was booted for another incident since this one began: that was its repair, too."""
+    return any(
+        Remedy.REBOOT in done(one) and one.opened_at >= incident.opened_at
+        for one in book.view.past
+        if one.node_id == incident.node_id and takes_out(one)
+    )
 
 
 _WORDS = {

@@ -88,15 +88,17 @@ def _crash(finding: Finding, book: Casebook) -> Verdict:
 
 
 def _before(finding: Finding, book: Casebook) -> Iterator[Incident]:
-    """Incidents of the same job within the last day."""
-    since = book.now - book.policy.rung_s
+    """Incidents of earlier attempts of the same job within the last day."""
+    since, until = book.now - book.policy.rung_s, _began_at(finding, book)
     for one in [*book.view.past, *(one for active in book.active.values() for one in active)]:
-        if finding.job_id in one.job_ids and one.opened_at >= since and _is_earlier(one, finding):
+        if finding.job_id in one.job_ids and since <= one.opened_at <= until:
             yield one
 
 
-def _is_earlier(one: Incident, finding: Finding) -> bool:
-    return one.opened_at < finding.at
+def _began_at(finding: Finding, book: Casebook) -> float:
+    """When the attempt began: the nodes of one attempt tell of one hang at slightly different times."""
+    attempt = None if finding.attempt_id is None else book.by_attempt.get(finding.attempt_id)
+    return finding.at - book.policy.combine_s if attempt is None else attempt.created_at
 
 
 def _same(finding: Finding, book: Casebook) -> list[Finding]:
