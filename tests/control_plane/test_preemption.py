@@ -185,6 +185,61 @@ def test_what_was_borrowed_goes_back_to_whose_it_is(world: World) -> None:
     assert world.job(borrowed).state in {"running", "recovering"}
 
 
+def succeeded(world: World, agent: Agent, job_id: str) -> wire.AttemptStopped:
+    attempt = world.attempt(job_id)
+    return agent.stopped(attempt.id, attempt.epoch, "succeeded", exit_code=0)
+
+
+def taken_on(agent: Agent) -> wire.CommandDone:
+    (stop,) = agent.commands()
+    return agent.observed(wire.CommandDone, intent_id=stop.intent_id, accepted=True)
+
+
+def test_a_program_that_was_done_before_it_heard_that_it_should_stop_has_succeeded(world: World) -> None:
+    low, agent = full(world)
+    high = world.submit("high", priority="high")
+    world.plan()
+    done = succeeded(world, agent, low)
+    for _ in range(2):
+        agent.beat(done)
+    world.plan()
+    assert (world.job(low).state, world.job(low).exit_code, world.attempt(low).outcome) == ("succeeded", 0, "succeeded")
+    assert (world.job(high).state, world.attempt(low).state) == ("starting", "ended")
+    assert [event.new for event in world.events("job.state", job_id=low)].count("succeeded") == 1
+
+
+def test_a_program_that_ends_well_because_it_was_told_to_stop_goes_on_later(world: World) -> None:
+    low, agent = full(world)
+    world.submit("high", priority="high")
+    world.plan()
+    agent.beat(taken_on(agent), succeeded(world, agent, low))
+    world.plan()
+    assert (world.job(low).state, world.attempt(low).outcome) == ("recovering", "preempted")
+
+
+@pytest.mark.parametrize(("step", "state"), [(99, "recovering"), (100, "succeeded")])
+def test_a_program_that_was_told_to_stop_is_done_when_it_was_at_its_last_step(
+    world: World, step: int, state: str
+) -> None:
+    low, agent = full(world)
+    world.submit("high", priority="high")
+    world.plan()
+    mine, at, heard = world.attempt(low), world.clock.now(), taken_on(agent)
+    said = agent.observed(wire.JobProgress, attempt_id=mine.id, epoch=1, at=at, step=step, total_steps=100)
+    agent.beat(heard, said, succeeded(world, agent, low))
+    assert world.job(low).state == state
+
+
+def test_a_job_that_its_owner_cancelled_has_not_succeeded_after_all(world: World) -> None:
+    low, agent = full(world)
+    world.submit("high", priority="high")
+    world.plan()
+    world.cancel(low)
+    agent.beat(succeeded(world, agent, low))
+    world.plan()
+    assert world.job(low).state == "cancelled"
+
+
 def sharing(world: World) -> tuple[str, Agent]:
     """A fleet of one node at most on which time is shared, and a job that has run on it for ten hours."""
     shared = Preemption(min_run_s=MIN_RUN_S, time_sharing=True)

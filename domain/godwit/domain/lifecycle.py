@@ -45,6 +45,7 @@ JOB: Table = {
     _J.RECOVERING: {
         _J.STARTING: "the planner placed it again",
         _J.STOPPING: "its owner cancelled it",
+        _J.SUCCEEDED: "its program had ended well before it heard that it had to give way",
         _J.FAILED: "it was interrupted more often than its retries allow",
     },
     _J.MIGRATING: {

@@ -57,6 +57,35 @@ def settle(
     return attempt
 
 
+def had_ended(tx: Transaction, attempt: Attempt, node_id: str) -> bool:
+    """Whether a program of which the head says that it ended well was done, though it had been told to give way.
+
+    An exit code of 0 after that mostly means that it saved and ended as asked. It was done if the head's agent had not
+    taken on the stop yet, or if the program had said that it was at the last of its steps. To be asked before the slot
+    is released, which takes the stop back.
+    """
+    if attempt.outcome not in {Outcome.PREEMPTED, Outcome.EVICTED} or attempt.head.node_id != node_id:
+        return False
+    job = queries.job(tx.conn, attempt.job_id)
+    if attempt.head.released or job.state is not JobState.RECOVERING or job.epoch != attempt.epoch:
+        return False
+    stops = [i for i in queries.intents_of_attempt(tx.conn, attempt.id, node_id) if i.kind is IntentKind.STOP_ATTEMPT]
+    if all(stop.state is IntentState.PENDING for stop in stops):
+        return True
+    told = job.progress
+    is_of_this = told is not None and told.at >= attempt.created_at
+    return is_of_this and told is not None and told.total_steps is not None and told.step >= told.total_steps
+
+
+def succeed_after_all(tx: Transaction, attempt: Attempt, actor: str, now: float) -> Attempt:
+    """An attempt that had to give way `had_ended`: its job is done, and goes nowhere again."""
+    reason = "the program ended with exit code 0 before it had to give way"
+    attempt = entities.save(tx, replace(attempt, outcome=Outcome.SUCCEEDED, exit_code=0, detail=""))
+    _move_job(tx, queries.job(tx.conn, attempt.job_id), attempt, Outcome.SUCCEEDED, reason, actor, now)
+    tx.hint(hints.PLAN)
+    return attempt
+
+
 def release_slot(tx: Transaction, attempt: Attempt, node_id: str, reason: str, now: float) -> Attempt:
     """The attempt certainly runs on this node no more; the node is idle when nothing else holds a part of it."""
     if all(slot.released for slot in attempt.slots if slot.node_id == node_id):

@@ -78,7 +78,10 @@ def _stopped(
     actor = f"agent {slot.node_id}"
     if seen.last_lines and (slot.rank == 0 or seen.outcome == "failed") and attempt.failed_at is None:
         writes.attempt_last_lines(tx, attempt.id, seen.last_lines)
+    was_done = seen.outcome == "succeeded" and attempts.had_ended(tx, attempt, slot.node_id)
     attempt = attempts.release_slot(tx, attempt, slot.node_id, f"stopped: {seen.detail or seen.outcome}", now)
+    if was_done:
+        attempts.succeed_after_all(tx, attempt, actor, now)
     if attempt.outcome is not None:
         return
     if seen.outcome == "succeeded":
