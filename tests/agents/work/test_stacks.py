@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -180,12 +181,30 @@ def test_the_thread_that_counts_is_the_one_in_the_programs_own_code() -> None:
     assert stacks.frames_of([]) == ()
 
 
-def test_the_smallest_group_comes_first_and_is_odd_only_if_it_is_a_minority() -> None:
+def test_the_smallest_group_comes_first_and_who_is_unlike_most_of_its_kind_is_odd() -> None:
     def stack(rank: int, *frames: str) -> Stack:
-        return Stack(Target(rank, f"rank {rank}"), frames)
+        return Stack(Target(rank, f"rank {rank}", "rank"), frames)
 
     told = stacks.evidence([stack(0, "a"), stack(1, "b"), stack(2, "a")])
     assert (told["odd"], told["stack1"], told["stack2"]) == ("rank 1", "rank 1: b", "rank 0, rank 2: a")
+    driver = Stack(Target(9, "process 9 (train.py)"), ("wait",))
+    assert "odd" not in stacks.evidence([driver, stack(0, "a"), stack(1, "a"), stack(2, "a")])
     assert "odd" not in stacks.evidence([stack(0, "a"), stack(1, "b")])
     assert "odd" not in stacks.evidence([stack(0, "a"), stack(1, "a")])
     assert len(stacks.evidence([stack(n, f"f{n}" * 3_000) for n in range(64)])) <= 32
+
+
+@pytest.mark.parametrize(
+    ("command", "above", "is_other"),
+    [
+        ("ray::IDLE", ["/x/ray/raylet/raylet", "--agent=python /x/ray/dashboard/agent.py"], True),
+        ("ray::W.step", ["/x/python3.11/ray/raylet/raylet", "--agent=python /x/ray/dashboard/agent.py"], False),
+        ("python -m ray.util.client.server", [], True),
+        ("python -c from multiprocessing.forkserver", ["python", "/x/ray/dashboard/dashboard.py"], True),
+        ("python -c from multiprocessing.forkserver", ["python", "train.py"], False),
+        ("python train.py", ["sh", "run.sh"], False),
+    ],
+)
+def test_rays_own_processes_are_not_the_program(command: str, above: list[str], is_other: bool) -> None:
+    parent = SimpleNamespace(cmdline=lambda: above)
+    assert stacks._is_other(command, parent) is is_other  # type: ignore[arg-type]

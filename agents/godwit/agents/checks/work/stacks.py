@@ -26,16 +26,21 @@ DUMP_S, ALL_S = 5.0, 25.0
 FRAMES_MAX = 40
 LIBRARIES = ("/site-packages/", "/dist-packages/", "/lib/python3", "<frozen")
 
-_NOT_THE_PROGRAM = ("ray::IDLE", "JobSupervisor", "/ray/dashboard/", "/ray/_private/", "/ray/autoscaler/", "ray start")
-"""Ray's own processes of a cluster, by their command lines (Ray 2.60)."""
+_OF_RAY = ("/ray/dashboard/", "/ray/_private/", "/ray/autoscaler/", "ray.util.client.server", "ray start")
+_NOT_THE_PROGRAM = (*_OF_RAY, "ray::IDLE", "JobSupervisor", "multiprocessing.resource_tracker")
+"""Ray's own processes of a cluster, by their command lines (Ray 2.60); what the dashboard starts has it as parent."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One process of the program: its number, and what to call it, such as "rank 3"."""
+    """One process of the program: its number, and what to call it, such as "rank 3".
+
+    Processes of one `kind` should do the same at the same time; empty: such as nobody else.
+    """
 
     pid: int
     name: str
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,26 @@ def targets(run_folder: Path) -> list[Target]:
             if environment.get("GODWIT_RUN_DIR") != str(run_folder):
                 continue
             command = " ".join(process.cmdline())
-            is_python = "python" in Path(process.exe()).name
+            if "python" in Path(process.exe()).name and not _is_other(command, process.parent()):
+                found.append((_rank_of(environment), process.pid, command.strip()))
         except (psutil.Error, OSError):
             continue  # it ended meanwhile, or is another user's
-        if is_python and not any(word in command for word in _NOT_THE_PROGRAM):
-            found.append((_rank_of(environment), process.pid, command))
-    ranked = [Target(pid, f"rank {rank}") for rank, pid, _ in sorted(found) if rank >= 0]
-    others = [Target(pid, f"process {pid} ({command[:60]})") for rank, pid, command in sorted(found) if rank < 0]
+    ranked = [Target(pid, f"rank {rank}", "rank") for rank, pid, _ in sorted(found) if rank >= 0]
+    others = [
+        Target(pid, f"process {pid} ({command[:60]})", command if command.startswith("ray::") else "")
+        for rank, pid, command in sorted(found)
+        if rank < 0
+    ]
     return [*ranked, *others][:PROCESSES_MAX]
+
+
+def _is_other(command: str, parent: psutil.Process | None) -> bool:
+    if any(word in command for word in _NOT_THE_PROGRAM):
+        return True
+    # Workers are children of the raylet, which names the dashboard's command in its own: it is no Python process.
+    above = [] if parent is None else parent.cmdline()
+    is_python = bool(above) and Path(above[0]).name.startswith("python")
+    return is_python and any("/ray/dashboard/" in word for word in above)
 
 
 def _rank_of(environment: dict[str, str]) -> int:
@@ -175,12 +192,27 @@ def grouped(stacks: Iterable[Stack]) -> list[Group]:
     )
 
 
+def odd(stacks: Iterable[Stack]) -> list[Target]:
+    """Those who do something else than most of their kind; nobody where a kind has no majority."""
+    found: list[Target] = []
+    kinds: dict[str, list[Stack]] = {}
+    for stack in stacks:
+        if stack.target.kind:
+            kinds.setdefault(stack.target.kind, []).append(stack)
+    for alike in kinds.values():
+        *smaller, largest = grouped(alike)
+        if len(largest.members) * 2 > len(alike):
+            found += [target for group in smaller for target in group.members]
+    return found
+
+
 def evidence(stacks: Sequence[Stack], groups_max: int = 8, text_max: int = 3_500) -> dict[str, str | int | float]:
-    """The groups as pieces of evidence, bounded; with "odd" where a minority does something else than the rest."""
+    """The groups as pieces of evidence, bounded; "odd" names those who do something else than most of their kind."""
     groups = grouped(stacks)
     told: dict[str, str | int | float] = {"processes": len(stacks), "groups": len(groups)}
-    if len(groups) > 1 and len(groups[0].members) * 2 < len(stacks):
-        told["odd"] = groups[0].names[:500]
+    unlike = odd(stacks)
+    if unlike:
+        told["odd"] = ", ".join(target.name for target in unlike)[:500]
     for number, group in enumerate(groups[:groups_max], 1):
         told[f"stack{number}"] = f"{group.names[:500]}: {group.text}"[:text_max]
     return told
