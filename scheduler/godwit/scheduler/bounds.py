@@ -14,10 +14,14 @@ CENT = 0.005
 
 @dataclass(frozen=True)
 class Warm:
-    """`count` idle nodes that `ask` fits are kept ready. Each node counts alone: how many `ask` wants does not."""
+    """`count` idle nodes that `ask` fits are kept ready. Each node counts alone: how many `ask` wants does not.
+
+    `kept_by` is the setting that says so.
+    """
 
     ask: Resources = field(default_factory=Resources)
     count: int = 1
+    kept_by: str = "fleet.warm"
 
 
 @dataclass(frozen=True)

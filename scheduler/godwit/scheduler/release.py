@@ -37,9 +37,11 @@ def idle(snapshot: Snapshot, now: float) -> Iterator[Action]:
 def keepers(snapshot: Snapshot) -> Mapping[NodeId, str]:
     """Idle nodes that stay however long they are idle, and why: the warm ones, and the cheapest up to `min_nodes`."""
     bounds = snapshot.policy.bounds
-    if not bounds.warm and not bounds.min_nodes:
+    why = {
+        node_id: f"{ask.kept_by} keeps {ask.count} of {ask.ask.gpus}" for node_id, ask in warm.kept(snapshot).items()
+    }
+    if not why and not bounds.min_nodes:
         return {}
-    why = {node_id: f"fleet.warm keeps {ask.count} of {ask.ask.gpus}" for node_id, ask in warm.kept(snapshot).items()}
     others = [node for node in warm.idle_nodes(snapshot) if node.id not in why]
     others.sort(key=lambda node: (node.offer.price_usd_per_hour, node.id))
     present = sum(node.state in PRESENT and not node.gone for node in snapshot.nodes)

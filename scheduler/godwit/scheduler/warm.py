@@ -9,6 +9,7 @@ from godwit.domain.offers import Offer
 from godwit.scheduler import market
 from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.bounds import Room, Warm
+from godwit.scheduler.health import spares
 from godwit.scheduler.plan import BuyNode
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
@@ -71,15 +72,20 @@ def assigned(warm: Sequence[Warm], nodes: Iterable[Node]) -> Mapping[NodeId, War
     return {node.id: warm[places[spot]] for spot, node in holder.items()}
 
 
+def asks(snapshot: Snapshot) -> tuple[Warm, ...]:
+    """What is to be kept ready: what the operator set, and spares for gangs that may lose a node."""
+    return (*snapshot.policy.bounds.warm, *spares.asks(snapshot))
+
+
 def kept(snapshot: Snapshot) -> Mapping[NodeId, Warm]:
     """The idle nodes that are not given back, and the ask that each is kept for; the cheapest that fit."""
-    warm = snapshot.policy.bounds.warm
+    warm = asks(snapshot)
     return assigned(warm, sorted(idle_nodes(snapshot), key=_cheapest_first)) if warm else {}
 
 
 def missing(snapshot: Snapshot) -> list[Warm]:
     """The asks without an idle node, once for each node that is neither there nor on its way."""
-    warm = snapshot.policy.bounds.warm
+    warm = asks(snapshot)
     if not warm:
         return []
     nodes = [*sorted(idle_nodes(snapshot), key=_cheapest_first), *sorted(_coming(snapshot), key=_cheapest_first)]
@@ -114,7 +120,7 @@ def purchases(snapshot: Snapshot, refusals: Iterable[Sequence[Refusal]], now: fl
 
 def _because(ask: Warm, offer: Offer) -> str:
     place = f"{offer.key} at ${offer.price_usd_per_hour:.2f}/h is the cheapest"
-    return f"fleet.warm keeps {ask.count} of {ask.ask.gpus} ready, and one is missing: {place}"
+    return f"{ask.kept_by} keeps {ask.count} of {ask.ask.gpus} ready, and one is missing: {place}"
 
 
 def _coming(snapshot: Snapshot) -> list[Node]:

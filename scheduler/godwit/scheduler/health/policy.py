@@ -31,6 +31,10 @@ class HealthPolicy:
     a fleet of four would never be helped else (20 %: EKS and Karpenter; 50 % and 5 min: NVSentinel).
     `lemon_faults`, `lemon_codes`, `lemon_s`: a device with so many incidents, or with so many different faults, within
     this time is retired (28 days: Meta RSC; its lemons failed 3 to 5 times, and NVSentinel gives up at 5).
+    `spares`: nodes that are kept idle for each place where gangs run (see `spares`): a number, or None for as many as
+    pay (`auto`). None are kept by default: in the embedded home every node is its owner's desk, and elsewhere money.
+    `spare_coverage`, `spare_away_s`: how often they are to suffice (ByteRobust: the 99th percentile), and how long a
+    node that left is missing: a boot and its tests, or another machine (half an hour).
     `sweep_idle_s`, `sweep_every_s`: a node idle for so long is tested in the background, this often; None: never (the
     embedded home, whose GPUs are its owner's desk). `gpu-health` asks for nightly tests of idle nodes.
     """
@@ -55,5 +59,8 @@ class HealthPolicy:
     lemon_faults: int = 4
     lemon_codes: int = 3
     lemon_s: float = 28 * DAY_S
+    spares: int | None = 0
+    spare_coverage: float = 0.99
+    spare_away_s: float = 30 * MINUTE_S
     sweep_idle_s: float = 5 * MINUTE_S
     sweep_every_s: float | None = None

@@ -1,0 +1,89 @@
+"""How many nodes to keep idle beside those that work, so that a gang that loses one does not wait for another.
+
+The number of nodes that are away at a time is Poisson with mean nodes x rate x time until one is back (a binomial for
+many nodes, each of which rarely fails). ByteRobust (arXiv 2509.16293) keeps its 99th percentile. A spare costs its
+price; what it saves is a whole gang that waits, for as long as at least so many nodes are away. So spares are added
+while one saves more than it costs, and at most up to the percentile: a job of one node never pays for a second.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from godwit.domain.jobs import Attempt, Resources, Spot
+from godwit.domain.nodes import Node
+from godwit.domain.offers import Offer
+from godwit.domain.resources import GpuAsk, Infra
+from godwit.scheduler.bounds import Warm
+from godwit.scheduler.health import rates
+from godwit.scheduler.health.policy import HealthPolicy
+from godwit.scheduler.snapshot import Snapshot
+
+MOST = 64
+"""Spares of one domain at most: beyond it the trouble is not one that spares cure."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Where a spare can take over: nodes of one shape in one fabric, as far as a warm ask can name it."""
+
+    provider: str
+    region: str
+    gpu_model: str | None
+    gpu_count: int
+
+
+def wanted(nodes: int, gang: int, rate_per_hour: float, policy: HealthPolicy) -> int:
+    """Spares for `nodes` that work, the largest gang of which has `gang`, at so many failures of one node per hour."""
+    mean = nodes * rate_per_hour * policy.spare_away_s / 3_600.0
+    at_most, spares = math.exp(-mean), 0  # P(away <= spares), with none away so far
+    term = at_most
+    while spares < MOST and at_most < policy.spare_coverage and (1.0 - at_most) * gang > 1.0:
+        spares += 1
+        term *= mean / spares
+        at_most += term
+    return spares
+
+
+def asks(snapshot: Snapshot) -> tuple[Warm, ...]:
+    """What to keep ready because of `health.spares`, for each domain in which gangs run, in a fixed order."""
+    policy = snapshot.policy.health
+    if policy.spares == 0:
+        return ()
+    gangs, nodes = Counter[Domain](), Counter[Domain]()
+    offers: dict[Domain, Offer] = {}
+    for attempt in snapshot.attempts:
+        for domain, count in Counter(domain_of(node) for node in _whole_nodes(attempt, snapshot)).items():
+            gangs[domain] = max(gangs[domain], count)
+            nodes[domain] += count
+    for node in snapshot.nodes:
+        offers.setdefault(domain_of(node), node.offer)
+    found = []
+    for domain in sorted(nodes, key=str):
+        rate = rates.per_hour(offers[domain], snapshot)
+        auto = wanted(nodes[domain], gangs[domain], rate, policy)
+        count = auto if policy.spares is None else policy.spares
+        if count:
+            found.append(Warm(_ask(domain), count, "health.spares"))
+    return tuple(found)
+
+
+def domain_of(node: Node) -> Domain:
+    """Where a node is, and what."""
+    offer = node.offer
+    return Domain(offer.provider, offer.region, offer.gpu_model, offer.gpu_count)
+
+
+def _whole_nodes(attempt: Attempt, snapshot: Snapshot) -> Iterator[Node]:
+    """Nodes that an attempt has all GPUs of: what shares a machine finds another place more easily."""
+    for slot in attempt.slots:
+        node = snapshot.node_by_id.get(slot.node_id)
+        if node is not None and node.offer.gpu_count and len(slot.gpus) >= node.offer.gpu_count:
+            yield node
+
+
+def _ask(domain: Domain) -> Resources:
+    models = () if domain.gpu_model is None else (domain.gpu_model,)
+    place = Infra(domain.provider, domain.region)
+    return Resources(gpus=GpuAsk(domain.gpu_count, models), infra=(place,), spot=Spot.AUTO)
