@@ -11,7 +11,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -67,12 +67,15 @@ class Emulator:
         self.lock = threading.RLock()
         settings = CloudSettings(
             "emulated", 1, "127.16.1", tuple(shapes), boot_s=(2.0, 4.0), stop_s=1.0, page_limit=page_limit,
-            quota_gpus=quota_gpus,
+            quota_gpus=quota_gpus, listed_s=60.0,
         )  # fmt: skip
+        # What ended is listed for a minute: long enough to be seen, short enough that some of it leaves unseen.
         # Machines are on paper and time is moved by hand, unless somebody wants them real.
         self.cloud = Cloud(settings, clock or self.clock, random.Random(7), machines or PaperMachines())
         self.invalid: list[str] = []
         """What went against the vendor's description, in either direction. Tests demand that it stays empty."""
+        self.valid: set[Hashable] = set()
+        """Requests and answers that were found to go by it: most come again word for word."""
         self._serial = 0
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -236,13 +239,18 @@ class _Front:
         answered = MockResponse(
             bytes(response.body), response.status_code, content_type=response.headers.get("content-type", "")
         )
-        self._note(request, "request", lambda: description.validate_request(asked))
+        words = (request.method, path, request.url.query, asked.content_type, body)
+        self._note(request, "request", words, lambda: description.validate_request(asked))
         if response.status_code < 400:
-            self._note(request, "answer", lambda: description.validate_response(asked, answered))
+            said = (request.method, path, response.status_code, answered.content_type, bytes(response.body))
+            self._note(request, "answer", said, lambda: description.validate_response(asked, answered))
 
-    def _note(self, request: Request, what: str, check: Any) -> None:
+    def _note(self, request: Request, what: str, words: Hashable, check: Callable[[], object]) -> None:
+        if words in self._emulator.valid:
+            return
         try:
             check()
+            self._emulator.valid.add(words)
         except Exception as exc:  # noqa: BLE001 - whatever the validator finds is a finding, noted for the test
             cause = f"{exc.__cause__ or exc}"
             self._emulator.invalid.append(f"{request.method} {request.url.path} {what}: {cause[:2000]}")

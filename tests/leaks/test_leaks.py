@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,9 @@ from tests.emulators import rigs
 
 EMULATED = sorted(path.parent.name for path in (Path(__file__).parents[1] / "emulators").glob("*/rig.py"))
 SEEDS = range(4)
-FAULTS_PER_RUN = 280
-"""Nine emulated clouds and more to come, four seeds each: over 10,000 faults in all."""
+FAULTS = 10_000
+FAULTS_PER_RUN = ceil(FAULTS / (len(EMULATED) * len(SEEDS)))
+"""So that all clouds and seeds together see at least so many, however many clouds there are."""
 
 PATIENCE_S = 0.08
 """How long a call waits here; the emulators answer in milliseconds, and one that is late is one fault more."""

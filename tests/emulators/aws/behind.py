@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Collection
 from functools import cache, cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -9,6 +10,8 @@ from urllib.parse import parse_qsl, urlencode
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from starlette.responses import Response
 from werkzeug.test import Client, TestResponse
@@ -85,6 +88,15 @@ def cached(call: Call) -> bytes:
 @cache
 def _fixed(service: str, region: str, body: bytes) -> bytes:
     return bytes(forward(service, region, body).data)
+
+
+def forget(region: str, instance_ids: Collection[str]) -> None:
+    """Keep these machines no longer; moto alone would list them for ever, each page of them slowly."""
+    reservations = ec2_backends[DEFAULT_ACCOUNT_ID][region].reservations
+    for reservation_id, reservation in list(reservations.items()):
+        reservation.instances = [each for each in reservation.instances if each.id not in instance_ids]
+        if not reservation.instances:
+            del reservations[reservation_id]
 
 
 def reset() -> None:

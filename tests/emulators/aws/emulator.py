@@ -27,6 +27,9 @@ REGION = "us-east-1"
 USER_DATA_BYTES = 16_384
 PAGE = 2
 
+LAG_MAX_S = 15.0
+"""More than any test lets a list lag."""
+
 SHAPES = (
     Shape("g4dn.xlarge", REGION, "T4", 1, 16.0, 4, 16.0, 0.526, 0.2104, 8, zone="us-east-1a"),
     Shape("p5.48xlarge", REGION, "H100-SXM", 8, 80.0, 192, 2048.0, 55.04, 21.5, 2, zone="us-east-1b"),
@@ -59,6 +62,7 @@ class AwsEmulator(Emulator):
         self.reasons: dict[str, str] = {}
         """Machine to why it ended."""
         self._cloud_ids: dict[str, str] = {}
+        self._unlisted_since: dict[str, float] = {}
         self._answers: dict[str, tuple[dict[str, str], Response]] = {}
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -138,6 +142,7 @@ class AwsEmulator(Emulator):
 
     def _described_instances(self, call: behind.Call) -> Response:
         rows = {row["id"]: row for row in self.rows()}
+        self._forget(call.region, set(rows))
         answer = call.forwarded(MaxResults=str(PAGE))
         hidden = {ours for ours, cloud_id in self._cloud_ids.items() if cloud_id not in rows}
         states = {
@@ -147,6 +152,14 @@ class AwsEmulator(Emulator):
         }
         text = documents.with_states(bytes(answer.body), states, hidden, self.reasons)
         return Response(text, answer.status_code, media_type="text/xml")
+
+    def _forget(self, region: str, listed: set[str]) -> None:
+        """Let moto forget what ended so long ago that no list can show it again, however it lags."""
+        now, shown = self.clock.now(), listed | set(self.cloud.live())
+        ended = {ours for ours, cloud_id in self._cloud_ids.items() if cloud_id not in shown}
+        self._unlisted_since = {ours: self._unlisted_since.get(ours, now) for ours in ended}
+        if old := {ours for ours, since in self._unlisted_since.items() if now - since > LAG_MAX_S}:
+            behind.forget(region, old)
 
     def _terminated(self, call: behind.Call) -> Response:
         instance_id = call.form["InstanceId.1"]

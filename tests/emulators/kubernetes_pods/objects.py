@@ -1,12 +1,12 @@
 """What an API server makes of the objects that it is given: what it fills in, and how it writes quantities. Pure."""
 
-import copy
 import re
 from decimal import Decimal
 from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
+from tests.emulators.kubernetes_pods.copying import copied
 from tests.emulators.kubernetes_pods.failures import KINDS, Failure, not_understood
 
 Json = dict[str, Any]
@@ -40,7 +40,7 @@ _GRAMMAR = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinu
 
 def fresh(resource: str, body: Json) -> Json:
     """A new object as the server begins it: nothing in it that only the server says."""
-    made: Json = canonical(copy.deepcopy(body), KINDS[resource])
+    made: Json = canonical(copied(body), KINDS[resource])
     meta = made.setdefault("metadata", {})
     if meta.get("resourceVersion"):
         raise Failure(500, "resourceVersion should not be set on objects to be created")
@@ -64,7 +64,7 @@ def fresh(resource: str, body: Json) -> Json:
 
 def defaulted(spec: Json) -> Json:
     """A pod's spec with what the server fills in; once more changes nothing."""
-    full = {**copy.deepcopy(SPEC), **spec}
+    full = {**copied(SPEC), **spec}
     full["containers"] = [_container(each) for each in spec.get("containers") or []]
     full["serviceAccount"] = full["serviceAccountName"]
     borne = {each.get("key") for each in spec.get("tolerations") or [] if each.get("effect") in {None, "NoExecute"}}
@@ -78,7 +78,7 @@ def defaulted(spec: Json) -> Json:
 
 def _container(given: Json) -> Json:
     latest = ":" not in str(given.get("image")) or str(given.get("image")).endswith(":latest")
-    full = {**copy.deepcopy(CONTAINER), "imagePullPolicy": "Always" if latest else "IfNotPresent", **given}
+    full = {**copied(CONTAINER), "imagePullPolicy": "Always" if latest else "IfNotPresent", **given}
     limits = full["resources"].get("limits")
     if limits:
         full["resources"]["requests"] = {**limits, **(full["resources"].get("requests") or {})}

@@ -79,8 +79,10 @@ class Paper:
                 self._store.put("DELETED", key, pod)
             elif state != "stopping":
                 ready = {"type": "Ready", "status": "True" if state == "running" else "False"}
-                status = {"phase": _PHASES.get(state, state), "conditions": [ready]}
-                self._store.patch(key, {"status": status}, "status", strategic=True)
+                phase = _PHASES.get(state, state)
+                if not _says(pod, phase, ready):
+                    status = {"phase": phase, "conditions": [ready]}
+                    self._store.patch(key, {"status": status}, "status", strategic=True)
         return hidden
 
     def _free_node(self, product: str) -> str:
@@ -114,6 +116,12 @@ class Paper:
         told = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": why}
         told["lastTransitionTime"] = self._store.stamp()
         self._store.patch(key, {"status": {"conditions": [told]}}, "status", strategic=True)
+
+
+def _says(pod: Json, phase: str, condition: Json) -> bool:
+    """Whether a pod's status has this phase and condition, so that a patch with them would change nothing."""
+    said = pod["status"].get("conditions") or []
+    return pod["status"].get("phase") == phase and any(each.items() >= condition.items() for each in said)
 
 
 def _node(shape: Shape, number: int) -> Json:

@@ -1,12 +1,12 @@
 """Selectors and patches of the Kubernetes API, as far as the provider and its tests use them. Pure."""
 
-import copy
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tests.emulators.kubernetes_pods import forms
+from tests.emulators.kubernetes_pods.copying import copied
 from tests.emulators.kubernetes_pods.failures import Failure
 
 Json = dict[str, Any]
@@ -152,7 +152,7 @@ def _field(path: str, value: str, unequal: bool) -> Test:
 def patched(old: Any, change: Any, strategic: bool) -> Any:
     """`old` with a merge patch (RFC 7386) applied; a strategic one merges lists by their items' keys too."""
     if isinstance(change, dict) and isinstance(old, dict | None):
-        new = copy.deepcopy(old or {})
+        new = copied(old or {})
         for key, value in change.items():
             if value is None:
                 new.pop(key, None)
@@ -161,14 +161,14 @@ def patched(old: Any, change: Any, strategic: bool) -> Any:
         return new
     if strategic and isinstance(change, list) and isinstance(old, list):
         return _merged(old, change)
-    return copy.deepcopy(change)
+    return copied(change)
 
 
 def _merged(old: list[Any], change: list[Any]) -> list[Any]:
     """New items come first, which is why nobody may go by the order of conditions."""
     by = next((key for key in MERGED_BY if all(isinstance(i, dict) and key in i for i in [*old, *change])), None)
     if by is None:
-        return copy.deepcopy(change)
+        return copied(change)
     had = {item[by] for item in old}
     items = {item[by]: item for item in [*(i for i in change if i[by] not in had), *old]}
     for item in change:

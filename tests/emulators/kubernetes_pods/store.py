@@ -5,7 +5,6 @@ may say which version they mean, and lists that are one snapshot however they ar
 """
 
 import base64
-import copy
 import json
 import uuid
 from collections.abc import Callable, Collection, Mapping
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.emulators.kubernetes_pods import failures, objects, validation
+from tests.emulators.kubernetes_pods.copying import copied
 from tests.emulators.kubernetes_pods.failures import KINDS, Failure
 from tests.emulators.kubernetes_pods.selecting import Selection, patched
 
@@ -58,7 +58,7 @@ class Store:
         """A copy of one object."""
         if key not in self._objects:
             raise failures.not_found(key[0], key[2])
-        return copy.deepcopy(self._objects[key])
+        return copied(self._objects[key])
 
     def all(self, resource: str, namespace: str = "") -> list[Json]:
         """Copies of all objects of a resource, ordered by namespace and name."""
@@ -66,7 +66,7 @@ class Store:
 
     def create(self, resource: str, namespace: str, body: Json) -> Json:
         """A new object; the server gives it its identity."""
-        made = copy.deepcopy(body)
+        made = copied(body)
         meta = made["metadata"]
         key = (resource, namespace, meta["name"])
         if key in self._objects:
@@ -82,7 +82,7 @@ class Store:
 
         Who names an old version is refused.
         """
-        old, new = self.get(key), copy.deepcopy(body)
+        old, new = self.get(key), copied(body)
         meta = new.setdefault("metadata", {})
         self._same(key[0], old, meta)
         for mark in KEPT:
@@ -128,15 +128,15 @@ class Store:
         old = self._objects.get(key)
         new = {**new, "metadata": {mark: value for mark, value in new["metadata"].items() if value or mark not in MAPS}}
         if event == "MODIFIED" and old is not None and _bare(old) == _bare(new):
-            return copy.deepcopy(old)
+            return copied(old)
         self.version += 1
         new["metadata"]["resourceVersion"] = str(self.version)
-        self.events.append((self.version, key, old, None if event == "DELETED" else copy.deepcopy(new)))
+        self.events.append((self.version, key, old, None if event == "DELETED" else copied(new)))
         if event == "DELETED":
             del self._objects[key]
         else:
             self._objects[key] = new
-        return copy.deepcopy(new)
+        return copied(new)
 
     def compact(self) -> None:
         """Forget the history, as etcd does every five minutes: watches and continue tokens of before have expired."""
@@ -247,7 +247,7 @@ def generated(prefix: str) -> str:
 
 def _of(objects: Mapping[Key, Json], resource: str, namespace: str) -> list[tuple[str, Json]]:
     keys = sorted(key for key in objects if key[0] == resource and namespace in {"", key[1]})
-    return [(f"{key[1]}/{key[2]}", copy.deepcopy(objects[key])) for key in keys]
+    return [(f"{key[1]}/{key[2]}", copied(objects[key])) for key in keys]
 
 
 def _meant(key: Key, old: Json, meant: Mapping[str, str]) -> None:
