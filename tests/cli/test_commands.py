@@ -301,12 +301,39 @@ def test_cancel_says_where_the_job_stands(
     assert "stopping" in capsys.readouterr().out
 
 
+def test_gpus_that_are_not_healthy_are_told_of_and_only_then(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted.on("GET", "/v1/nodes", page(NODE))
+    assert godwit("nodes") == 0
+    assert "HEALTH" not in capsys.readouterr().out
+    sick = NODE | {"id": "node-sick", "gpus": [_gpu(0) | {"health": "faulty"}, _gpu(1) | {"health": "faulty"}]}
+    scripted.on("GET", "/v1/nodes", page(NODE, sick))
+    assert godwit("nodes") == 0
+    title, well, ill = capsys.readouterr().out.splitlines()
+    assert title.split()[4:7] == ["BUSY", "HEALTH", "PRICE/H"]
+    assert (" ok " in well, " 2 faulty " in ill) == (True, True)
+
+
 def test_a_drill_names_the_node(
     scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scripted.on("POST", "/v1/drills", {"intent_id": "in-1", "node_id": "node-1", "kind": "node-loss"}, 202)
     assert godwit("drill", "node-loss", "node-1") == 0
-    assert json.loads(scripted.asked[0].content) == {"kind": "node-loss", "node_id": "node-1"}
+    assert json.loads(scripted.asked[0].content) == {"kind": "node-loss", "node_id": "node-1", "gpu": None}
+
+
+def test_a_drill_of_one_gpu_names_it(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted.on("POST", "/v1/drills", {"intent_id": "in-1", "node_id": "node-1", "kind": "gpu-lost", "gpu": 3}, 202)
+    assert godwit("drill", "gpu-lost", "node-1:3") == 0
+    assert json.loads(scripted.asked[0].content) == {"kind": "gpu-lost", "node_id": "node-1", "gpu": 3}
+    assert godwit("drill", "gpu-lost", "node-1") == 2
+    assert "name it, as in node-1:0" in capsys.readouterr().err
+    assert godwit("drill", "gpu-lost", "node-1:three") == 2
+    assert godwit("drill", "--help") == 0
+    assert "xid-13: a program makes a mistake" in capsys.readouterr().out
 
 
 def _ready(scripted: ScriptedControlPlane, plan: dict[str, Any] = PLAN) -> None:

@@ -8,6 +8,7 @@ from typing import cast
 
 import psutil
 import pytest
+from godwit.domain.drills import Drill
 from godwit.domain.errors import GodwitError, NoCapacity, RequestRejected
 from godwit.domain.ids import InstanceId
 from godwit.domain.offers import InstanceState
@@ -106,7 +107,7 @@ def test_the_longest_startup_script_that_a_control_plane_sends_fits(any_rig: Rig
 
 def test_a_lost_machine_is_in_the_end_listed_as_failed(own_rig: Rig) -> None:
     instance = own_rig.running()
-    _panel(own_rig.provider).lose(instance.id)
+    _panel(own_rig.provider).drill(instance.id, Drill.NODE_LOSS)
     own_rig.wait_for(lambda: own_rig.is_gone(instance.id))
     listed = own_rig.listed(instance.id)
     assert listed is not None
@@ -115,7 +116,7 @@ def test_a_lost_machine_is_in_the_end_listed_as_failed(own_rig: Rig) -> None:
 
 def test_a_failed_machine_that_is_terminated_is_terminated(drilled_rig: Rig) -> None:
     instance = drilled_rig.running()
-    _panel(drilled_rig.provider).lose(instance.id)
+    _panel(drilled_rig.provider).drill(instance.id, Drill.NODE_LOSS)
     drilled_rig.wait_for(lambda: drilled_rig.is_gone(instance.id))
     drilled_rig.end(instance.id)
     listed = drilled_rig.listed(instance.id)
@@ -125,7 +126,7 @@ def test_a_failed_machine_that_is_terminated_is_terminated(drilled_rig: Rig) -> 
 
 def test_losing_a_machine_nobody_knows_says_so(drilled_rig: Rig) -> None:
     with pytest.raises(GodwitError, match="i-never-was"):
-        _panel(drilled_rig.provider).lose(InstanceId("i-never-was"))
+        _panel(drilled_rig.provider).drill(InstanceId("i-never-was"), Drill.NODE_LOSS)
 
 
 def test_the_startup_script_sees_its_machine_and_no_secret_of_ours(
@@ -154,7 +155,7 @@ def test_no_process_and_no_folder_survives_the_end_of_a_machine(real_rig: Rig, h
     family = [root, *root.children(recursive=True)]
     assert len({os.getsid(process.pid) for process in family}) >= 3, log
     if how == "lose":
-        _panel(real_rig.provider).lose(instance.id)
+        _panel(real_rig.provider).drill(instance.id, Drill.NODE_LOSS)
     else:
         real_rig.provider.terminate(instance.id)
         real_rig.wait_for(lambda: real_rig.is_gone(instance.id))

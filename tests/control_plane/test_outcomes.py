@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from godwit.control_plane.services import drills
 from godwit.control_plane.store import queries, schema
+from godwit.domain.drills import Drill
 from godwit.domain.errors import Conflict, InvalidRequest, NotFound
 from godwit.domain.intents import IntentKind
 from godwit.domain.nodes import NodeState
@@ -186,7 +187,7 @@ def test_two_jobs_may_start_on_one_node_in_one_plan(world: World) -> None:
 
 def test_a_drill_is_ordered_as_an_intent_and_cuts_the_power(world: World) -> None:
     _, (agent,) = world.run()
-    drills.order(world.context, DrillRequest(kind="node-loss", node_id=agent.node_id), "token t")
+    drills.order(world.context, DrillRequest(kind=Drill.NODE_LOSS, node_id=agent.node_id), "token t")
     assert world.clouds["cheap"].running()
     world.execute()
     assert not world.clouds["cheap"].running()
@@ -196,20 +197,46 @@ def test_a_drill_is_ordered_as_an_intent_and_cuts_the_power(world: World) -> Non
 def test_a_drill_is_refused_where_it_cannot_be(world: World) -> None:
     _, (agent,) = world.run()
     with pytest.raises(NotFound):
-        drills.order(world.context, DrillRequest(kind="node-loss", node_id="node-nobody"), "t")
+        drills.order(world.context, DrillRequest(kind=Drill.NODE_LOSS, node_id="node-nobody"), "t")
     world.clock.advance(5)
     world.plan()
     with pytest.raises(Conflict, match="is lost"):
-        drills.order(world.context, DrillRequest(kind="node-loss", node_id=agent.node_id), "t")
+        drills.order(world.context, DrillRequest(kind=Drill.NODE_LOSS, node_id=agent.node_id), "t")
     agent.beat()
     world.unconfigure("cheap")
     with pytest.raises(InvalidRequest, match="only simulated clouds"):
-        drills.order(world.context, DrillRequest(kind="node-loss", node_id=agent.node_id), "t")
+        drills.order(world.context, DrillRequest(kind=Drill.NODE_LOSS, node_id=agent.node_id), "t")
+
+
+def test_a_drill_of_one_gpu_is_left_to_the_machine(world: World) -> None:
+    _, (agent,) = world.run()
+    view = drills.order(world.context, DrillRequest(kind=Drill.GPU_LOST, node_id=agent.node_id, gpu=3), "t")
+    world.execute()
+    assert [intent.detail for intent in world.intents(IntentKind.DRILL, agent.node_id)] == [
+        f"gpu-lost on {world.node(agent.node_id).instance_id}"
+    ]
+    assert world.paper["cheap"].drills == [(world.node(agent.node_id).instance_id, Drill.GPU_LOST, 3)]
+    (told,) = world.events("node.drill")
+    assert (told.data, view.gpu) == ({"kind": "gpu-lost", "gpu": 3}, 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "gpu", "why"),
+    [
+        (Drill.GPU_LOST, None, "name it, as in"),
+        (Drill.GPU_LOST, 8, "has no GPU 8; it has 0, 1, 2"),
+        (Drill.DISK_FULL, 0, "name no GPU"),
+    ],
+)
+def test_a_drill_says_what_it_is_about(embedded: World, kind: Drill, gpu: int | None, why: str) -> None:
+    _, (agent,) = embedded.run()
+    with pytest.raises(InvalidRequest, match=why):
+        drills.order(embedded.context, DrillRequest(kind=kind, node_id=agent.node_id, gpu=gpu), "t")
 
 
 def test_a_drill_of_a_machine_that_is_gone_by_then_is_over(world: World) -> None:
     _, (agent,) = world.run()
-    view = drills.order(world.context, DrillRequest(kind="node-loss", node_id=agent.node_id), "t")
+    view = drills.order(world.context, DrillRequest(kind=Drill.NODE_LOSS, node_id=agent.node_id), "t")
     world.forget_machine(agent.node_id)
     world.execute()
     with world.db.read() as conn:

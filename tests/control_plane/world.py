@@ -131,8 +131,9 @@ class World:
 
     def __init__(self, db: Database, hints: Hints, folder: Path, shapes: tuple[Shape, Shape] = (CHEAP, DEAR)) -> None:
         self.clock = ManualClock()
+        self.paper = {"cheap": PaperMachines(), "dear": PaperMachines()}
         self.clouds = {
-            name: Cloud(CloudSettings(name, i, f"127.20.{i}", (shape,)), self.clock, random.Random(i), PaperMachines())
+            name: Cloud(CloudSettings(name, i, f"127.20.{i}", (shape,)), self.clock, random.Random(i), self.paper[name])
             for i, (name, shape) in enumerate(zip(("cheap", "dear"), shapes, strict=True), start=1)
         }
         providers: dict[ProviderName, Provider] = {

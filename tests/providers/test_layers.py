@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from godwit.domain.clock import ManualClock
+from godwit.domain.drills import Drill
 from godwit.domain.errors import NoCapacity, ProviderError, ProviderUnavailable, RateLimited, RequestRejected
 from godwit.domain.ids import InstanceId
 from godwit.providers.kinds import Rates
@@ -148,9 +149,9 @@ def test_calls_are_counted_by_how_they_ended(cloud: InProcessProvider) -> None:
 def test_a_drill_passes_through_where_it_can_and_is_refused_elsewhere(cloud: InProcessProvider) -> None:
     launch(cloud)
     measured = Measured(cloud, CallMetrics())
-    measured.lose(measured.instances()[0].id)
+    measured.drill(measured.instances()[0].id, Drill.NODE_LOSS)
     with pytest.raises(RequestRejected, match="cannot be drilled"):
-        NotDrilled(cloud).lose(InstanceId("i-1"))
+        NotDrilled(cloud).drill(InstanceId("i-1"), Drill.NODE_LOSS)
 
 
 class NotDrilled(Layer):

@@ -1,5 +1,6 @@
 """Processes of a machine are found and ended wherever they went."""
 
+import json
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from godwit.domain.drills import Drill
 from godwit.domain.wire.agents import GpuFact
 from godwit.providers import hosted, processes
 from godwit.providers.hosted import HostedMachines, host_mark, network_of
@@ -149,3 +151,39 @@ def test_two_homes_do_not_share_marks_and_hardly_ever_networks(tmp_path: Path) -
         assert 0 <= third <= 247
     with pytest.raises(ValueError, match="eight networks"):
         network_of(tmp_path, 8)
+
+
+def test_a_fault_is_left_for_the_agent_in_the_machines_folder(host: HostedMachines) -> None:
+    host.boot(machine("sleep 1000\n"))
+    where = host.whereabouts("i-1")
+    assert where is not None
+    for kind, gpu in ((Drill.GPU_LOST, 0), (Drill.DISK_FULL, None)):
+        host.drill("i-1", kind, gpu)
+    left = {path.name: json.loads(path.read_text()) for path in (Path(where.folder) / "faults").iterdir()}
+    assert left == {
+        "gpu-lost-0.json": {"fault": "gpu-lost", "gpu": 0}, "disk-full.json": {"fault": "disk-full", "gpu": None},
+    }  # fmt: skip
+    host.drill("i-unknown", Drill.DISK_FULL, None)
+
+
+def test_only_the_agent_dies_when_it_is_the_agent_that_is_lost(host: HostedMachines, tmp_path: Path) -> None:
+    package = tmp_path / "godwit"
+    package.mkdir()
+    (package / "agents.py").write_text("import time\ntime.sleep(1000)\n")
+    start = f"PYTHONPATH={tmp_path} {sys.executable} -m godwit.agents"
+    host.boot(machine(f"{start}; echo died; {start} & sleep 1000\n"))
+    log = tmp_path / "boot_logs" / "i-1.log"
+
+    def agents() -> list[int]:
+        where = host.whereabouts("i-1")
+        assert where is not None
+        assert where.pid is not None
+        family = psutil.Process(where.pid).children(recursive=True)
+        return [process.pid for process in family if "godwit.agents" in process.cmdline()]
+
+    until(lambda: bool(agents()))
+    (first,) = agents()
+    host.drill("i-1", Drill.AGENT_LOSS, None)
+    until(lambda: "died" in log.read_text() and len(agents()) == 1)
+    assert agents() != [first]
+    assert not host.has_crashed("i-1")

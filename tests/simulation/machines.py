@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from godwit.agents.effects import Committed, Effect, Progress, Restored, Running, StartRuntime, Stopped, StopRuntime
 from godwit.agents.state import AgentState
+from godwit.domain.drills import Drill
 from godwit.domain.wire import agents as wire
 from godwit.providers.machines import Machine
 
@@ -260,6 +261,9 @@ class SimMachines:
         """Cut its power."""
         if instance_id in self.by_id:
             self.by_id[instance_id].cut_power()
+
+    def drill(self, instance_id: str, kind: Drill, gpu: int | None) -> None:
+        """Machines here break by the world's own dice."""
 
     def has_crashed(self, instance_id: str) -> bool:
         """Nothing ends by itself here."""

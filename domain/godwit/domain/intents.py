@@ -13,14 +13,14 @@ class IntentKind(StrEnum):
 
     LAUNCH_NODE = "launch-node"
     TERMINATE_NODE = "terminate-node"
-    DRILL_NODE_LOSS = "drill-node-loss"
+    DRILL = "drill"
     START_ATTEMPT = "start-attempt"
     STOP_ATTEMPT = "stop-attempt"
     REPAIR_NODE = "repair-node"
     RUN_CHECKS = "run-checks"
 
 
-FOR_PROVIDERS = frozenset({IntentKind.LAUNCH_NODE, IntentKind.TERMINATE_NODE, IntentKind.DRILL_NODE_LOSS})
+FOR_PROVIDERS = frozenset({IntentKind.LAUNCH_NODE, IntentKind.TERMINATE_NODE, IntentKind.DRILL})
 FOR_AGENTS = frozenset(
     {IntentKind.START_ATTEMPT, IntentKind.STOP_ATTEMPT, IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS}
 )

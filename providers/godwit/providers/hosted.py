@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from godwit.domain.drills import Drill
 from godwit.providers import files, processes
 from godwit.providers.machines import Machine
 
@@ -155,6 +156,20 @@ class HostedMachines:
                 self._path(record.instance_id, suffix).unlink(missing_ok=True)
             self._records.pop(record.instance_id, None)
             files.drop_if_empty(self.run_dir)
+
+    def drill(self, instance_id: str, kind: Drill, gpu: int | None) -> None:
+        """Break it, but for its power: SIGKILL to its agent, or a fault for the agent to show."""
+        with self._lock:
+            record = self._records.get(instance_id)
+        if record is None or record.ending:
+            return
+        if kind is Drill.AGENT_LOSS:
+            sessions = [record.first.pid] if record.first is not None else []
+            processes.kill_agents(record.mark, sessions)
+            return
+        name = kind if gpu is None else f"{kind}-{gpu}"
+        faults = files.private_folder(Path(record.folder) / "faults")
+        files.write_private(faults / f"{name}.json", json.dumps({"fault": kind, "gpu": gpu}))
 
     def has_crashed(self, instance_id: str) -> bool:
         """Whether its first process was killed or failed. One that ended with 0 leaves an idle machine, as a VM's."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from godwit.domain.drills import Drill
 from godwit.domain.wire.agents import GpuFact
 
 
@@ -35,6 +36,13 @@ class Machines(Protocol):
 
     def cut(self, instance_id: str) -> None:
         """Cut its power: every process of it dies without a word. An unknown one is no error."""
+        ...
+
+    def drill(self, instance_id: str, kind: Drill, gpu: int | None) -> None:
+        """Break it, but for its power: kill its agent, or leave the agent a fault to show. An unknown one is no error.
+
+        See `godwit.domain.drills` for how a fault is left.
+        """
         ...
 
     def has_crashed(self, instance_id: str) -> bool:

@@ -20,6 +20,9 @@ STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INIT = 'sh "$1"; status=$?; echo "$status" > "$2"; exit "$status"'
 """The machine's first process: runs the startup script and notes how it ended, which a power cut leaves undone."""
 
+_AGENT = "godwit.agents"
+"""A word of the agent's command line, and of no other process of a machine: its guards are named in full."""
+
 _SCAN_PAUSE_S = 0.02
 _QUIET_SCANS = 2
 """Scans in a row that must find nothing: /proc shows an empty environment while a process is inside exec()."""
@@ -123,6 +126,16 @@ def _row(process: psutil.Process) -> tuple[psutil.Process, int, int, str | None]
     except (psutil.Error, OSError):
         mark = None  # another user's process, or inside exec(): the next scan decides
     return process, parent, session, mark
+
+
+def kill_agents(mark: str, sessions: Iterable[int] = ()) -> None:
+    """SIGKILL to the agents of the machine `mark`, and to nothing else of it: who started them starts them again."""
+    for process in members(mark, sessions):
+        try:
+            if _AGENT in process.cmdline():
+                process.kill()
+        except psutil.Error:
+            continue  # it ended by itself
 
 
 def end(mark: str, first: FirstProcess | None = None, grace_s: float = 0.0) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from godwit.domain.drills import Drill
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.offers import Instance, Offer
 
@@ -43,8 +44,8 @@ class Capabilities:
 
     `startup_limit_bytes` bounds the startup script. `client_token` says that the provider itself makes a repeated
     launch harmless. `fabric` says that instances can share a fabric domain, `volumes` that disks outlive them.
-    `billing_step_s` is what a started unit of billing lasts. `drills` says that faults can be injected on purpose:
-    then the provider also is a `FaultPanel`.
+    `billing_step_s` is what a started unit of billing lasts. `drills` are the faults that can be injected on purpose:
+    where there are any, the provider also is a `FaultPanel`.
     """
 
     spot: bool = False
@@ -54,7 +55,7 @@ class Capabilities:
     startup: StartupHook = StartupHook.CLOUD_INIT
     startup_limit_bytes: int = 16_384
     billing_step_s: float = 1.0
-    drills: bool = False
+    drills: frozenset[Drill] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,10 @@ class Provider(Protocol):
 class FaultPanel(Protocol):
     """A provider whose machines can be broken on purpose."""
 
-    def lose(self, instance_id: InstanceId) -> None:
-        """Cut the machine's power: all its processes die at once, and nobody is told."""
+    def drill(self, instance_id: InstanceId, kind: Drill, gpu: int | None = None) -> None:
+        """Break a machine, or one GPU of it (by index), and tell nobody. `kind` is one of `Capabilities.drills`.
+
+        With `NODE_LOSS` all its processes die at once. Raises `RequestRejected` for a machine that is not there, and
+        for one that is not up, unless its power is to be cut: then it is cut already.
+        """
         ...

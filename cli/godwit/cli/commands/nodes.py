@@ -1,10 +1,12 @@
 """`godwit nodes`: the machines of the fleet."""
 
 import time
+from collections import Counter
 from typing import Annotated
 
 import typer
 from godwit.cli import console, figures, output
+from godwit.domain.nodes import Health
 from godwit.domain.wire.views import NodeView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -18,6 +20,9 @@ COLUMNS = (
     output.Column("PRICE/H", right=True),
     output.Column("HEARD", right=True),
 )
+HEALTH_AT = 5
+OK, NONE = "ok", "-"
+"""What is said of a node of which all GPUs are healthy, and of one without any."""
 
 
 @app.callback(invoke_without_command=True)
@@ -34,7 +39,13 @@ def nodes(
         output.show(found, form)
         return
     now = time.time()
-    output.table(COLUMNS, [row(node, now) for node in found], "no nodes; they are bought when a job needs them")
+    columns, rows = list(COLUMNS), [list(row(node, now)) for node in found]
+    if any(health(node) not in {OK, NONE} for node in found):
+        # A column for what is wrong, where something is: mostly it would say nothing, and 80 characters are few.
+        columns.insert(HEALTH_AT, output.Column("HEALTH", whole=False))
+        for line, node in zip(rows, found, strict=True):
+            line.insert(HEALTH_AT, health(node))
+    output.table(columns, rows, "no nodes; they are bought when a job needs them")
 
 
 @app.command("cordon")
@@ -76,3 +87,9 @@ def row(node: NodeView, now: float) -> tuple[str, ...]:
     price = figures.usd(node.price_usd_per_hour) + market
     heard = figures.age(node.last_seen_at, now)
     return (node.id, node.state, where, gpus, f"{busy}/{len(node.gpus)}", price, heard)
+
+
+def health(node: NodeView) -> str:
+    """What is believed of its GPUs: how many are in which state other than healthy."""
+    bad = Counter(gpu.health for gpu in node.gpus if gpu.health != Health.HEALTHY)
+    return " ".join(f"{count} {state}" for state, count in sorted(bad.items())) or OK if node.gpus else NONE

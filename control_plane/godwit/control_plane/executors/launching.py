@@ -16,6 +16,7 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.executors import bootstrap
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
+from godwit.domain.drills import Drill
 from godwit.domain.errors import (
     CredentialsRejected,
     NoCapacity,
@@ -81,7 +82,7 @@ class Executor:
         self._effects: Mapping[IntentKind, Callable[[Intent, Node, Provider], None]] = {
             IntentKind.LAUNCH_NODE: self._launch,
             IntentKind.TERMINATE_NODE: self._terminate,
-            IntentKind.DRILL_NODE_LOSS: self._lose,
+            IntentKind.DRILL: self._drill,
         }
 
     def due(self) -> list[IntentId]:
@@ -219,18 +220,19 @@ class Executor:
                 reason = "no machine was ever launched for it"
                 entities.advance(tx, node, NodeState.TERMINATED, reason=reason, actor=ACTOR, now=now)
 
-    def _lose(self, intent: Intent, node: Node, provider: Provider) -> None:
-        if not provider.capabilities.drills or node.instance_id is None:
+    def _drill(self, intent: Intent, node: Node, provider: Provider) -> None:
+        kind, gpu = Drill(intent.payload["kind"]), intent.payload["gpu"]
+        if kind not in provider.capabilities.drills or node.instance_id is None:
             self._finish(intent, IntentState.FAILED, f"{node.offer.provider} cannot be drilled")
             return
         try:
-            cast("FaultPanel", provider).lose(node.instance_id)
+            cast("FaultPanel", provider).drill(node.instance_id, kind, gpu)
         except REFUSALS as refusal:
             self._finish(intent, IntentState.FAILED, refusal.message)
         except ProviderError as error:
             self._put_off(intent, error)
         else:
-            self._finish(intent, IntentState.DONE, f"cut the power of {node.instance_id}")
+            self._finish(intent, IntentState.DONE, f"{kind} on {node.instance_id}")
 
     def _unconfigured(self, intent: Intent, node: Node) -> None:
         why = f"provider {node.offer.provider} is not configured any more"

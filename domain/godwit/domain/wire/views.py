@@ -1,7 +1,8 @@
 """What the API shows of jobs, nodes, offers and events. Instants are seconds since the epoch, UTC."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
+from godwit.domain.drills import Drill
 from godwit.domain.wire.arrays import ArrayView, DependencyView, EstimateView, FeasibilityView
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.specs import JobSpecIn
@@ -235,10 +236,11 @@ class LedgerView(Message):
 
 
 class DrillRequest(Message):
-    """Inject a fault on purpose. `node-loss`: the node dies at once, as if its power were cut."""
+    """Inject a fault on purpose, into a node or into one GPU of it (`gpu`, its index)."""
 
-    kind: Literal["node-loss"]
+    kind: Drill
     node_id: Annotated[str, Field(max_length=64)]
+    gpu: Annotated[int, Field(ge=0, le=1_023)] | None = None
 
 
 class DrillView(Message):
@@ -246,7 +248,8 @@ class DrillView(Message):
 
     intent_id: str
     node_id: str
-    kind: str
+    kind: Drill
+    gpu: int | None = None
 
 
 class ArchiveView(Message):

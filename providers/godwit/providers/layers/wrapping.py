@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
+from godwit.domain.drills import Drill
 from godwit.domain.errors import RequestRejected
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.offers import Instance, Offer
@@ -50,12 +51,12 @@ class Layer:
         """Ask for the end of an instance."""
         self._call("terminate", lambda: self.inner.terminate(instance_id))
 
-    def lose(self, instance_id: InstanceId) -> None:
-        """Cut a machine's power, where the provider can be drilled. Raises `RequestRejected` elsewhere."""
-        if not self.capabilities.drills:
-            raise RequestRejected(f"{self.name} cannot be drilled")
+    def drill(self, instance_id: InstanceId, kind: Drill, gpu: int | None = None) -> None:
+        """Break a machine, where the provider can be drilled so. Raises `RequestRejected` elsewhere."""
+        if kind not in self.capabilities.drills:
+            raise RequestRejected(f"{self.name} cannot be drilled with {kind}")
         panel = cast("FaultPanel", self.inner)
-        self._call("lose", lambda: panel.lose(instance_id))
+        self._call("drill", lambda: panel.drill(instance_id, kind, gpu))
 
     def _call(self, method: str, ask: Callable[[], Answer]) -> Answer:
         del method

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from godwit.domain.clock import Clock
+from godwit.domain.drills import OF_THE_CLOUD, Drill
 from godwit.domain.errors import NoCapacity, ProviderUnavailable, RequestRejected
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.offers import Instance, InstanceState, Offer
@@ -78,7 +79,11 @@ class LocalProvider:
     def capabilities(self) -> Capabilities:
         """No spot; drills end the node's processes, not this machine."""
         return Capabilities(
-            client_token=True, volumes=True, startup=StartupHook.PROCESS, startup_limit_bytes=65_536, drills=True
+            client_token=True,
+            volumes=True,
+            startup=StartupHook.PROCESS,
+            startup_limit_bytes=65_536,
+            drills=OF_THE_CLOUD,
         )
 
     def check(self) -> Standing:
@@ -148,9 +153,12 @@ class LocalProvider:
         self._end(instance_id, InstanceState.STOPPING)
         self._machines.stop(instance_id)
 
-    def lose(self, instance_id: InstanceId) -> None:
-        """End all the node's processes at once. The listing says so when the last one is gone."""
-        self._machines.cut(instance_id)
+    def drill(self, instance_id: InstanceId, kind: Drill, gpu: int | None = None) -> None:
+        """End all the node's processes at once, or its agent. The listing says so when the last one is gone."""
+        if kind is Drill.NODE_LOSS:
+            self._machines.cut(instance_id)
+        else:
+            self._machines.drill(instance_id, kind, gpu)
 
     def end_all(self) -> None:
         """End every node of this state folder."""

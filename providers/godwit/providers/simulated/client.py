@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 from godwit.domain import errors
 from godwit.domain.clock import Clock, SystemClock
+from godwit.domain.drills import Drill
 from godwit.domain.errors import InvalidRequest, Problem, ProviderUnavailable
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.offers import Instance, Offer
@@ -95,9 +96,9 @@ class SimulatedProvider:
         """Ask for the end of a machine; an unknown or ended one is no error."""
         self._rest.ask("DELETE", f"/v1/instances/{instance_id}", missing_is_fine=True)
 
-    def lose(self, instance_id: InstanceId) -> None:
-        """Cut the machine's power."""
-        self._rest.ask("POST", "/faults/lose", json={"instance_id": instance_id})
+    def drill(self, instance_id: InstanceId, kind: Drill, gpu: int | None = None) -> None:
+        """Break a machine, or one GPU of it."""
+        self._rest.ask("POST", "/faults/drill", json={"instance_id": instance_id, "kind": kind, "gpu": gpu})
 
     def _refuse(self, status: int, body: Any, headers: httpx.Headers) -> errors.ProviderError | None:
         code, message = str(body["error"]["code"]), f"{self._name}: {body['error']['message']}"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from godwit.domain.clock import Clock
+from godwit.domain.drills import Drill
 from godwit.domain.wire.agents import GpuFact
 from godwit.providers.machines import Machine, Machines
 from godwit.providers.simulated import sales
@@ -105,6 +106,19 @@ class Cloud:
         ]
 
     # The fault panel.
+
+    def drill(self, instance_id: str, kind: Drill, gpu: int | None = None) -> None:
+        """Break a machine, or one GPU of it."""
+        if kind is Drill.NODE_LOSS:
+            self.lose(instance_id)
+            return
+        self.tick()
+        rental = self._find(instance_id)
+        if not rental.powered:
+            raise Refused(409, "not_running", f"{instance_id} is not running; what is off cannot break")
+        if gpu is not None and gpu >= len(rental.gpus):
+            raise Refused(404, "no_such_gpu", f"{instance_id} has {len(rental.gpus)} GPUs, none with index {gpu}")
+        self._machines.drill(rental.id, kind, gpu)
 
     def lose(self, instance_id: str) -> None:
         """Cut a machine's power; the listing goes on as if nothing had happened for `report_after_s`."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from godwit.domain import errors
 from godwit.domain.clock import Clock
+from godwit.domain.drills import Drill
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.offers import Instance, Offer
 from godwit.providers.protocol import Capabilities, LaunchRequest, Standing
@@ -93,10 +94,10 @@ class InProcessProvider:
 
         self._call(end)
 
-    def lose(self, instance_id: InstanceId) -> None:
-        """Cut the machine's power."""
+    def drill(self, instance_id: InstanceId, kind: Drill, gpu: int | None = None) -> None:
+        """Break a machine, or one GPU of it."""
         try:
-            self.cloud.lose(instance_id)
+            self.cloud.drill(instance_id, kind, gpu)
         except vendor.Refused as refused:
             raise self._translated(refused, launching=False) from refused
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from godwit.domain.drills import Drill
 from godwit.providers.machines import Machine
 
 
@@ -19,6 +20,7 @@ class PaperMachines:
     def __init__(self, on_boot: Callable[[Machine], None] = _nothing, on_end: Callable[[str], None] = _nothing) -> None:
         self.up: dict[str, Machine] = {}
         self.boots: list[str] = []
+        self.drills: list[tuple[str, Drill, int | None]] = []
         self._crashed: set[str] = set()
         self._on_boot = on_boot
         self._on_end = on_end
@@ -43,6 +45,10 @@ class PaperMachines:
     def crash(self, instance_id: str) -> None:
         """Its first process dies by itself."""
         self._crashed.add(instance_id)
+
+    def drill(self, instance_id: str, kind: Drill, gpu: int | None) -> None:
+        """Note it."""
+        self.drills.append((instance_id, kind, gpu))
 
     def has_crashed(self, instance_id: str) -> bool:
         """Whether `crash` was called."""

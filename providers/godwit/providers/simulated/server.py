@@ -6,7 +6,8 @@ GET  /clouds/NAME/v1/offers | instances | instances/ID | billing | notices
 POST /clouds/NAME/v1/instances                           Order -> 201 instance
 DEL  /clouds/NAME/v1/instances/ID
 GET, PUT, DELETE /clouds/NAME/faults                     the fault panel: show, replace, clear
-POST /clouds/NAME/faults/lose | notice                   {"instance_id"} | {"instance_id", "after_s"}
+POST /clouds/NAME/faults/drill                           {"instance_id", "kind", "gpu"}
+POST /clouds/NAME/faults/notice                          {"instance_id", "after_s"}
 GET  /clouds/NAME/faults/machines                        pid and folder of each live machine on this host
 """
 
@@ -18,6 +19,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
+from godwit.domain.drills import Drill
 from godwit.domain.wire.pages import Message
 from godwit.providers.simulated.cloud import Cloud
 from godwit.providers.simulated.faults import Faults, Seconds
@@ -53,10 +55,12 @@ class Order(Message):
     user_data: str = ""
 
 
-class Loss(Message):
-    """The machine whose power is cut."""
+class Break(Message):
+    """A machine that is broken on purpose, or one GPU of it."""
 
     instance_id: Name
+    kind: Drill
+    gpu: Annotated[int, Field(ge=0)] | None = None
 
 
 class Notice(Message):
@@ -84,7 +88,7 @@ class Api:
             Route("/v1/billing", self.billing),
             Route("/v1/notices", self.notices),
             Route("/faults", self.faults, methods=["GET", "PUT", "DELETE"]),
-            Route("/faults/lose", self.lose, methods=["POST"]),
+            Route("/faults/drill", self.drill, methods=["POST"]),
             Route("/faults/notice", self.notice, methods=["POST"]),
             Route("/faults/machines", self.whereabouts),
         ]
@@ -176,11 +180,11 @@ class Api:
             self._host.ask(lambda: cloud.set_faults(wanted))
         return JSONResponse(cloud.faults.model_dump())
 
-    async def lose(self, request: Request) -> Response:
-        """Cut a machine's power."""
+    async def drill(self, request: Request) -> Response:
+        """Break a machine."""
         cloud = self._cloud(request)
-        loss = Loss.model_validate_json(await _body(request))
-        self._host.ask(lambda: cloud.lose(loss.instance_id))
+        wanted = Break.model_validate_json(await _body(request))
+        self._host.ask(lambda: cloud.drill(wanted.instance_id, wanted.kind, wanted.gpu))
         return JSONResponse({}, status_code=202)
 
     async def notice(self, request: Request) -> Response:

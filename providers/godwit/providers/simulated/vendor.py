@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from godwit.domain import errors
+from godwit.domain.drills import Drill
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.offers import Instance, InstanceState, Offer
 from godwit.providers.protocol import Capabilities
@@ -21,7 +22,7 @@ TAG_TOKEN = "godwit-token"  # noqa: S105 - the name of a tag
 STARTUP_LIMIT_BYTES = 65_536
 
 CAPABILITIES = Capabilities(
-    spot=True, fabric=True, client_token=True, startup_limit_bytes=STARTUP_LIMIT_BYTES, drills=True
+    spot=True, fabric=True, client_token=True, startup_limit_bytes=STARTUP_LIMIT_BYTES, drills=frozenset(Drill)
 )
 
 
