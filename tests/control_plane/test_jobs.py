@@ -4,13 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from godwit.control_plane.services import jobs, ledger
-from godwit.control_plane.store import schema, writes
+from godwit.control_plane.store import schema, tenancy, writes
 from godwit.domain.errors import Conflict, InvalidRequest, NotFound
 from godwit.domain.jobs import JobState
 from godwit.domain.wire.agents import CommandDone
 from godwit.domain.wire.views import ExplainView, JobView
 from godwit.providers.simulated.faults import Faults
 
+from tests.control_plane.apis import client_of
 from tests.control_plane.world import World, spec
 
 SOLD_OUT = Faults(refuse_capacity={"*": -1})
@@ -191,6 +192,33 @@ def test_an_explanation_of_a_waiting_job_counts_those_before_it(world: World) ->
     job_id = world.submit("third")
     refusal = explain(world, job_id).refusals[0]
     assert (refusal.code, refusal.subject) == ("behind", "2 jobs")
+
+
+def test_who_is_before_a_job_is_counted_in_the_order_in_which_they_are_served(world: World) -> None:
+    client = client_of(world)
+    for name in ("a", "b"):
+        client.put(f"/v1/projects/{name}", json={})
+    world.run("running", project="a")
+    for number in range(3):
+        world.submit(f"of-a-{number}", project="a")
+        world.clock.advance(1)
+    job_id = world.submit("of-b", project="b")
+    found = explain(world, job_id)
+    assert [refusal.subject for refusal in found.refusals if refusal.code == "behind"] == [], "b holds nothing"
+    last = explain(world, "of-a-2")
+    assert [refusal.subject for refusal in last.refusals if refusal.code == "behind"] == ["3 jobs"]
+
+
+def test_those_before_a_job_that_no_plan_looks_at_are_counted_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenancy, "QUEUE_WINDOW", 2)
+    ids = []
+    for number in range(5):
+        ids.append(world.submit(f"job-{number}"))
+        world.clock.advance(1)
+    with world.db.read() as conn:
+        assert [tenancy.ahead_of_window(conn, world.job(job_id)) for job_id in ids] == [0, 0, 0, 1, 2]
 
 
 def test_an_explanation_of_a_failed_job_shows_its_exit_code_and_last_lines(world: World) -> None:

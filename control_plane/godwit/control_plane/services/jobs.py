@@ -8,7 +8,7 @@ from typing import Any
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import afters, archives, arrays, limits, validation, views
 from godwit.control_plane.store import arrays as stored_arrays
-from godwit.control_plane.store import dependencies, entities, queries, schema
+from godwit.control_plane.store import dependencies, entities, queries, schema, tenancy
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.errors import Conflict
@@ -173,7 +173,7 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         job = queries.job(conn, name_or_id)
         events = queries.last_events(conn, STORY_EVENTS, job.id)
         last_lines = queries.last_lines(conn, job.id)
-        ahead = queries.jobs_ahead(conn, job) if job.state is JobState.QUEUED else 0
+        unseen = tenancy.ahead_of_window(conn, job) if job.state is JobState.QUEUED else 0
         snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
         if job.after_id is not None:  # one that waits for others is not among those that a plan looks at
             after = dependencies.standings(conn, [job.after_id])
@@ -183,8 +183,10 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
     if repair.waits(job):
         plan = planner.preview(snapshot, job, now, context.seed)
         refusals, outlook = plan.refusals[job.id], plan.outlooks.get(job.id)
-        if ahead and not any(refusal.code is Code.AFTER for refusal in refusals):
-            behind = Refusal(Code.BEHIND, f"{ahead} jobs", "are queued before it", "a higher priority")
+        # The planner's own order, in which fair shares count; who waits for other jobs has no place in it.
+        ahead = 0 if outlook is None else outlook.position - 1 + unseen
+        if ahead:
+            behind = Refusal(Code.BEHIND, f"{ahead} jobs", "are served before it", "a higher priority, or time")
             refusals = (behind, *refusals)
     return ExplainView(
         job=views.job(job),

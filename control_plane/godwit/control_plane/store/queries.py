@@ -26,7 +26,7 @@ from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.scheduler.snapshot import Hold, Policy, Snapshot
 from godwit.scheduler.trust import UNKNOWN, Record
-from sqlalchemy import Connection, Row, Select, Table, and_, func, or_, select
+from sqlalchemy import Connection, Row, Select, Table, func, select
 
 FINAL_JOBS = tuple(state for state in JobState if lifecycle.is_final(state))
 WAITING_JOBS = (JobState.QUEUED,)
@@ -76,16 +76,6 @@ def job_rows(
     if array_id is not None or is_single:
         query = query.where(table.c.array_id == array_id)
     return conn.execute(query).all()
-
-
-def jobs_ahead(conn: Connection, of: Job) -> int:
-    """How many queued jobs come before this one."""
-    table = schema.jobs
-    earlier = and_(table.c.priority == of.spec.priority, table.c.created_at < of.created_at)
-    query = select(func.count()).where(
-        table.c.state == JobState.QUEUED, or_(table.c.priority > of.spec.priority, earlier), dependencies.unblocked()
-    )
-    return conn.execute(query).scalar_one()
 
 
 def attempt(conn: Connection, attempt_id: str) -> Attempt:

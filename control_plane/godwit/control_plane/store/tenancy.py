@@ -9,9 +9,9 @@ from godwit.control_plane.store import dependencies, schema
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Conflict, NotFound
 from godwit.domain.ids import JobId, ProjectId
-from godwit.domain.jobs import AttemptState, JobState, Outcome
+from godwit.domain.jobs import AttemptState, Job, JobState, Outcome
 from godwit.domain.projects import Limit, Project
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, update
 
 QUEUE_WINDOW = 200
 """Queued jobs of each project that one plan looks at, the most urgent first. The rest wait behind them whatever is
@@ -129,6 +129,17 @@ def waiting_window() -> Select[tuple[object, ...]]:
         .order_by(first.c.priority.desc(), first.c.place, first.c.created_at)
         .limit(QUEUE_WINDOW_MAX)
     )
+
+
+def ahead_of_window(conn: Connection, of: Job) -> int:
+    """How many queued jobs come before one of their project and are too many for the window of a plan."""
+    table = schema.jobs
+    earlier = and_(table.c.priority == of.spec.priority, table.c.created_at < of.created_at)
+    query = select(func.count()).where(
+        table.c.state == JobState.QUEUED, table.c.project == of.project, dependencies.unblocked(),
+        or_(table.c.priority > of.spec.priority, earlier),
+    )  # fmt: skip
+    return max(0, conn.execute(query).scalar_one() - QUEUE_WINDOW)
 
 
 def _project(row: Row[tuple[object, ...]]) -> Project:
