@@ -47,7 +47,9 @@ def test_sound_gpus_pass_and_their_figures_are_told() -> None:
     assert over.figures["gpu0.correctness.bf16"] == over.figures["gpu3.correctness.bf16"]
 
 
-@pytest.mark.parametrize(("fault", "check"), [("silent-corruption", "correctness"), ("slow", "matmul")])
+@pytest.mark.parametrize(("fault", "check"), [
+    ("silent-corruption", "correctness"), ("slow", "matmul"), ("gpu-lost", "correctness"), ("pcie-narrow", "host-copy"),
+])  # fmt: skip
 def test_a_fake_gpu_with_a_fault_fails_through_the_same_judgement_and_is_told_when_it_is_over(
     fault: str, check: str
 ) -> None:
@@ -161,3 +163,13 @@ def test_a_child_is_ended_with_all_its_processes_when_its_time_is_over(monkeypat
     ended = child.converse(Order("fake", [], budget_s=0.2), lambda: True)
     assert (ended.how, ended.said) == ("killed", Said())
     assert child.converse(Order("fake", [], budget_s=60.0), lambda: False).how == "stopped"
+
+
+def test_links_that_fail_are_a_matter_of_the_node_and_a_driver_that_hangs_of_all_its_gpus() -> None:
+    bench = Bench()
+    bench.faults = {3: {"nvlink-fatal"}}
+    bench.run()
+    assert [(found.check, found.gpu) for found in bench.found] == [("all-reduce", None)]
+    bench.faults = {-1: {"driver-hang"}}
+    assert not bench.run().passed
+    assert {found.gpu for found in bench.found if found.grade is Grade.UNHEALTHY} == {f"GPU-{n}" for n in range(4)}

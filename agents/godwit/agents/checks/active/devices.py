@@ -36,8 +36,26 @@ class Fleet(Protocol):
         """Bus bandwidth in GB/s that all of them reach together, and an error where the sum came out wrong."""
 
 
-SLOW_FACTOR = 0.6
-"""What a fake GPU with the fault "slow" has left of its speed."""
+LEFT = {
+    "matmul": {"slow": 0.6, "thermal": 0.6, "power-brake": 0.5, "power-limit": 0.4},
+    "bandwidth": {"slow": 0.6, "power-brake": 0.7},
+    "host-copy": {"slow": 0.6, "pcie-narrow": 0.5, "pcie-replays": 0.7},
+    "all-reduce": {"slow": 0.6, "nvlink-fatal": 0.2, "nvlink5-fatal": 0.2, "nvlink-crc": 0.3, "peer-access": 0.05},
+}
+"""What faults leave of a fake GPU's speed, by check."""
+
+ERRORS = {
+    "gpu-lost": "CUDA error: GPU is lost",
+    "gpu-missing": "CUDA error: invalid device ordinal",
+    "gpu-reset-required": "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
+    "ecc-uncorrected": "CUDA error: uncorrectable ECC error encountered",
+    "ecc-uncontained": "CUDA error: uncorrectable ECC error encountered",
+    "row-remap-failure": "CUDA error: uncorrectable ECC error encountered",
+    "fabric": "CUDA error: system not yet initialized",
+    "driver-hang": "CUDA error: unknown error",
+    "driver-mismatch": "CUDA error: system has unsupported display driver / cuda driver combination",
+}
+"""What CUDA says where a fake GPU has such a fault: the runtime's words for the errors that such GPUs raise."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +68,20 @@ class FakeDevice:
 
     def digest(self, kind: str) -> str:
         """Equal on equal models, unless it corrupts silently."""
+        self._raise()
         spoiled = f"{self.index}" if "silent-corruption" in self.faults else ""
         return hashlib.sha256(f"{self.model} {kind} {spoiled}".encode()).hexdigest()[:16]
 
     def rate(self, check: str) -> float:
-        """The figure of its model."""
-        return floors.nominal(self.model, check) * (SLOW_FACTOR if "slow" in self.faults else 1.0)
+        """The figure of its model, less what its faults cost."""
+        self._raise()
+        left = min((share for fault, share in LEFT[check].items() if fault in self.faults), default=1.0)
+        return floors.nominal(self.model, check) * left
+
+    def _raise(self) -> None:
+        for fault, said in ERRORS.items():
+            if fault in self.faults:
+                raise RuntimeError(said)
 
 
 @dataclass(frozen=True)
@@ -66,7 +92,4 @@ class FakeFleet:
 
     def all_reduce(self) -> tuple[float, str]:
         """As fast as the slowest of them."""
-        model = self.devices[0].model
-        return min(
-            floors.nominal(model, "all-reduce") * (SLOW_FACTOR if "slow" in d.faults else 1.0) for d in self.devices
-        ), ""
+        return min(device.rate("all-reduce") for device in self.devices), ""

@@ -120,6 +120,8 @@ class TorchFleet:
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        if not is_cuda:
+            torch.set_num_threads(1)  # threads of OpenMP do not survive the fork of the ranks
         self._is_cuda = is_cuda
         self._sizes = ON_GPU if is_cuda else ON_CPU
         places = [f"cuda:{n}" if is_cuda else "cpu" for n in range(len(indexes))]

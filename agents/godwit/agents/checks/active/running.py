@@ -30,6 +30,9 @@ STRICT = frozenset({"suspicion", "return"})
 BURN_SHARE = {"preflight": 0.0, "suspicion": 0.5, "return": 0.5, "sweep": 0.5}
 """How much of the budget goes to products over and over: silent corruption shows on hot GPUs (imbue burns 5 min)."""
 
+WHOLE = -1
+"""Where faults of the driver as a whole stand among those of fake GPUs."""
+
 Faults = Callable[[], Mapping[int, Collection[str]]]
 
 
@@ -126,7 +129,7 @@ class ActiveChecks:
     def _order(self, occasion: str, facts: Mapping[int, GpuFact], budget_s: float) -> Order:
         faults = {} if self._faults is None else self._faults()
         listed = [
-            {"index": index, "model": fact.model, "faults": sorted(faults.get(index, ()))}
+            {"index": index, "model": fact.model, "faults": sorted({*faults.get(index, ()), *faults.get(WHOLE, ())})}
             for index, fact in sorted(facts.items())
         ]
         device = "cpu" if not listed else "cuda" if self._faults is None else "fake"
