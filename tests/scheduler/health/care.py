@@ -173,6 +173,15 @@ class Care(Rounds):
         if waiting:
             self.answer(str(waiting[0].incident_id).removeprefix("incident-"), passed=passed)
 
+    def save(self, job: str) -> None:
+        """A job commits a checkpoint."""
+        self._set(saved_at={**self.snapshot.saved_at, JobId(job): self.now})
+
+    def join(self, node: Node) -> None:
+        """A machine that was bought is ready; its GPUs are recognised."""
+        node = replace(node, last_seen_at=self.now, lease_until=self.now + 15, state_since=self.now)
+        self._set(nodes=(*self.snapshot.nodes, node))
+
     def reset_breaker(self) -> None:
         """A person resets it."""
         self._view(tripped_at=None, cordons=())

@@ -3,14 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
-from godwit.domain.health import IncidentState, Remedy
+from godwit.domain.health import Grade, IncidentState, Remedy
+from godwit.domain.ids import FindingId, GpuUuid
 from godwit.domain.jobs import JobState
 from godwit.domain.nodes import Health, NodeState
 from godwit.scheduler import plan
+from godwit.scheduler.health.policy import HealthPolicy
 from godwit.scheduler.plan import Evict, RepairNode
-from godwit.scheduler.snapshot import Snapshot
+from godwit.scheduler.snapshot import Policy, Snapshot
 
-from tests.scheduler.fleets import NOW, attempt, job, node, world
+from tests.scheduler.fleets import NOW, attempt, job, node, offer, world
 from tests.scheduler.health.care import Care, finding
 
 
@@ -18,7 +20,8 @@ def running(nodes: int = 10, gang: int = 2, **fields: Any) -> Snapshot:
     """A fleet of `nodes`, and a job on the first `gang` of them."""
     fleet = [node(f"n{number}") for number in range(nodes)]
     one = job("train", nodes=gang, state=JobState.RUNNING)
-    return world(nodes=fleet, jobs=[one], attempts=[attempt(one, *fleet[:gang])], **fields)
+    kept = {"policy": Policy(idle_after_s=1e9)} | fields
+    return world(nodes=fleet, jobs=[one], attempts=[attempt(one, *fleet[:gang])], **kept)
 
 
 def test_a_lost_gpu_leaves_at_once_its_node_is_booted_tested_and_returns() -> None:
@@ -64,3 +67,195 @@ def test_a_gpu_is_reset_while_the_others_of_its_node_work() -> None:
     assert [(action.remedy, action.gpus) for action in care.of(RepairNode)] == [(Remedy.RESET_GPU, ("GPU-n0-0",))]
     assert care.node("n0").state is NodeState.READY
     assert elsewhere in care.snapshot.attempts
+
+
+def test_a_warm_moment_that_is_over_before_anything_was_done_is_forgiven() -> None:
+    care = Care(running(), NOW)
+    hot = finding("1", "n0", "thermal:hot", check="thermal", grade=Grade.DEGRADED, suggested=Remedy.REBOOT)
+    care.hear(hot)
+    care.rest()
+    assert care.gpu("n0") is Health.SUSPECT
+    assert not care.of(Evict)
+    care.pass_s(20)
+    care.hear(replace(hot, id=FindingId("finding-2"), at=care.now, grade=Grade.HEALTHY, suggested=Remedy.NONE))
+    care.rest()
+    assert (care.gpu("n0"), care.incident("1").state) == (Health.HEALTHY, IncidentState.CLOSED)
+    assert not care.of(RepairNode)
+
+
+def test_a_pending_remap_waits_for_the_end_of_the_job_and_no_longer_than_a_day() -> None:
+    care = Care(running(), NOW)
+    care.hear(finding("1", "n0", "row-remap:pending", check="row-remap", suggested=Remedy.DRAIN_AND_RESET))
+    care.rest()
+    care.pass_s(86_000)
+    care.rest()
+    assert not care.of(Evict)
+    care.pass_s(500)
+    care.rest()
+    assert [action.saves for action in care.of(Evict)] == [True]
+    assert [action.remedy for action in care.of(RepairNode)] == [Remedy.RESET_GPU]
+
+
+def test_the_first_hang_restarts_the_job_in_place_and_the_second_takes_the_odd_node_out() -> None:
+    care = Care(running(), NOW, passes=lambda _order: None)
+
+    def hang(name: str, node: str, odd: str) -> None:
+        (ran,) = care.snapshot.attempts
+        care.hear(
+            finding(
+                name, node, "hang", None, care.now, "hang", attempt_id=ran.id, job_id=ran.job_id,
+                evidence={"odd": odd} if odd else {},
+            )
+        )  # fmt: skip
+
+    hang("1", "n0", "")
+    hang("2", "n1", "rank 3")
+    care.rest()
+    assert [(one.job_id, one.saves) for one in care.of(Evict)] == [("train", False)]
+    assert {slot.node_id for slot in care.snapshot.attempts[0].slots} <= {f"n{number}" for number in range(10)}
+    assert all(one.state is NodeState.READY for one in care.snapshot.nodes)
+    care.pass_s(3_600)
+    (again,) = care.snapshot.attempts
+    odd = again.slots[0].node_id
+    hang("3", odd, "rank 3")
+    care.rest()
+    assert care.node(odd).state is NodeState.CORDONED
+    assert odd not in {slot.node_id for slot in care.snapshot.attempts[0].slots}
+
+
+def test_a_crash_with_an_error_of_cuda_starts_again_once_and_on_another_node_it_is_the_program() -> None:
+    care = Care(running(), NOW)
+
+    def crash(name: str, node: str) -> None:
+        (ran,) = care.snapshot.attempts
+        care.hear(finding(name, node, "cuda:other", None, care.now, "crash", attempt_id=ran.id, job_id=ran.job_id))
+        care.rest()
+
+    crash("1", "n0")
+    assert len(care.of(Evict)) == 1
+    care.pass_s(600)
+    crash("2", "n5")
+    assert len(care.of(Evict)) == 1
+    assert care.of(plan.DecideFinding)[-1].rule == "program"
+
+
+def test_a_straggler_is_swapped_at_the_next_checkpoint() -> None:
+    care = Care(running(), NOW, passes=lambda _order: None)
+    (ran,) = care.snapshot.attempts
+    care.hear(
+        finding(
+            "1", "n0", "straggler:3", 3, NOW, "straggler", attempt_id=ran.id, job_id=ran.job_id,
+            grade=Grade.DEGRADED, evidence={"windows": 3},
+        )
+    )  # fmt: skip
+    care.rest()
+    assert not care.of(Evict)
+    care.pass_s(60)
+    care.save("train")
+    care.rest()
+    assert [action.saves for action in care.of(Evict)] == [True]
+    assert care.gpu("n0", 3) is Health.QUARANTINED
+
+
+def test_a_straggler_is_kept_while_no_other_node_is_idle() -> None:
+    care = Care(running(nodes=2), NOW)
+    (ran,) = care.snapshot.attempts
+    care.hear(
+        finding(
+            "1", "n0", "straggler:3", 3, NOW, "straggler", attempt_id=ran.id, job_id=ran.job_id,
+            evidence={"windows": 3},
+        )
+    )  # fmt: skip
+    care.rest()
+    care.pass_s(7_200)
+    care.save("train")
+    care.rest()
+    assert not care.of(Evict)
+
+
+def test_a_known_bad_gpu_that_comes_on_a_new_machine_is_refused() -> None:
+    care = Care(running(), NOW, passes=lambda _order: False, works=lambda _order: False)
+    care.hear(finding("1", "n9", "xid:79", 0))
+    care.rest()
+    assert "n9" not in care.snapshot.node_by_id
+    again = node("fresh")
+    gpus = (replace(again.gpus[0], uuid=GpuUuid("GPU-n9-0"), health=Health.FAULTY), *again.gpus[1:])
+    care.join(replace(again, gpus=gpus))
+    care.rest()
+    assert "fresh" not in care.snapshot.node_by_id
+    assert [one.blame for one in care.of(plan.TerminateNode)] == [False, True]
+
+
+def test_a_device_that_fails_again_within_days_is_replaced_and_not_repaired() -> None:
+    care = Care(running(), NOW)
+    for number, code in enumerate(("xid:48", "xid:95")):
+        care.hear(finding(str(number), "n0", code, 0, care.now))
+        care.rest()
+        care.pass_s(3_600)
+    assert len(care.of(RepairNode)) == 1
+    assert "n0" not in care.snapshot.node_by_id
+
+
+def test_three_nodes_of_one_fabric_with_the_same_trouble_have_one_cause_and_are_held() -> None:
+    care = Care(running(nodes=40), NOW, works=lambda _order: None)
+    for number in range(5):
+        care.hear(finding(str(number), f"n{10 + number}", "sxid:20034", None, care.now))
+        care.rest()
+        care.pass_s(5)
+    held = [one for one in care.view.incidents if one.state is IncidentState.HELD]
+    assert {one.cause for one in held} == {"incident-0"}
+    assert len(held) == 3
+    assert care.view.tripped_at is None
+    for one in held:
+        over = finding(f"over-{one.id}", one.node_id, "sxid:20034", None, care.now, grade=Grade.HEALTHY)
+        care.hear(over)
+    care.rest()
+    assert all(care.node(one.node_id).state is NodeState.READY for one in held)
+
+
+def test_beyond_its_cap_the_breaker_trips_and_only_a_person_lets_go() -> None:
+    care = Care(running(nodes=10, gang=1), NOW, works=lambda _order: None)
+    for number, code in enumerate(("xid:79", "xid:119", "xid:48", "xid:95")):
+        care.hear(finding(str(number), f"n{number + 3}", code, 0, care.now))
+        care.rest()
+        care.pass_s(1)
+    assert [care.incident(str(number)).state for number in range(4)] == [
+        IncidentState.REPAIRING, IncidentState.REPAIRING, IncidentState.HELD, IncidentState.HELD,
+    ]  # fmt: skip
+    assert len(care.of(plan.TripBreaker)) == 1
+    care.pass_s(3_600)
+    care.rest()
+    assert care.incident("2").state is IncidentState.HELD
+    care.reset_breaker()
+    care.rest()
+    assert care.incident("2").state is IncidentState.REPAIRING
+
+
+def test_with_automation_off_everything_is_told_and_nothing_is_done() -> None:
+    care = Care(running(policy=Policy(health=HealthPolicy(acts=False))), NOW)
+    care.hear(finding("1", "n0", "xid:79"))
+    care.rest()
+    assert care.incident("1").state is IncidentState.HELD
+    assert not care.of(Evict)
+    assert care.gpu("n0") is Health.HEALTHY
+
+
+def test_an_idle_node_is_swept_now_and_then_where_that_is_wanted() -> None:
+    care = Care(running(nodes=4, policy=Policy(health=HealthPolicy(sweep_every_s=86_400.0), idle_after_s=1e9)), NOW)
+    care.rest()
+    assert not care.of(plan.TestNode)
+    care.pass_s(400)
+    care.rest()
+    assert sorted(one.node_id for one in care.of(plan.TestNode)) == ["n2", "n3"]
+    care.pass_s(86_500)
+    care.rest()
+    assert len(care.of(plan.TestNode)) == 4
+
+
+def test_a_machine_of_ones_own_is_never_given_back() -> None:
+    own = node("n0", offer(price=0.0))
+    care = Care(world(nodes=[own]), NOW, works=lambda _order: False)
+    care.hear(finding("1", "n0", "xid:79"))
+    care.rest()
+    assert care.incident("1").state is IncidentState.ESCALATED
+    assert care.node("n0").state is NodeState.CORDONED

@@ -74,6 +74,11 @@ class Casebook:
         """The newest order of each kind by its incident."""
         return {(order.incident_id, order.kind): order for order in sorted(self.view.orders, key=lambda one: one.at)}
 
+    @cached_property
+    def sweeps(self) -> dict[NodeId, TestResult]:
+        """The newest sweep of each node that had one."""
+        return {one.node_id: one for one in sorted(self.view.orders, key=lambda one: one.at) if one.incident_id is None}
+
     def open(self, incident: Incident) -> None:
         """A round opens this one."""
         self.active.setdefault(incident.node_id, []).append(incident)

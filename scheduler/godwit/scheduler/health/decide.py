@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from godwit.domain import lifecycle
 from godwit.domain.health import Incident, IncidentState
-from godwit.scheduler.health import breaker, eviction, findings, known, steps
+from godwit.scheduler.health import breaker, eviction, findings, known, steps, sweeps
 from godwit.scheduler.health.breaker import Budget
 from godwit.scheduler.health.casebook import Casebook
 from godwit.scheduler.plan import Action
@@ -21,7 +21,7 @@ def decide(snapshot: Snapshot, now: float) -> Iterator[Action]:
     book = Casebook(snapshot, now)
     budget = Budget(book)
     # Each stage sees what the one before has settled: a device is not looked at while its incident is being closed.
-    for stage in (_news, _steps, known.devices):
+    for stage in (_news, _steps, known.devices, sweeps.due):
         actions = list(stage(book, budget))
         if actions:
             yield from actions
@@ -45,6 +45,7 @@ def next_deadlines(snapshot: Snapshot, now: float) -> Iterator[float]:
     for incident in snapshot.health.incidents:
         yield from _deadlines(incident, book)
     yield from breaker.next_deadlines(book)
+    yield from sweeps.next_deadlines(book)
 
 
 def _deadlines(incident: Incident, book: Casebook) -> Iterator[float]:

@@ -125,5 +125,5 @@ def _evict(attempt: Attempt, incident: Incident, *, saves: bool) -> Evict:
 def restarts(incident: Incident, book: Casebook) -> Iterator[Action]:
     """The attempt of a job that starts again where it is: the one that ran when the incident began."""
     for attempt in book.snapshot.attempts:
-        if attempt.job_id in incident.job_ids and goes_on(attempt) and attempt.created_at <= incident.opened_at:
+        if attempt.job_id in incident.job_ids and goes_on(attempt) and attempt.created_at < incident.opened_at:
             yield _evict(attempt, incident, saves=may_save(incident))
