@@ -280,7 +280,7 @@ def starts(tmp_path: Path, plane: FakeControlPlane) -> Callable[..., list[StartA
         peers = [Peer(rank=i, node_id=m.name, address=m.address) for i, m in enumerate(gang)]
         fields: dict[str, Any] = {
             "job_id": "job-1", "job_name": "a", "attempt_id": f"att-{epoch}", "epoch": epoch, "peers": peers,
-            "gpus": [0], "port": 20_000 + 4 * secrets.randbelow(2_000), "ray_token": secrets.token_hex(32), "run": run,
+            "gpus": [0], "port": 20_000 + 5 * secrets.randbelow(2_000), "ray_token": secrets.token_hex(32), "run": run,
             "setup": None, "workdir_digest": None, "env": {}, "store": f"file://{tmp_path}/store", **more,
         }  # fmt: skip
         return [StartAttempt(intent_id=f"start-{epoch}-{i}", rank=i, **fields) for i in range(len(gang))]

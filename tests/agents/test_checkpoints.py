@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from godwit.agents.checkpoints import commit
+from godwit.agents.checkpoints import commit, restore
 from godwit.agents.checkpoints.commit import Author
 from godwit.agents.checkpoints.store import Store, StoreUnavailable
 from godwit.agents.checkpoints.watch import FolderWatch, step_of
@@ -56,10 +56,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return Store(f"s3://jobs/{random.getrandbits(40):x}", request.getfixturevalue("bucket"))
 
 
-def restored(store: Store, below_epoch: int, tmp_path: Path) -> commit.Search:
+def restored(store: Store, below_epoch: int, tmp_path: Path) -> restore.Search:
     target = tmp_path / f"target-{random.getrandbits(40):x}"
     target.mkdir()
-    return commit.latest_good(store, below_epoch, target)
+    return restore.newest([restore.Place("the store", store, needed=True)], below_epoch, target)
 
 
 def overwrite(store: Store, url: str, text: str) -> None:
@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(store: Store, tmp_path
 def test_files_without_a_manifest_are_no_checkpoint(store: Store, tmp_path: Path) -> None:
     entry = write_entry(tmp_path, "checkpoint-10")
     store.upload(entry / "model.pt", "data/e1-s10/checkpoint-10/model.pt", "checkpoint-10/model.pt")
-    assert restored(store, 2, tmp_path) == commit.Search(None, ())
+    assert restored(store, 2, tmp_path) == restore.Search(None, ())
     commit.commit(store, author(), 10, entry, NOW)
     assert restored(store, 2, tmp_path).found is not None
 
@@ -225,6 +225,27 @@ def test_the_restored_entry_is_not_committed_again_also_after_a_restart(watched:
     (folder / "unnumbered").write_text("x")
     again.scan(10.0)
     assert again.scan(12.0).step == 6
+
+
+def test_what_the_helper_says_is_complete_need_not_be_quiet_and_may_be_linked(watched: Any) -> None:
+    folder, make = watched
+    write_entry(folder, "checkpoint-5")
+    watch = make()
+    watch.finish("checkpoint-5")
+    entry = watch.scan(1.0)
+    assert (entry.step, entry.final) == (5, True)
+    watch.committed(entry)
+    (folder / "checkpoint-5" / "more").write_text("by somebody else")
+    assert watch.scan(1.5) is None
+
+
+def test_a_link_is_a_second_name_of_the_same_file(tmp_path: Path) -> None:
+    local = Store(f"file://{tmp_path}/kept", {})
+    entry = write_entry(tmp_path, "checkpoint-5")
+    manifest = commit.commit(local, author(), 5, entry, NOW, linked=True)
+    assert local.local_path(f"{manifest.root}/checkpoint-5/model.pt").samefile(entry / "model.pt")
+    copied = commit.commit(local, author(), 6, entry, NOW)
+    assert not local.local_path(f"{copied.root}/checkpoint-5/model.pt").samefile(entry / "model.pt")
 
 
 def test_after_a_good_end_nothing_has_to_be_waited_for(watched: Any) -> None:

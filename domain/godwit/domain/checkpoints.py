@@ -1,7 +1,7 @@
 """A checkpoint is a committed set of files; its manifest, written last, is what commits it."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from godwit.domain.errors import CheckpointDamaged
 from godwit.domain.ids import AttemptId, JobId
@@ -22,8 +22,9 @@ class CheckpointFile:
 class Manifest:
     """What a committed checkpoint holds, who wrote it and where its files lie.
 
-    `root` is the fsspec URL under which `files` lie. Order among the checkpoints of a job is (`epoch`, `step`): what
-    a fenced, older attempt wrote late never beats what a newer attempt wrote.
+    `root` is the fsspec URL under which `files` lie. `replicas` are the ids of the nodes on whose disks a copy lay when
+    this was written. Order among the checkpoints of a job is (`epoch`, `step`): what a fenced, older attempt wrote late
+    never beats what a newer attempt wrote.
     """
 
     job_id: JobId
@@ -33,6 +34,7 @@ class Manifest:
     created_at: float
     root: str
     files: tuple[CheckpointFile, ...]
+    replicas: tuple[str, ...] = ()
     version: int = MANIFEST_VERSION
 
     @property
@@ -51,10 +53,14 @@ class Manifest:
 
 
 def manifest_from_json(text: str | bytes) -> Manifest:
-    """Read a stored manifest; raises `CheckpointDamaged` when it is cut short or not one."""
+    """Read a stored manifest; raises `CheckpointDamaged` when it is cut short or not one.
+
+    Fields that are not known here are passed over: a newer godwit wrote them.
+    """
     try:
         data = json.loads(text)
-        files = tuple(CheckpointFile(**file) for file in data.pop("files"))
-        return Manifest(files=files, **data)
+        known = {field.name: data[field.name] for field in fields(Manifest) if field.name in data}
+        files = tuple(CheckpointFile(**file) for file in known.pop("files"))
+        return Manifest(files=files, replicas=tuple(map(str, known.pop("replicas", ()))), **known)
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         raise CheckpointDamaged(f"the manifest cannot be read: {exc}") from exc

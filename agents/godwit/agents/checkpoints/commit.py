@@ -1,4 +1,4 @@
-"""Commit a checkpoint, and find the newest good one: files first, the manifest last.
+"""Commit a checkpoint: files first, the manifest last.
 
     <store>/data/e<epoch>-s<step>/<entry>/...             the files
     <store>/manifests/e<epoch:06d>-s<step:012d>.json      what makes them a checkpoint
@@ -8,16 +8,26 @@ The first part of each file's path is its *entry*: the name that the program gav
 
 import posixpath
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from godwit.agents.checkpoints.store import Store
 from godwit.domain.checkpoints import CheckpointFile, Manifest, manifest_from_json
 from godwit.domain.errors import CheckpointDamaged
 from godwit.domain.ids import AttemptId, JobId
 
+Order = tuple[int, int]
+"""(epoch, step): the newest checkpoint of a job is the greatest."""
+
 _MANIFEST = re.compile(r"^e(\d{6,})-s(\d{12,})\.json$")
+
+
+class Names(Protocol):
+    """Whatever lists names in a folder."""
+
+    def names(self, folder: str) -> list[str]:
+        """Names of what lies directly in a folder; none when there is no such folder."""
 
 
 @dataclass(frozen=True)
@@ -29,33 +39,18 @@ class Author:
     epoch: int
 
 
-@dataclass(frozen=True)
-class Found:
-    """The checkpoint that was restored to `path`, and the newer ones that turned out damaged, as manifest URLs."""
-
-    manifest: Manifest
-    manifest_url: str
-    path: Path
-
-
-@dataclass(frozen=True)
-class Search:
-    """What looking for the newest good checkpoint found."""
-
-    found: Found | None
-    damaged: tuple[str, ...]
-
-
-def commit(store: Store, author: Author, step: int, source: Path, now: float) -> Manifest:
+def commit(store: Store, author: Author, step: int, source: Path, now: float, *, linked: bool = False) -> Manifest:
     """Copy the entry `source` (a file or a folder) into the store and commit it.
 
-    Raises `StoreUnavailable` (try again: what was copied is no checkpoint yet), or `OSError` when the entry changed
-    under the copy.
+    `linked`: nobody writes into its files any more, so that a store on the same disk need not copy them. Raises
+    `StoreUnavailable` (try again: what was copied is no checkpoint yet), or `OSError` when the entry changed under the
+    copy.
     """
     root = _fresh_data_folder(store, author, step)
     paths = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
     names = [path.relative_to(source.parent).as_posix() for path in paths]
-    files = [store.upload(path, posixpath.join(root, name), name) for path, name in zip(paths, names, strict=True)]
+    pairs = zip(paths, names, strict=True)
+    files = [store.upload(path, posixpath.join(root, name), name, linked=linked) for path, name in pairs]
     return _write_manifest(store, author, step, store.join(root), files, now)
 
 
@@ -74,52 +69,42 @@ def commit_in_place(store: Store, author: Author, step: int, entry_url: str, now
 
 def manifest_url(store: Store, epoch: int, step: int) -> str:
     """Where the manifest of a checkpoint lies."""
-    return store.join("manifests", f"e{epoch:06d}-s{step:012d}.json")
+    return store.join("manifests", manifest_name((epoch, step)))
 
 
-def latest_good(store: Store, below_epoch: int, target: Path) -> Search:
-    """Copy the newest checkpoint of an epoch below `below_epoch` into `target`, verified; older ones if it is damaged.
-
-    Each entry appears in `target` whole or not at all. Raises `StoreUnavailable`: then nothing is known.
-    """
-    damaged: list[str] = []
-    for epoch, step in _orders(store, below_epoch):
-        url = manifest_url(store, epoch, step)
-        try:
-            manifest = manifest_from_json(store.read_text(url))
-            return Search(Found(manifest, url, _restore(store, manifest, target)), tuple(damaged))
-        except CheckpointDamaged:
-            damaged.append(url)
-    return Search(None, tuple(damaged))
+def manifest_name(order: Order) -> str:
+    """The name of a manifest: names sort as checkpoints do."""
+    return f"e{order[0]:06d}-s{order[1]:012d}.json"
 
 
-def _orders(store: Store, below_epoch: int) -> list[tuple[int, int]]:
+def orders(store: Names) -> list[Order]:
+    """(epoch, step) of every checkpoint of the store, the newest first."""
     matches = [match for name in store.names("manifests") if (match := _MANIFEST.match(name))]
-    orders = [(int(match[1]), int(match[2])) for match in matches]
-    return sorted((order for order in orders if order[0] < below_epoch), reverse=True)
+    return sorted(((int(match[1]), int(match[2])) for match in matches), reverse=True)
 
 
-def _restore(store: Store, manifest: Manifest, target: Path) -> Path:
-    entries = {file.path.partition("/")[0] for file in manifest.files}
-    if len(entries) != 1 or not all(_is_inside(file.path) for file in manifest.files):
-        raise CheckpointDamaged(f"the manifest names no entry, several, or paths that leave it: {sorted(entries)}")
-    entry = entries.pop()
-    draft = target / f".restoring-{entry}"
-    shutil.rmtree(draft, ignore_errors=True)
-    try:
-        for file in manifest.files:
-            store.download(posixpath.join(manifest.root, file.path), draft / file.path, file)
-        place = target / entry
-        if place.is_dir():
-            shutil.rmtree(place)
-        (draft / entry).replace(place)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return place
+def read(store: Store, order: Order) -> Manifest:
+    """The manifest of a checkpoint; raises `CheckpointDamaged` when it is gone or unreadable."""
+    return manifest_from_json(store.read_text(manifest_url(store, *order)))
 
 
-def _is_inside(path: str) -> bool:
-    return not path.startswith("/") and ".." not in path.split("/")
+def forward(local: Store, manifest: Manifest, store: Store, replicas: tuple[str, ...]) -> Manifest:
+    """Commit in `store` what lies in `local`, as the same checkpoint of the same attempt.
+
+    Raises `StoreUnavailable`, or `CheckpointDamaged` when the local copy is no longer what its manifest says.
+    """
+    author = Author(manifest.job_id, manifest.attempt_id, manifest.epoch)
+    root, files = _fresh_data_folder(store, author, manifest.step), []
+    for file in manifest.files:
+        source = local.local_path(posixpath.join(manifest.root, file.path))
+        try:
+            copied = store.upload(source, posixpath.join(root, file.path), file.path)
+        except OSError as exc:
+            raise CheckpointDamaged(f"the copy {source} cannot be read: {exc}") from exc
+        if copied != file:
+            raise CheckpointDamaged(f"the copy {source} is not what its manifest says")
+        files.append(copied)
+    return _write_manifest(store, author, manifest.step, store.join(root), files, manifest.created_at, replicas)
 
 
 def _fresh_data_folder(store: Store, author: Author, step: int) -> str:
@@ -131,7 +116,13 @@ def _fresh_data_folder(store: Store, author: Author, step: int) -> str:
 
 
 def _write_manifest(
-    store: Store, author: Author, step: int, root: str, files: list[CheckpointFile], now: float
+    store: Store,
+    author: Author,
+    step: int,
+    root: str,
+    files: list[CheckpointFile],
+    now: float,
+    replicas: tuple[str, ...] = (),
 ) -> Manifest:
     manifest = Manifest(
         job_id=JobId(author.job_id),
@@ -141,6 +132,7 @@ def _write_manifest(
         created_at=now,
         root=root,
         files=tuple(files),
+        replicas=replicas,
     )
     store.write_text(manifest_url(store, author.epoch, step), manifest.to_json())
     return manifest

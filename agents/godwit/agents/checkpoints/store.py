@@ -4,7 +4,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,8 +76,13 @@ class Store:
                 os.fsync(file.fileno())
             draft.replace(target)
 
-    def upload(self, source: Path, path: str, name: str) -> CheckpointFile:
-        """Copy a local file to `path`, hashing what is read; returns it as file `name` of a manifest."""
+    def upload(self, source: Path, path: str, name: str, *, linked: bool = False) -> CheckpointFile:
+        """Copy a local file to `path`, hashing what is read; returns it as file `name` of a manifest.
+
+        `linked`: nobody writes into the file any more; on the same disk a second name for it does.
+        """
+        if linked and self._local and self._link(source, path):
+            return self.measure(path, name)
         target, seen, size = self._path(path), hashlib.sha256(), 0
         with source.open("rb") as reader, _translated(path):
             if self._local:
@@ -88,6 +93,42 @@ class Store:
                     size += len(block)
                     writer.write(block)
         return CheckpointFile(name, size, seen.hexdigest())
+
+    def _link(self, source: Path, path: str) -> bool:
+        target = self.local_path(path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            os.link(source, target)
+        except OSError:
+            return False  # another disk, or one without links: it is copied
+        return True
+
+    def local_path(self, path: str) -> Path:
+        """Where something lies on this machine, for a store that is a folder."""
+        return Path(self._path(path))
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Sizes in bytes of all files below a folder, by their paths relative to it; none when it is not there."""
+        with _translated(folder):
+            root = self._path(folder).rstrip("/")
+            try:
+                found = self._fs.find(root, detail=True)
+            except FileNotFoundError:
+                return {}
+            # For a path that is a file itself, some file systems know its name alone.
+            sizes = {path: info["size"] if "size" in info else self._fs.size(path) for path, info in found.items()}
+            return {posixpath.relpath(path, root): int(size) for path, size in sizes.items()}
+
+    def remove(self, path: str) -> None:
+        """Remove a file; harmless to repeat."""
+        with suppress(CheckpointDamaged), _translated(path):
+            self._fs.rm_file(self._path(path))
+
+    def remove_tree(self, folder: str) -> None:
+        """Remove a folder and everything below it; harmless to repeat."""
+        with suppress(CheckpointDamaged), _translated(folder):
+            self._fs.rm(self._path(folder), recursive=True)
 
     def measure(self, path: str, name: str) -> CheckpointFile:
         """Hash a file where it lies; returns it as file `name` of a manifest."""

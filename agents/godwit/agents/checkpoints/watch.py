@@ -19,11 +19,15 @@ _LAST_INTEGER = re.compile(r"(\d+)(?!.*\d)")
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder that a program left as a checkpoint; `signature` changes with its content."""
+    """A file or folder that a program left as a checkpoint; `signature` changes with its content.
+
+    `final`: the in-job helper made it, and nobody writes into it any more.
+    """
 
     path: Path
     step: int
     signature: str
+    final: bool = False
 
 
 class FolderWatch:
@@ -33,6 +37,7 @@ class FolderWatch:
         self._folder = folder
         self._memory = memory
         self._since: dict[str, tuple[str, float]] = {}
+        self._final: set[str] = set()
         known: dict[str, Any] = {"signatures": {}, "step": 0}
         if memory.exists():
             known = json.loads(memory.read_text())
@@ -49,14 +54,20 @@ class FolderWatch:
         ready = [
             self._folder / name
             for name, (sig, since) in self._since.items()
-            if self._committed.get(name) != sig and (ended_well or now - since >= QUIET_S)
+            if self._committed.get(name) != sig and (ended_well or name in self._final or now - since >= QUIET_S)
         ]
         if not ready:
             return None
         newest = max(ready, key=_changed_at)
         for path in ready:  # those it overtook would be older checkpoints: nobody will restore them
             self._committed[path.name] = seen[path.name]
-        return Entry(newest, step_of(newest.name, self._step + 1), seen[newest.name])
+        final = newest.name in self._final
+        self._final.difference_update(path.name for path in ready)
+        return Entry(newest, step_of(newest.name, self._step + 1), seen[newest.name], final)
+
+    def finish(self, name: str) -> None:
+        """Take what lies under this name as complete: the in-job helper says so."""
+        self._final.add(name)
 
     def know(self, name: str) -> None:
         """Take what lies under this name as committed: it was restored from the store."""
@@ -72,6 +83,8 @@ class FolderWatch:
     def failed(self, entry: Entry) -> None:
         """It could not be committed; offer it again unless a newer one is there by then."""
         self._committed.pop(entry.path.name, None)
+        if entry.final:
+            self._final.add(entry.path.name)
 
     def _save(self) -> None:
         # What was deleted needs no memory.

@@ -7,18 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import structlog
-from godwit.agents.checkpoints import commit
-from godwit.agents.checkpoints.commit import Author
-from godwit.agents.checkpoints.committer import Committer
-from godwit.agents.checkpoints.store import Store, StoreUnavailable
-from godwit.agents.checkpoints.watch import FolderWatch
-from godwit.agents.effects import Outcome, Restored, Running, RuntimeEvent, Stopped
+from godwit.agents.checkpoints import keeping
+from godwit.agents.checkpoints.keeping import Keeping
+from godwit.agents.checkpoints.store import StoreUnavailable
+from godwit.agents.effects import Outcome, Running, RuntimeEvent, Stopped
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.progress import ProgressReader
 from godwit.agents.runtime import ray_cluster, workdir
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder, ExitRecord
-from godwit.agents.runtime.guard import write_whole
 from godwit.agents.runtime.preflight import PreflightFailed
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.runtime.ray_job import ClusterNotReady, RayJob, SubmissionRefused
@@ -65,14 +62,9 @@ class AttemptRun:
         self._folder = folder
         self._custody = custody
         self._around = surroundings
-        self._watch_folder = FolderWatch(folder.checkpoints, folder.root / "committed.json")
-        self._committer = Committer(
-            self._open_store,
-            Author(command.job_id, command.attempt_id, command.epoch),
-            self._watch_folder if command.rank == 0 else None,
-            folder.run / "reports",
-            surroundings.emit,
-        )
+        env = {**surroundings.machine_env, **command.env}
+        around = keeping.Around(surroundings.emit, env, lambda: not custody.stop_was_ordered)
+        self._keeping = Keeping(command, folder, around)
         self._progress = ProgressReader(folder.run, command.attempt_id)
         self._told_running = False
         self._thread = threading.Thread(target=self.run, name=command.attempt_id, daemon=True)
@@ -95,6 +87,8 @@ class AttemptRun:
             self.stop(0.0)
             self._wait_for_guard()
             end = self._stopped("interrupted", f"the agent failed: {type(exc).__name__}: {exc}")
+        self._keeping.abandon()
+        self._keeping.close()
         self._around.emit(end)
 
     def _live(self) -> Stopped:
@@ -102,7 +96,7 @@ class AttemptRun:
         try:
             self._folder.make()
             self._bring_up()
-            self._committer.start()
+            self._keeping.start()
             if self._command.rank == 0:
                 self._lead()
         except WorkdirRefused as exc:
@@ -121,10 +115,10 @@ class AttemptRun:
 
     def _commit_last(self, record: ExitRecord) -> None:
         """Only a program that ended well has finished what it wrote; without a lease nothing may be written at all."""
-        if record.cause != "lease":
-            done = self._committer.finish(LAST_COMMIT_S, ended_well=self._folder.program_exit_code() == 0)
-            if not done:
-                self._folder.notice("the last checkpoint could not be committed in time")
+        if record.cause == "lease":
+            self._keeping.abandon()
+        else:
+            self._keeping.finish(LAST_COMMIT_S, ended_well=self._folder.program_exit_code() == 0)
 
     def _bring_up(self) -> None:
         """Set-up needs the workdir; otherwise it arrives while Ray starts, which takes seconds."""
@@ -157,11 +151,12 @@ class AttemptRun:
 
     def _fetch_files(self) -> None:
         """Workdir and checkpoint, once: an agent that takes over leaves them as they are."""
+        self._keeping.open()
         done = self._folder.root / "files.done"
         if done.exists():
             return
         self._retried(self._fetch_workdir)
-        self._retried(self._restore)
+        self._retried(self._keeping.restore)
         done.touch()
 
     def _retried(self, act: Callable[[], None]) -> None:
@@ -178,32 +173,6 @@ class AttemptRun:
 
     def _fetch_workdir(self) -> None:
         workdir.prepare(self._around.link, self._command.workdir_digest, self._folder.workdir)
-
-    def _restore(self) -> None:
-        """Put the newest good checkpoint where the program looks; rank 0 tells about it."""
-        search = commit.latest_good(self._open_store(), self._command.epoch, self._folder.checkpoints)
-        found = search.found
-        if found is not None:
-            self._watch_folder.know(found.path.name)
-            write_whole(self._folder.run / "restored", str(found.path))
-        if self._command.rank != 0:
-            return
-        for url in search.damaged:
-            self._folder.notice(f"checkpoint {url} is damaged; taking the one before")
-        if found is not None:
-            self._folder.notice(f"restored checkpoint step {found.manifest.step} of epoch {found.manifest.epoch}")
-        self._around.emit(
-            Restored(
-                self._command.attempt_id,
-                None if found is None else found.manifest.step,
-                None if found is None else found.manifest.epoch,
-                None if found is None else found.manifest_url,
-                search.damaged,
-            )
-        )
-
-    def _open_store(self) -> Store:
-        return Store(self._command.store, {**self._around.machine_env, **self._command.env})
 
     def _lead(self) -> None:
         """Rank 0: submit the program once the gang is complete, and watch it to its end."""

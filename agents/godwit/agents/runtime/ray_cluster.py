@@ -133,6 +133,7 @@ def _names(command: StartAttempt, folder: AttemptFolder) -> dict[str, str]:
         "GODWIT_CHECKPOINT_DIR": str(folder.checkpoints),
         "GODWIT_RUN_DIR": str(folder.run),
         "GODWIT_STORAGE_URL": command.store,
+        "GODWIT_CHECKPOINT_INTERVAL_S": f"{command.saving.interval_s:g}",
         "NODE_RANK": rank,
         "NUM_NODES": nodes,
         "NODE_IPS": addresses,

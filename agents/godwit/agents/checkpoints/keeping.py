@@ -1,0 +1,274 @@
+"""Everything about the checkpoints of one attempt on one node: restore before it starts, keep and send while it runs.
+
+    <node>/kept/<job>/      this node's copies, laid out as a store is; they outlive attempts, for the next one here
+
+In a gang, rank 0 chooses what to start from and the others ask it: all start from the same checkpoint, each having
+brought it from where it is nearest. They look for themselves meanwhile, and are right unless somebody wrote or
+something broke in between.
+"""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import structlog
+from godwit.agents.checkpoints import peers, restore, retention
+from godwit.agents.checkpoints.commit import Author
+from godwit.agents.checkpoints.committer import Committer, Tiers, Told
+from godwit.agents.checkpoints.pace import Pace
+from godwit.agents.checkpoints.peers import Peer, Server
+from godwit.agents.checkpoints.restore import Place, Search
+from godwit.agents.checkpoints.retention import Keep
+from godwit.agents.checkpoints.store import Store, StoreUnavailable
+from godwit.agents.checkpoints.watch import FolderWatch
+from godwit.agents.effects import Restored, RuntimeEvent
+from godwit.agents.runtime.folder import AttemptFolder
+from godwit.agents.runtime.guard import write_whole
+from godwit.domain.checkpoints import Manifest, manifest_from_json
+from godwit.domain.wire.agents import StartAttempt
+
+log = structlog.get_logger()
+
+KEPT_S = 24 * 3600.0
+"""How long copies stay of a job that does not run here: its next attempt comes within minutes, or elsewhere."""
+
+PEERS_WAIT_S = 3.0
+"""How long rank 0 waits for the others to say what they have: their agents hear of the start within a second."""
+
+PEERS_ASKED = 16
+"""Peers that are asked for copies: each checkpoint lies on two nodes, and who has one is most often still near."""
+
+SILENCE_S = 60.0
+"""How long rank 0 may be unreachable until a node starts from what it found itself."""
+
+ASK_AGAIN_S = 0.1
+
+PEER_COPIES = 1
+"""Copies of a peer's that stay here: it has older ones itself, and the store has them."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What it needs of its attempt: who hears of it, the store's environment, and whether to go on waiting."""
+
+    emit: Callable[[RuntimeEvent], None]
+    env: Mapping[str, str]
+    going_on: Callable[[], bool]
+
+
+class Keeping:
+    """Checkpoints of one attempt; `open`, `restore` and `start` once each, then `finish` or `abandon`, and `close`."""
+
+    def __init__(self, command: StartAttempt, folder: AttemptFolder, around: Around) -> None:
+        self._command, self._folder, self._around = command, folder, around
+        self._kept = folder.node_dir / "kept" / quote(command.job_id, safe="")
+        self._local = Store(f"file://{self._kept}", {})
+        self._watch = FolderWatch(folder.checkpoints, folder.root / "committed.json")
+        self._server: Server | None = None
+        self._next = _next_peer(command)
+        self._committer = Committer(
+            Tiers(self._local, self._open_store, self._offer, command.saving.keep),
+            Author(command.job_id, command.attempt_id, command.epoch),
+            self._watch if command.rank == 0 else None,
+            folder.run,
+            Pace(command.saving, folder.run),
+            Told(around.emit, folder.notice),
+        )
+
+    def open(self) -> None:
+        """Make room, and let the gang's other nodes ask for copies from here on."""
+        clear(self._folder.node_dir, time.time(), but=self._kept.name)
+        self._kept.mkdir(parents=True, exist_ok=True)
+        if len(self._command.peers) < 2:
+            return
+        address = next(peer.address for peer in self._command.peers if peer.rank == self._command.rank)
+        token = peers.token_of(self._command.ray_token)
+        try:
+            self._server = Server(address, peers.port_of(self._command), token, self._local, self._fetch)
+        except OSError as exc:
+            log.warning("no copies for peers: the port cannot be used", reason=str(exc), port=self._command.port + 4)
+            return
+        chosen = self._folder.root / "chosen.json"
+        if chosen.exists():  # an earlier agent chose
+            self._server.choose(chosen.read_text())
+
+    def restore(self) -> None:
+        """Put the newest good checkpoint where the program looks; rank 0 tells about it. Raises `StoreUnavailable`."""
+        search = self._lead() if self._command.rank == 0 else self._follow()
+        found = search.found
+        if found is not None:
+            self._watch.know(found.path.name)
+            write_whole(self._folder.run / "restored", str(found.path))
+        if self._command.rank != 0:
+            return
+        for url in search.damaged:
+            self._folder.notice(f"checkpoint {url} is damaged; taking the one before")
+        if found is not None:
+            place = "" if found.place == _STORE else f", from {found.place}"
+            text = f"restored checkpoint step {found.manifest.step} of epoch {found.manifest.epoch}{place}"
+            self._folder.notice(text)
+        self._around.emit(
+            Restored(
+                self._command.attempt_id,
+                None if found is None else found.manifest.step,
+                None if found is None else found.manifest.epoch,
+                None if found is None else found.manifest_url,
+                search.damaged,
+            )
+        )
+
+    def start(self) -> None:
+        """Begin to keep what the program leaves."""
+        self._committer.start()
+
+    def finish(self, timeout_s: float, *, ended_well: bool) -> None:
+        """Keep and store what is complete; what the store does not take in time stays on this node, and is said."""
+        if not self._committer.finish(timeout_s, ended_well=ended_well):
+            self._folder.notice("the last checkpoint could not be stored in time; it stays on this node for a day")
+        elif ended_well and self._command.rank == 0:
+            shutil.rmtree(self._kept, ignore_errors=True)
+
+    def abandon(self) -> None:
+        """Write nothing any more: there is no lease."""
+        self._committer.abandon()
+
+    def close(self) -> None:
+        """Serve nobody any more."""
+        if self._server is not None:
+            self._server.close()
+
+    def _open_store(self) -> Store:
+        return Store(self._command.store, self._around.env)
+
+    def _lead(self) -> Search:
+        """Rank 0: choose. What it reads is marked, so that nobody deletes it meanwhile."""
+        store, epoch = self._open_store(), self._command.epoch
+        marked = epoch > 1 and _tried(lambda: retention.mark(store, epoch, None, time.time()))
+        own = Place("this node's disk", self._local)
+        places = [own, *self._peer_places(), Place(_STORE, store, needed=True)]
+        search = restore.newest(places, epoch, self._folder.checkpoints)
+        if marked:
+            _tried(lambda: retention.unmark(store, epoch))
+        found = search.found
+        if found is not None:
+            self._committer.proven = frozenset({found.manifest.order})
+            self._committer.owed = found.manifest if found.place == own.name else None
+        text = "{}" if found is None else found.manifest.to_json()
+        write_whole(self._folder.root / "chosen.json", text)
+        if self._server is not None:
+            self._server.choose(text)
+        return search
+
+    def _follow(self) -> Search:
+        """Another rank: look for what rank 0 will find, then do as it says."""
+        places = [Place("this node's disk", self._local), Place(_STORE, self._open_store(), needed=True)]
+        own = restore.newest(places, self._command.epoch, self._folder.checkpoints)
+        chosen = self._ask_head()
+        if chosen is None:
+            return own
+        (wanted,) = chosen
+        if own.found is not None and (wanted is None or own.found.manifest.files != wanted.files):
+            _remove(own.found.path)
+        elif own.found is not None or wanted is None:
+            return own
+        if wanted is None:
+            return Search(None, ())
+        places.insert(1, Place("the head's disk", Peer(self._command, 0)))
+        found = restore.exactly(places, wanted, self._folder.checkpoints)
+        if found is None:
+            raise StoreUnavailable(f"checkpoint step {wanted.step}, which rank 0 starts from, is nowhere to be had")
+        return Search(found, ())
+
+    def _ask_head(self) -> tuple[Manifest | None] | None:
+        """What rank 0 starts from; None when it cannot be asked, as in a first attempt, which starts from nothing."""
+        if self._command.epoch <= 1:
+            return None
+        head, silent_until = Peer(self._command, 0), time.monotonic() + SILENCE_S
+        try:
+            while self._around.going_on() and time.monotonic() < silent_until:
+                try:
+                    answer = head.start()
+                    silent_until = time.monotonic() + SILENCE_S
+                except StoreUnavailable:
+                    answer = None
+                if answer is not None:
+                    return (manifest_from_json(answer) if answer != "{}" else None,)
+                time.sleep(ASK_AGAIN_S)
+        finally:
+            head.close()
+        log.warning("rank 0 does not say what to start from", attempt_id=self._command.attempt_id)
+        return None
+
+    def _peer_places(self) -> list[Place]:
+        """The peers that answer, as places to restore from; all are asked at once."""
+        ranks = [peer.rank for peer in self._command.peers if peer.rank != self._command.rank][:PEERS_ASKED]
+        if self._command.epoch <= 1 or not ranks:
+            return []
+        asked = [Peer(self._command, rank) for rank in ranks]
+        answered: list[Peer] = []
+        threads = [threading.Thread(target=self._await, args=(peer, answered), daemon=True) for peer in asked]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PEERS_WAIT_S + 1)
+        return [Place(f"node {peer.node_id}", peer) for peer in asked if peer in answered]
+
+    def _await(self, peer: Peer, answered: list[Peer]) -> None:
+        deadline = time.monotonic() + PEERS_WAIT_S
+        while time.monotonic() < deadline and self._around.going_on():
+            if _tried(lambda: peer.names("manifests")):
+                answered.append(peer)
+                return
+            time.sleep(ASK_AGAIN_S)
+
+    def _offer(self, manifest: Manifest) -> tuple[str, ...]:
+        """Have the next rank fetch a copy; returns the ids of the nodes that have one now."""
+        own = next(peer.node_id for peer in self._command.peers if peer.rank == self._command.rank)
+        if self._next is None or self._server is None:
+            return (own,)
+        return (own, self._next.node_id) if self._next.offer(manifest, self._command.rank) else (own,)
+
+    def _fetch(self, name: str, rank: int) -> None:
+        peer = Peer(self._command, rank)
+        try:
+            order = peers.fetch_copy(peer, name, self._local)
+        finally:
+            peer.close()
+        retention.retain(self._local, self._command.epoch, Keep(PEER_COPIES, frozenset({order})), time.time())
+
+
+_STORE = "the store"
+
+
+def clear(node_dir: Path, now: float, but: str = "") -> None:
+    """Remove the copies of jobs that were not here for a day."""
+    for path in (node_dir / "kept").glob("*"):
+        times = [entry.stat().st_mtime for entry in (path / "manifests", path) if entry.exists()]
+        if path.name != but and now - max(times, default=0.0) > KEPT_S:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _next_peer(command: StartAttempt) -> Peer | None:
+    ranks = sorted(peer.rank for peer in command.peers)
+    after = ranks[(ranks.index(command.rank) + 1) % len(ranks)]
+    return None if after == command.rank else Peer(command, after)
+
+
+def _tried(act: Callable[[], object]) -> bool:
+    try:
+        act()
+    except StoreUnavailable as exc:
+        log.info("not possible now", reason=exc.message)
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

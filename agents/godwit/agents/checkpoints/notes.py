@@ -1,0 +1,64 @@
+"""What the in-job helper leaves in the run folder: complete saves and what they cost, checkpoints in the store.
+
+The files are the user's program's to write; one that makes no sense is said to be so, and dropped.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger()
+
+STEP_MAX = 10**12
+"""What a manifest's name holds in order."""
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Save:
+    """The entry of this name is complete; the program stood still for `stall_s`; its files lie on `parts` nodes."""
+
+    step: int
+    entry: str
+    stall_s: float
+    parts: int
+
+
+def take_saves(run: Path) -> list[Save]:
+    """The saves since the last call, oldest first; their notes are removed."""
+    taken = []
+    for path in sorted((run / "saves").glob("*.json")):
+        try:
+            data = json.loads(path.read_text())
+            stall_s = float(data["stall_s"])
+            save = Save(_step(data["step"]), Path(str(data["entry"])).name, stall_s, int(data.get("parts", 1)))
+            if math.isfinite(stall_s):
+                taken.append(save)
+        except _UNREADABLE:
+            log.warning("a note of a save cannot be read", path=str(path))
+        path.unlink(missing_ok=True)
+    return taken
+
+
+def newest_report(run: Path) -> tuple[tuple[int, str] | None, list[Path]]:
+    """(step, URL) of the newest checkpoint that is said to lie in the store, and all the reports that it outdates."""
+    paths = sorted((run / "reports").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    if not paths:
+        return None, []
+    try:
+        data = json.loads(paths[-1].read_text())
+        return (_step(data["step"]), str(data["url"])), paths
+    except _UNREADABLE:
+        log.warning("a checkpoint report cannot be read", path=str(paths[-1]))
+        return None, paths
+
+
+def _step(said: object) -> int:
+    step = int(str(said))
+    if not 0 <= step < STEP_MAX:
+        raise ValueError(f"step {step} is out of range")
+    return step
