@@ -29,6 +29,16 @@ def test_a_report_is_one_line(in_job: Path) -> None:
     assert (second["step"], second["total_steps"]) == (2, None)
 
 
+def test_a_report_says_of_which_rank_it_is_where_the_launcher_says_so(
+    in_job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "9")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    job.report(4, compute_s=0.25)
+    written = json.loads((in_job / "progress.jsonl").read_text())
+    assert (written["rank"], written["local_rank"], written["metrics"]) == (9, 1, {"compute_s": 0.25})
+
+
 def test_reports_do_not_fill_the_disk(in_job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "ROTATE_BYTES", 1000)
     for step in range(100):

@@ -16,6 +16,9 @@ ROTATE_BYTES = 1024 * 1024
 def report(step: int, total_steps: int | None = None, **metrics: float) -> None:
     """Say that `step` (of `total_steps`) is done, with any numbers worth a look, such as `loss=0.3`.
 
+    Two names have a meaning: a `loss` that is no number or jumps is found; and where each rank tells its `compute_s`,
+    what the step took without waiting for other ranks, those that lag are. Ranks are told apart by RANK and LOCAL_RANK,
+    as torchrun sets them.
     Cheap (one small write); only the newest report counts. Does nothing outside of godwit. Never raises for want of
     space or folder: a report is not worth a training run.
     """
@@ -23,13 +26,18 @@ def report(step: int, total_steps: int | None = None, **metrics: float) -> None:
     if not folder:
         return
     numbers = {name: float(value) for name, value in metrics.items()}
-    record = {"at": time.time(), "step": int(step), "total_steps": total_steps, "metrics": numbers}
+    record = {"at": time.time(), "step": int(step), "total_steps": total_steps, "metrics": numbers, **_ranks()}
     line = json.dumps(record).encode() + b"\n"
     path = Path(folder) / "progress.jsonl"
     try:
         _append(path, line)
     except OSError:
         return
+
+
+def _ranks() -> dict[str, int]:
+    named = {"rank": os.environ.get("RANK", ""), "local_rank": os.environ.get("LOCAL_RANK", "")}
+    return {name: int(value) for name, value in named.items() if value.isdigit()}
 
 
 def _append(path: Path, line: bytes) -> None:
