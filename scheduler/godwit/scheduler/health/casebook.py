@@ -96,6 +96,11 @@ class Casebook:
         """Incidents of a node that are not closed."""
         return self.active.get(node_id, [])
 
+    @property
+    def all_active(self) -> list[Incident]:
+        """Incidents that are not closed, wherever they are."""
+        return [one for active in self.active.values() for one in active]
+
     def covering(self, finding: Finding) -> Incident | None:
         """The incident that takes out what a finding is about; the strongest of several."""
         found = [

@@ -35,7 +35,7 @@ def _news(book: Casebook, budget: Budget) -> Iterator[Action]:
 
 
 def _steps(book: Casebook, budget: Budget) -> Iterator[Action]:
-    for incident in [one for active in list(book.active.values()) for one in active]:
+    for incident in book.all_active:
         yield from steps.step(incident, book, budget)
 
 

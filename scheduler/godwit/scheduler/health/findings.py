@@ -75,7 +75,8 @@ def _absorb(finding: Finding, verdict: Verdict, incident: Incident, book: Casebo
 
 
 def _open(finding: Finding, verdict: Verdict, node: Node, book: Casebook, budget: Budget) -> Iterator[Action]:
-    same = next((one for one in book.incidents_on(node.id) if _is_same(one, finding, verdict)), None)
+    near = book.all_active if verdict.restarts else book.incidents_on(node.id)
+    same = next((one for one in near if _is_same(one, finding, verdict)), None)
     if same is not None:
         why = f"{verdict.reason}; incident {same.id} has it"
         yield DecideFinding(finding.id, verdict.remedy, Rule.ABSORBED, why, same.id)

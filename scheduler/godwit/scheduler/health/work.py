@@ -40,7 +40,7 @@ def _hang(finding: Finding, book: Casebook) -> Verdict:
     before = [one for one in _before(finding, book) if one.check == "hang"]
     told = f"the job makes no step: {finding.reason}"
     if not before:
-        return Verdict(Remedy.RESTART_JOB, Rule.HANG, f"{told}; it starts again where it is, once", restarts=True)
+        return Verdict(Remedy.RESTART_JOB, Rule.HANG, f"{told}; it starts again, once", restarts=True)
     if not is_odd(finding):
         return Verdict(Remedy.RESTART_JOB, Rule.HANG, f"{told}; nothing points at a node", restarts=True)
     return Verdict(Remedy.NONE, Rule.HANG, f"{told}, again, and the stacks point at this node", tests=True)
@@ -78,7 +78,7 @@ def _crash(finding: Finding, book: Casebook) -> Verdict:
         return Verdict(Remedy.NONE, Rule.PROGRAM, f"{finding.reason}; its GPU says that the program did it")
     before = [one for one in _before(finding, book) if one.check == "crash"]
     if not before:
-        why = f"{finding.reason}; no hardware has said anything: it starts again where it is, once"
+        why = f"{finding.reason}; no hardware has said anything: it starts again, once"
         return Verdict(Remedy.RESTART_JOB, Rule.CRASH, why, restarts=True)
     if all(one.node_id == finding.node_id for one in before):
         return Verdict(Remedy.NONE, Rule.CRASH, f"{finding.reason}, on the same node again", tests=True)
@@ -90,7 +90,7 @@ def _crash(finding: Finding, book: Casebook) -> Verdict:
 def _before(finding: Finding, book: Casebook) -> Iterator[Incident]:
     """Incidents of earlier attempts of the same job within the last day."""
     since, until = book.now - book.policy.rung_s, _began_at(finding, book)
-    for one in [*book.view.past, *(one for active in book.active.values() for one in active)]:
+    for one in [*book.view.past, *book.all_active]:
         if finding.job_id in one.job_ids and since <= one.opened_at <= until:
             yield one
 
