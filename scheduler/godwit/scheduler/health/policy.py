@@ -1,66 +1,81 @@
-"""Every threshold of the health policy, by name, with its default and where that comes from."""
+"""Every threshold of the health policy: its name, its default, what it says, and where it comes from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3_600.0, 86_400.0
 
 
+def _setting(default: Any, says: str, source: str) -> Any:
+    """A field with its meaning and its source, which `page` shows."""
+    return field(default=default, metadata={"says": says, "source": source})
+
+
 @dataclass(frozen=True)
 class HealthPolicy:
-    """What an operator may set under `health:`. Shares are of 1, times in seconds.
+    """What an operator may set under `health:` in config.yaml. Shares are of 1, times in seconds.
 
-    `acts`: whether anything is done; when not, incidents are held for a person (NVSentinel's dry run).
-    `combine_s`: two findings of one GPU so near each other belong together (NVSentinel's gap between bursts).
-    `attribution_s`: a program that ends so soon after a sign of broken hardware ended because of it (Meta RSC, arXiv
-    2410.21680: 10 min before to 5 min after).
-    `repeats`, `repeats_s`: an application fault on the same part of a GPU, in so many different jobs within this time,
-    is suspected to be the GPU's (NVSentinel: 2 in 24 h).
-    `bursts`, `burst_gap_s`: the same fault of one GPU in so many bursts, this far apart, within `repeats_s` goes to the
-    vendor (NVSentinel: 5 in 24 h, 3 min).
-    `rung_s`: each rung of the ladder is tried once in this time. `again_s`: a device that was repaired and fails once
-    more in this time is replaced (NVSentinel and gpud ask within 7 to 30 days; the shorter one evicts less).
-    `drain_s`: present work may go on for so long on a GPU that waits for a reset, or on a node that is merely worse
-    than it should be. The remedy is safe to wait for, so this is a day, the end of most jobs (Meta RSC waits for it).
-    `swap_s`: a straggler is swapped at the next checkpoint, and after this without one (two intervals of half an hour).
-    `correlated_nodes`, `correlated_s`: the same finding on so many nodes of one fabric domain or provider within this
-    time has one cause outside of them (the burst gap again; three, since two meet by chance in a large fleet).
-    `hold_s`: how long those that follow in such a burst are held before they are handled one by one: a switch that
-    restarts is back by then (PyTorch's collectives wait as long, 10 min).
-    `breaker_share`, `breaker_window_s`, `breaker_most`: automation takes no more than this share of the fleet, of one
-    provider or of one fabric domain in this time, and no more than `breaker_most` of each at once, but one node always:
-    a fleet of four would never be helped else (20 %: EKS and Karpenter; 50 % and 5 min: NVSentinel).
-    `lemon_faults`, `lemon_codes`, `lemon_s`: a device with so many incidents, or with so many different faults, within
-    this time is retired (28 days: Meta RSC; its lemons failed 3 to 5 times, and NVSentinel gives up at 5).
-    `spares`: nodes that are kept idle for each place where gangs run (see `spares`): a number, or None for as many as
-    pay (`auto`). None are kept by default: in the embedded home every node is its owner's desk, and elsewhere money.
-    `spare_coverage`, `spare_away_s`: how often they are to suffice (ByteRobust: the 99th percentile), and how long a
-    node that left is missing: a boot and its tests, or another machine (half an hour).
-    `sweep_idle_s`, `sweep_every_s`: a node idle for so long is tested in the background, this often; None: never (the
-    embedded home, whose GPUs are its owner's desk). `gpu-health` asks for nightly tests of idle nodes.
+    What each says and why it is as it is stands beside it, and in docs/health-policy.md.
     """
 
-    acts: bool = True
-    combine_s: float = 3 * MINUTE_S
-    attribution_s: float = 10 * MINUTE_S
-    repeats: int = 2
-    repeats_s: float = DAY_S
-    bursts: int = 5
-    burst_gap_s: float = 3 * MINUTE_S
-    rung_s: float = DAY_S
-    again_s: float = 7 * DAY_S
-    drain_s: float = DAY_S
-    swap_s: float = HOUR_S
-    correlated_nodes: int = 3
-    correlated_s: float = 3 * MINUTE_S
-    hold_s: float = 10 * MINUTE_S
-    breaker_share: float = 0.2
-    breaker_window_s: float = 5 * MINUTE_S
-    breaker_most: float = 0.5
-    lemon_faults: int = 4
-    lemon_codes: int = 3
-    lemon_s: float = 28 * DAY_S
-    spares: int | None = 0
-    spare_coverage: float = 0.99
-    spare_away_s: float = 30 * MINUTE_S
-    sweep_idle_s: float = 5 * MINUTE_S
-    sweep_every_s: float | None = None
+    acts: bool = _setting(True, "whether anything is done; when not, incidents are held for a person", "NVSentinel")
+    combine_s: float = _setting(
+        3 * MINUTE_S, "two findings of one GPU so near each other belong together", "NVSentinel's gap between bursts"
+    )
+    attribution_s: float = _setting(
+        10 * MINUTE_S, "a program that fails so soon after a sign of broken hardware failed because of it",
+        "Meta RSC (arXiv 2410.21680): 10 min before to 5 min after",
+    )  # fmt: skip
+    repeats: int = _setting(
+        2, "an application fault on the same part of a GPU in so many different jobs makes it suspect", "NVSentinel"
+    )
+    repeats_s: float = _setting(DAY_S, "within this time", "NVSentinel")
+    bursts: int = _setting(5, "the same fault of one GPU in so many bursts goes to the vendor", "NVSentinel")
+    burst_gap_s: float = _setting(3 * MINUTE_S, "a pause of this length ends a burst", "NVSentinel")
+    rung_s: float = _setting(
+        DAY_S, "each rung of the ladder is tried once in this time", "gpud, NVSentinel: once or twice per window"
+    )
+    again_s: float = _setting(
+        7 * DAY_S, "a device that was repaired and fails again in this time is replaced",
+        "NVSentinel, gpud: 7 to 30 days; the shorter evicts less",
+    )  # fmt: skip
+    drain_s: float = _setting(
+        DAY_S, "how long present work may go on where the remedy is safe to wait for",
+        "Meta RSC waits for the job's end; a day is the end of most",
+    )  # fmt: skip
+    swap_s: float = _setting(
+        HOUR_S, "a straggler is swapped at the next checkpoint, and after this without one", "two usual intervals"
+    )
+    correlated_nodes: int = _setting(
+        3, "the same fault on so many nodes of one fabric domain or provider has one cause outside of them",
+        "two meet by chance in a large fleet",
+    )  # fmt: skip
+    correlated_s: float = _setting(3 * MINUTE_S, "within this time", "the gap between bursts again")
+    hold_s: float = _setting(
+        10 * MINUTE_S, "how long those that follow in such a burst are held before they are handled one by one",
+        "a switch that restarts is back by then; PyTorch's collectives wait as long",
+    )  # fmt: skip
+    breaker_share: float = _setting(
+        0.2, "automation takes out no more than this share of the fleet, a provider, a fabric domain; one node always",
+        "EKS and Karpenter; without the one nobody would ever help a fleet of four",
+    )  # fmt: skip
+    breaker_window_s: float = _setting(5 * MINUTE_S, "within this time", "NVSentinel")
+    breaker_most: float = _setting(0.5, "and no more than this share of each is out at any time", "NVSentinel")
+    lemon_faults: int = _setting(
+        4, "a device, or its node, with so many incidents is retired", "Meta RSC: lemons failed 3 to 5 times"
+    )
+    lemon_codes: int = _setting(3, "or with so many different faults before", "Meta RSC: distinct Xids are a signal")
+    lemon_s: float = _setting(28 * DAY_S, "within this time", "Meta RSC")
+    spares: int | None = _setting(
+        0, "nodes kept idle for each place where gangs run; `auto`: as many as pay",
+        "none by default: the embedded home is its owner's desk, and elsewhere they cost money",
+    )  # fmt: skip
+    spare_coverage: float = _setting(0.99, "how often they suffice at most", "ByteRobust (arXiv 2509.16293)")
+    spare_away_s: float = _setting(
+        30 * MINUTE_S, "how long a node that left is missing", "a boot and its tests, or another machine"
+    )
+    sweep_idle_s: float = _setting(5 * MINUTE_S, "a node is idle for so long before it is tested", "as it is released")
+    sweep_every_s: float | None = _setting(
+        None, "how often an idle node is tested in the background; `off`: never",
+        "off by default, as spares are; nightly on rented fleets (Meta RSC, NVSentinel)",
+    )  # fmt: skip

@@ -181,9 +181,9 @@ def _repairing(incident: Incident, node: Node, book: Casebook) -> Iterator[Actio
 def _testing(incident: Incident, node: Node, book: Casebook) -> Iterator[Action]:
     order, aside = _order(incident, CHECKS, book), list(_set_aside(incident, node, book))
     yield from aside
-    if order is None:
+    if order is None and not eviction.held_by(incident, book):
         yield from _test(incident, node)
-    elif aside:
+    elif order is None or aside:
         return
     elif order.passed:
         yield from _return(incident, node, book)

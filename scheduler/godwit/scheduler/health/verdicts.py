@@ -4,6 +4,7 @@ The order is gpu-health's: the recovery flag of the GPU, the registers of the li
 for all that is no Xid what the check suggests. What repeats is judged last, since it may make a weak answer stronger.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,6 +34,46 @@ class Rule(StrEnum):
     LEMON = "lemon"
     ABSORBED = "absorbed"
 
+
+RULES: Mapping[Rule, tuple[str, str]] = {
+    Rule.RECOVERY: ("the GPU says itself what it needs: NVML field 230, or Xid 154 within `combine_s`", "NVIDIA, R570"),
+    Rule.DECODE: ("the registers of Xid 74 and of 144 to 150 say what broke", "NVIDIA Xid catalogue"),
+    Rule.COMBINATION: (
+        "45 follows any other; 48 with 63 or 64 drains first; 94 and 95 follow 48 or 144 to 146; 171 and 172 follow 48",
+        "NVIDIA Xid catalogue",
+    ),
+    Rule.TABLE: ("the table below; where it is blank a person is asked, and nothing is done", "NVIDIA Xid catalogue"),
+    Rule.SUGGESTED: ("any other check is believed in what it suggests", "docs/health.md"),
+    Rule.SUGGESTED_LATER: ("what is merely degraded is tested once present work has ended", "Meta RSC"),
+    Rule.ACTIVE: ("a failed test that suggests nothing calls for a test with nothing beside it", "ByteRobust"),
+    Rule.REPEATS: (
+        "13 on the same GPC and TPC, 31 on the same GPU, in `repeats` different jobs: drained and tested",
+        "NVSentinel",
+    ),
+    Rule.BURSTS: (
+        "the same fault of a GPU in `bursts` bursts a day; of programs, also in different jobs",
+        "NVSentinel",
+    ),
+    Rule.PROGRAM: ("the same program meets the same fault on two nodes: nothing is done to either", "NVRx"),
+    Rule.HANG: (
+        "no hardware has said anything: restarted once; then a node whose stacks are odd is tested",
+        "ByteRobust, NVRx",
+    ),
+    Rule.STRAGGLER: (
+        "slower than its peers in three windows: swapped at the next checkpoint, then tested",
+        "MegaScale",
+    ),
+    Rule.LOSS: ("noted once; again, and the node had other findings: tested", "ByteRobust"),
+    Rule.CRASH: (
+        "an error of CUDA without any sign of hardware: restarted once; again on that node: tested",
+        "Meta RSC",
+    ),
+    Rule.KNOWN: ("a GPU that was bad on another machine comes with a new one: replaced", "rented fleets"),
+    Rule.LEMON: ("too many incidents, or too many different ones, in `lemon_s`: given back for good", "Meta RSC"),
+    Rule.ABSORBED: ("an incident has the device already, and does at least as much", "NVSentinel"),
+    Rule.OVER: ("it is over, or the machine is gone", "gpud, NVSentinel"),
+}
+"""What each rule says, for people, and who does it so."""
 
 DRAINS = frozenset({Rule.SUGGESTED_LATER, Rule.REPEATS})
 """Rules whose tests wait until present work has ended."""
