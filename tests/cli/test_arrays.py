@@ -31,7 +31,7 @@ def ready(scripted: ScriptedControlPlane, **plan: Any) -> None:
     buy = {"action": "buy-node", "reason": "cheapest", "offer": "sim/h100", "price_usd_per_hour": 2.0}
     view = {"feasible": True, "actions": [buy], "refusals": [], "price_usd_per_hour": 2.0, "count": 50, **plan}
     scripted.on("POST", "/v1/plans", view)
-    scripted.on("POST", "/v1/jobs", job(name="sweep-0", state="queued", array=MEMBER), 202)
+    scripted.on("POST", "/v1/jobs", array(queued=50), 202)
 
 
 def becomes(scripted: ScriptedControlPlane, *ones: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import yaml
 from godwit.cli import watch, workdir
 from godwit.cli.commands import explain, ps
 from godwit.cli.exits import ExitCode
+from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.views import OutlookView
 
 from tests.cli.scripted import AT, Godwit, ScriptedControlPlane, detail, job, page, problem, sse
@@ -333,7 +334,7 @@ def test_a_drill_of_one_gpu_names_it(
     assert "name it, as in node-1:0" in capsys.readouterr().err
     assert godwit("drill", "gpu-lost", "node-1:three") == 2
     assert godwit("drill", "--help") == 0
-    assert "xid-13: a program makes a mistake" in capsys.readouterr().out
+    assert "xid-13: a program makes a mistake (Xid 13)" in capsys.readouterr().out
 
 
 def _ready(scripted: ScriptedControlPlane, plan: dict[str, Any] = PLAN) -> None:
@@ -364,6 +365,8 @@ def test_run_plans_uploads_and_submits_in_that_order(
 
 def test_options_of_run_become_keys_of_the_specification(scripted: ScriptedControlPlane, godwit: Godwit) -> None:
     _ready(scripted)
+    array = ArrayView(id="array-1", name="true", project="default", size=50, created_at=AT, states={"queued": 50})
+    scripted.on("POST", "/v1/jobs", array.model_dump(mode="json"), 202)
     options = [
         "--count", "50", "--after", "prep", "--after", "clean:ended", "--run-time", "6h", "--deadline", "+48h",
         "--budget", "400", "--priority", "-7",

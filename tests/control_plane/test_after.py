@@ -20,7 +20,9 @@ from tests.control_plane.world import Agent, World, spec
 
 
 def submit(world: World, name: str, after: list[Any], **more: Any) -> JobView:
-    return jobs.submit(world.context, world.shelf, spec(name, after=after, **more), None, "token t")
+    found = jobs.submit(world.context, world.shelf, spec(name, after=after, **more), None, "token t")
+    assert isinstance(found, JobView)
+    return found
 
 
 def problem(world: World, name: str, after: list[Any], **more: Any) -> Problem:

@@ -9,14 +9,16 @@ from godwit.control_plane.services import jobs
 from godwit.control_plane.store import queries, schema
 from godwit.domain.errors import InvalidRequest, NotFound
 from godwit.domain.wire.arrays import ArrayView
-from godwit.domain.wire.views import ExplainView, JobView
+from godwit.domain.wire.views import ExplainView
 
 from tests.control_plane.apis import client_of
 from tests.control_plane.world import Agent, World, spec
 
 
-def submit(world: World, name: str = "sweep", count: int = 3, key: str | None = None, **more: Any) -> JobView:
-    return jobs.submit(world.context, world.shelf, spec(name, count=count, **more), key, "token t")
+def submit(world: World, name: str = "sweep", count: int = 3, key: str | None = None, **more: Any) -> ArrayView:
+    found = jobs.submit(world.context, world.shelf, spec(name, count=count, **more), key, "token t")
+    assert isinstance(found, ArrayView)
+    return found
 
 
 def array_of(client: TestClient, name: str = "sweep") -> ArrayView:
@@ -30,15 +32,14 @@ def client(world: World) -> TestClient:
 
 
 def test_an_array_is_so_many_jobs_with_names_and_numbers_in_one_transaction(world: World, client: TestClient) -> None:
-    first = submit(world, count=12)
-    assert first.array is not None
-    assert (first.name, first.array.index, first.array.size) == ("sweep-0", 0, 12)
+    array = submit(world, count=12)
+    assert (array.name, array.size, array.states) == ("sweep", 12, {"queued": 12})
     listed = client.get("/v1/jobs?array=sweep").json()["items"]
     assert [job["name"] for job in listed] == [f"sweep-{n}" for n in reversed(range(12))], "newest first"
     assert [job["array"]["index"] for job in listed] == list(reversed(range(12)))
-    assert {job["array"]["id"] for job in listed} == {first.array.id}
+    assert {job["array"]["id"] for job in listed} == {array.id}
     assert len(world.events("job.state")) == 12
-    assert array_of(client).states == {"queued": 12}
+    assert array_of(client) == array
 
 
 def test_the_same_key_answers_the_same_array(world: World) -> None:
@@ -48,8 +49,20 @@ def test_the_same_key_answers_the_same_array(world: World) -> None:
     assert world.rows(schema.arrays) == 1
 
 
+def test_whoever_submits_an_array_is_answered_the_array_and_again_as_it_is_by_then(
+    world: World, client: TestClient
+) -> None:
+    body, key = spec("sweep", count=3).model_dump(mode="json", exclude_unset=True), {"Idempotency-Key": "k"}
+    first = client.post("/v1/jobs", json=body, headers=key)
+    assert first.status_code == 202
+    assert (first.json()["kind"], first.json()["states"]) == ("array", {"queued": 3})
+    client.post("/v1/jobs/sweep-1/cancel")
+    again = client.post("/v1/jobs", json=body, headers=key).json()
+    assert (again["id"], again["states"]) == (first.json()["id"], {"queued": 2, "cancelled": 1})
+
+
 def test_an_array_of_one_is_an_array(world: World, client: TestClient) -> None:
-    assert submit(world, count=1).name == "sweep-0"
+    assert submit(world, count=1).size == 1
     assert array_of(client).size == 1
 
 

@@ -18,7 +18,9 @@ SOLD_OUT = Faults(refuse_capacity={"*": -1})
 
 
 def submit(world: World, key: str | None, name: str = "digits") -> JobView:
-    return jobs.submit(world.context, world.shelf, spec(name), key, "token t")
+    found = jobs.submit(world.context, world.shelf, spec(name), key, "token t")
+    assert isinstance(found, JobView)
+    return found
 
 
 def cancel(world: World, job_id: str) -> JobView:

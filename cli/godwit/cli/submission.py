@@ -16,6 +16,7 @@ from godwit.cli import figures, output, refusals, workdir
 from godwit.cli.client import ControlPlane, Refused
 from godwit.cli.exits import ExitCode, Failure
 from godwit.cli.specs import Given
+from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.domain.wire.views import ArchiveView, JobView, PlanView
 
@@ -81,8 +82,8 @@ def confirm(plan: PlanView) -> None:
 
 def submit(
     control_plane: ControlPlane, given: Given, archive: workdir.Archive | None, *, is_strict: bool = False
-) -> JobView:
-    """Upload the workdir unless it is there already, then create the job: once, since a repeat carries the same key."""
+) -> JobView | ArrayView:
+    """Upload the workdir unless it is there, then create the job or array: once, since a repeat has the same key."""
     spec = given.spec
     if archive is not None:
         path = f"/v1/archives/{archive.digest}"
@@ -91,6 +92,8 @@ def submit(
         spec = JobSpecIn.model_validate(spec.model_dump(exclude_unset=True) | {"workdir_digest": archive.digest})
     key = str(uuid.uuid4())
     path = "/v1/jobs?strict=true" if is_strict else "/v1/jobs"
+    if spec.count is not None:
+        return _explained(given, lambda: control_plane.post(path, spec, ArrayView, key=key))
     return _explained(given, lambda: control_plane.post(path, spec, JobView, key=key))
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from godwit.cli import arrays, console, figures, output, specs, submission, watch
 from godwit.cli.exits import ExitCode, Failure
+from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.views import JobView
 from typer.core import TyperCommand
 
@@ -82,24 +83,24 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
         raise typer.Exit(int(ExitCode.OK if plan.feasible else ExitCode.WAITS))
     if not yes:
         submission.confirm(plan)
-    job = submission.submit(client, given, archive, is_strict=strict)
-    raise typer.Exit(_leave(job) if detach else follow(job))
+    submitted = submission.submit(client, given, archive, is_strict=strict)
+    raise typer.Exit(_leave(submitted) if detach else follow(submitted))
 
 
-def _leave(job: JobView) -> int:
-    if job.array is not None:
-        print(job.array.id)
-        output.note(f"submitted {job.array.size} jobs, {job.name} and on; see them with `godwit ps`")
-        return int(ExitCode.OK)
-    print(job.id)
-    output.note(f"submitted {job.name}; follow it with `godwit logs -f {job.name}`, see it with `godwit ps`")
+def _leave(submitted: JobView | ArrayView) -> int:
+    print(submitted.id)
+    name = submitted.name
+    if isinstance(submitted, ArrayView):
+        output.note(f"submitted {submitted.size} jobs, {name}-0 and on; see them with `godwit ps`")
+    else:
+        output.note(f"submitted {name}; follow it with `godwit logs -f {name}`, see it with `godwit ps`")
     return int(ExitCode.OK)
 
 
-def follow(job: JobView) -> int:
-    """Follow a job, or the array that it begins, to the end; returns the exit code for the shell."""
-    if job.array is not None:
-        return _follow_array(job.array.id)
+def follow(job: JobView | ArrayView) -> int:
+    """Follow a job or an array to the end; returns the exit code for the shell."""
+    if isinstance(job, ArrayView):
+        return _follow_array(job.id)
     output.note(f"submitted {job.name} ({job.id}); Ctrl-C leaves it running")
     status = watch.StatusLine(sys.stderr, output.is_terminal())
     story = watch.Story(sys.stdout, sys.stderr, status)

@@ -9,6 +9,7 @@ from godwit.control_plane.api.state import Godwit
 from godwit.control_plane.services import jobs, ledger, logs, views
 from godwit.control_plane.store import arrays, dependencies, queries
 from godwit.domain.jobs import JobState
+from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.pages import Page
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.domain.wire.views import ExplainView, JobDetail, JobView, LedgerView, PlanView
@@ -37,8 +38,8 @@ def submit(
     spec: JobSpecIn,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=128)] = None,
     strict: Annotated[bool, Query(description="Refuse a job that cannot keep to its deadline or its budget.")] = False,
-) -> JobView:
-    """Submit a job, or an array: then its first job is answered. The same Idempotency-Key again answers the same."""
+) -> JobView | ArrayView:
+    """Submit a job, or an array, and answer it: `kind` is "array" then. The same Idempotency-Key answers the same."""
     return jobs.submit(state.context, state.shelf, spec, idempotency_key, actor, is_strict=strict)
 
 

@@ -67,11 +67,12 @@ def submit(
     actor: str,
     *,
     is_strict: bool = False,
-) -> JobView:
+) -> JobView | ArrayView:
     """Write the desired job, or the jobs of an array in one transaction; launches nothing.
 
-    Answers the job, or the first of the array; the same key again the same one. Raises `InvalidRequest`, if `is_strict`
-    also for a job that cannot keep to its limits, or `Conflict` when the key was used for another specification.
+    Answers the job, or the array; the same key again the same one as it is by then. Raises `InvalidRequest`, if
+    `is_strict` also for a job that cannot keep to its limits, or `Conflict` when the key was used for another
+    specification.
     """
     now = context.now()
     spec = spec_in.to_domain(now)
@@ -80,10 +81,10 @@ def submit(
     arrays.refuse_too_large(len(written), spec_in.count or 1)
     with context.db.read() as conn:
         known = None if idempotency_key is None else _repeated(conn, idempotency_key, request_hash)
+        if known is not None:
+            # Before it is checked again: what is sold may have changed since, the answer must not.
+            return _submitted(conn, known)
         offers = queries.offers(conn)
-    if known is not None:
-        # Before it is checked again: what is sold may have changed since, the answer must not.
-        return views.job(known)
     validation.check(context, shelf, spec, offers)
     feasible = _feasibility(context, _new_job(JobId("job-preview"), spec, now), now)
     if is_strict:
@@ -91,7 +92,7 @@ def submit(
     with context.db.write() as tx:
         known = None if idempotency_key is None else _repeated(tx.conn, idempotency_key, request_hash)
         if known is not None:
-            return views.job(known)
+            return _submitted(tx.conn, known)
         job = _new_job(JobId(context.ids.new("job")), spec, now)
         found = afters.found(tx.conn, job.project, spec.after)
         if found:
@@ -107,7 +108,14 @@ def submit(
         if idempotency_key is not None:
             row = {"key": idempotency_key, "request_hash": request_hash, "job_id": job.id, "created_at": now}
             tx.conn.execute(insert(schema.idempotency).values(**row))
-    return views.job(job)
+        return _submitted(tx.conn, job)
+
+
+def _submitted(conn: Connection, first: Job) -> JobView | ArrayView:
+    """What was submitted with this job: itself, or the array that it is the first of."""
+    if first.member is None:
+        return views.job(first)
+    return arrays.view(conn, stored_arrays.get(conn, first.member.array_id))
 
 
 def _feasibility(context: Context, job: Job, now: float) -> Answer | None:
