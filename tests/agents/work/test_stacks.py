@@ -203,6 +203,7 @@ def test_the_smallest_group_comes_first_and_who_is_unlike_most_of_its_kind_is_od
         ("python -c from multiprocessing.forkserver", ["python", "/x/ray/dashboard/dashboard.py"], True),
         ("python -c from multiprocessing.forkserver", ["python", "train.py"], False),
         ("python train.py", ["sh", "run.sh"], False),
+        ("python -I -S /x/godwit/agents/runtime/guard.py /node/attempts/att-1", ["python"], True),
     ],
 )
 def test_rays_own_processes_are_not_the_program(command: str, above: list[str], is_other: bool) -> None:
