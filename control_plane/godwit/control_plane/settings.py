@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from godwit.control_plane import fleet, scheduling
+from godwit.control_plane import caring, fleet, scheduling
 from godwit.control_plane.version import AGENT_PACKAGE
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.scheduler.snapshot import Policy
@@ -54,9 +54,24 @@ providers:
 # Who gives way when there is no room: off, quota (only what was borrowed), priority (also what is less urgent). What
 # started less than min_run_s seconds ago is left alone.
 # scheduling: {preemption: priority, min_run_s: 300}
+
+# What is done about sick GPUs and nodes; with acts: false it is only told. spares: nodes kept idle wherever gangs run,
+# or auto for as many as pay. All keys: docs/health-policy.md.
+# health: {acts: true, breaker_share: 0.2, spares: 0, sweep_every_s: off}
 """
 
-_KEYS = ("port", "url", "agent_package", "database", "checkpoints", "providers", "policy", "fleet", "scheduling")
+_KEYS = (
+    "port",
+    "url",
+    "agent_package",
+    "database",
+    "checkpoints",
+    "providers",
+    "policy",
+    "fleet",
+    "scheduling",
+    "health",
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,7 @@ def read(home: Path) -> Settings:
     times = {} if config.get("policy") is None else config["policy"]
     policy = fleet.bounded(_policy(times, path), config.get("fleet"), path, is_idle_given="idle_after_s" in times)
     policy = scheduling.ordered(policy, config.get("scheduling"), path)
+    policy = caring.cared_for(policy, config.get("health"), path)
     return Settings(
         home=home,
         port=_port(0 if config.get("port") is None else config["port"], path),

@@ -8,7 +8,8 @@ from godwit.cli.exits import ExitCode, Failure
 from godwit.domain.drills import OF_THE_NODE, TOLD, Drill
 from godwit.domain.wire.views import DrillRequest, DrillView
 
-KINDS = "\n\n".join(f"  {kind}: {told}" for kind, told in TOLD.items())
+KINDS = "\b\n" + "\n".join(f"  {kind}: {told}" for kind, told in TOLD.items())
+"""Each on a line of its own: click re-wraps what does not begin with a backspace."""
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
