@@ -17,6 +17,7 @@ from godwit.agents.checkpoints.committer import Committer, Tiers, Told
 from godwit.agents.checkpoints.keeping import Keeping
 from godwit.agents.checkpoints.pace import Pace
 from godwit.agents.checkpoints.restore import Place
+from godwit.agents.checkpoints.shards import Shards
 from godwit.agents.checkpoints.store import Store, StoreUnavailable
 from godwit.agents.checkpoints.watch import FolderWatch
 from godwit.agents.effects import Committed, Restored
@@ -158,7 +159,7 @@ class Program:
     def new_committer(self, tmp_path: Path) -> Committer:
         return Committer(
             Tiers(self.local, self._open, lambda _manifest: ("node-0",), keep=2),
-            Author("job-1", "att-1", 1),
+            Shards(Author("job-1", "att-1", 1), 0, self.checkpoints),
             FolderWatch(self.checkpoints, tmp_path / "committed.json"),
             self.run,
             Pace(Saving(), self.run),

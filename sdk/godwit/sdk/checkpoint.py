@@ -21,6 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,18 @@ KEPT = 2
 """How many of this program's checkpoints stay in its folder: godwit has copied the older ones by then."""
 
 Write = Callable[[Path], Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A node's part of a checkpoint: on how many nodes its files lie, what all of them call this save.
+
+    `first`: the program's first process is here, so that this node commits the whole.
+    """
+
+    parts: int = 1
+    save_id: int = 0
+    first: bool = True
 
 
 class _Writing:
@@ -162,14 +175,14 @@ def take_in(step: int, folder: Path, began: float | None = None) -> Path:
     return target
 
 
-def adopt(step: int, draft: Path, began: float, parts: int = 1) -> Path:
+def adopt(step: int, draft: Path, began: float, part: Part | None = None) -> Path:
     """Make a checkpoint of a complete folder in `directory()`, by giving it its name; for glue to frameworks.
 
-    `began`: when its writing began (`time.monotonic`). `parts`: on how many nodes its files lie; each adopts its own.
+    `began`: when its writing began (`time.monotonic`). `part`: its files lie on several nodes; each adopts its own.
     """
     target = _name(step, draft)
     _state().pace.saved()
-    _tell(step, began, time.monotonic(), parts)
+    _tell(step, began, time.monotonic(), part or Part())
     return target
 
 
@@ -205,14 +218,14 @@ def _name(step: int, draft: Path) -> Path:
     return target
 
 
-def _tell(step: int, began: float, stalled_until: float, parts: int = 1) -> None:
+def _tell(step: int, began: float, stalled_until: float, part: Part = Part()) -> None:
     """Leave a note for the agent: this entry is complete, and what it cost; never raises, as progress never does."""
     run = os.environ.get("GODWIT_RUN_DIR")
     if not run:
         return
     note = {
-        "step": step, "entry": f"checkpoint-{step}", "parts": parts,
-        "stall_s": stalled_until - began, "write_s": time.monotonic() - began,
+        "step": step, "entry": f"checkpoint-{step}", "stall_s": stalled_until - began,
+        "write_s": time.monotonic() - began, **asdict(part),
     }  # fmt: skip
     try:
         folder = Path(run) / "saves"

@@ -30,12 +30,14 @@ def save(step: int, state_dict: dict[str, Any]) -> Path:
     draft = folder / f".checkpoint-{step}.shards.tmp"
     dcp.save(state_dict, checkpoint_id=draft)
     # Every process is done once the call returns: it ends with what the coordinator says. Of those that share a folder
-    # the first one gives the checkpoint its name.
-    homes: list[str] = [""] * dist.get_world_size()
-    dist.all_gather_object(homes, f"{os.environ.get('GODWIT_NODE_RANK', '')}:{folder.absolute()}")
+    # the first one gives the checkpoint its name; all nodes know this save by the first process's clock.
+    said: list[tuple[str, int]] = [("", 0)] * dist.get_world_size()
+    dist.all_gather_object(said, (f"{os.environ.get('GODWIT_NODE_RANK', '')}:{folder.absolute()}", time.time_ns()))
+    homes = [home for home, _ in said]
     own = homes[dist.get_rank()]
     if homes.index(own) == dist.get_rank():
-        checkpoint.adopt(step, draft, began, parts=len(set(homes)))
+        part = checkpoint.Part(len(set(homes)), said[0][1], first=own == homes[0])
+        checkpoint.adopt(step, draft, began, part)
     dist.barrier()
     return folder / f"checkpoint-{step}"
 

@@ -8,7 +8,7 @@ The first part of each file's path is its *entry*: the name that the program gav
 
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -52,6 +52,26 @@ def commit(store: Store, author: Author, step: int, source: Path, now: float, *,
     pairs = zip(paths, names, strict=True)
     files = [store.upload(path, posixpath.join(root, name), name, linked=linked) for path, name in pairs]
     return _write_manifest(store, author, step, store.join(root), files, now)
+
+
+def part(store: Store, author: Author, step: int, name: str, source: Path, now: float) -> Manifest:
+    """Copy one node's files of an entry into the folder `name` of the data; returns what makes up this part.
+
+    It is no checkpoint yet. Raises as `commit` does.
+    """
+    root, names = posixpath.join("data", name), sorted(path for path in source.rglob("*") if path.is_file())
+    pairs = [(path, path.relative_to(source.parent).as_posix()) for path in names]
+    files = tuple(store.upload(path, posixpath.join(root, below), below) for path, below in pairs)
+    job_id, attempt_id = JobId(author.job_id), AttemptId(author.attempt_id)
+    return Manifest(job_id, attempt_id, author.epoch, step, now, store.join(root), files)
+
+
+def whole(store: Store, parts: list[Manifest], now: float) -> Manifest:
+    """Commit the parts of all nodes as one checkpoint."""
+    files = {file.path: file for one in parts for file in one.files}
+    manifest = replace(parts[0], created_at=now, files=tuple(files[path] for path in sorted(files)))
+    store.write_text(manifest_url(store, *manifest.order), manifest.to_json())
+    return manifest
 
 
 def commit_in_place(store: Store, author: Author, step: int, entry_url: str, now: float) -> Manifest:

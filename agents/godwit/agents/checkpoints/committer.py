@@ -14,9 +14,10 @@ from pathlib import Path
 
 import structlog
 from godwit.agents.checkpoints import commit, notes, retention
-from godwit.agents.checkpoints.commit import Author, Order
+from godwit.agents.checkpoints.commit import Order
 from godwit.agents.checkpoints.pace import Pace
 from godwit.agents.checkpoints.retention import Keep
+from godwit.agents.checkpoints.shards import Shards
 from godwit.agents.checkpoints.store import Store, StoreUnavailable
 from godwit.agents.checkpoints.watch import Entry, FolderWatch
 from godwit.agents.effects import Committed
@@ -57,17 +58,16 @@ class Committer:
     """Watches the checkpoint folder (`watch`, None on nodes whose folder does not count) and the helper's notes."""
 
     def __init__(
-        self, tiers: Tiers, author: Author, watch: FolderWatch | None, run: Path, pace: Pace, told: Told
+        self, tiers: Tiers, shards: Shards, watch: FolderWatch | None, run: Path, pace: Pace, told: Told
     ) -> None:
-        self._tiers, self._author, self._watch, self._run, self._pace, self._told = (
-            tiers, author, watch, run, pace, told,
-        )  # fmt: skip
+        self._tiers, self._shards, self._author = tiers, shards, shards.author
+        self._watch, self._run, self._pace, self._told = watch, run, pace, told
         self.proven: frozenset[Order] = frozenset()
         """What this attempt was restored from, verified; set before the start."""
         self.owed: Manifest | None = None
         """What it was restored from, if that lay on this disk: the store may not have it. Set before the start."""
         self._store: Store | None = None
-        self._sent: Order = (author.epoch, -1)
+        self._sent: Order = (self._author.epoch, -1)
         self._offered: Order = self._sent
         self._sending: Order = self._sent
         self._replicas: tuple[str, ...] = ()
@@ -115,11 +115,15 @@ class Committer:
         self._wake.set()
 
     def _keep_one(self, *, ended_well: bool) -> bool:
+        for save in notes.take_saves(self._run):
+            self._pace.saved(save.stall_s)
+            if save.parts > 1:
+                self._shards.add(save)
+                self._wake.set()
+            if self._watch is not None:
+                (self._watch.know if save.parts > 1 else self._watch.finish)(save.entry)
         if self._watch is None:
             return False
-        for note in notes.take_saves(self._run):
-            self._pace.saved(note.stall_s)
-            self._watch.finish(note.entry)
         entry = self._watch.scan(time.monotonic(), ended_well=ended_well)
         if entry is None:
             return False
@@ -150,13 +154,20 @@ class Committer:
             except StoreUnavailable as exc:
                 busy, failed, pause_s = False, True, min(pause_s * 2, PAUSE_MAX_S)
                 self._note_silence(exc)
-            if last and not busy and not failed:
+            if last and not busy and not failed and not self._shards.waiting:
                 return
             if not busy:
                 self._wake.wait(pause_s)
 
     def _send_one(self) -> bool:
-        return self._commit_report() or self._send_homeless() or self._send_newest() or self._send_owed()
+        sends = (self._commit_report, self._send_homeless, self._send_shards, self._send_newest, self._send_owed)
+        return any(send() for send in sends)
+
+    def _send_shards(self) -> bool:
+        manifest = self._shards.send(self._opened(), time.time()) if self._shards.waiting else None
+        if manifest is not None:
+            self._tell(manifest)
+        return manifest is not None
 
     def _send_newest(self) -> bool:
         local = self._tiers.local

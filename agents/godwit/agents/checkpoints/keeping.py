@@ -23,6 +23,7 @@ from godwit.agents.checkpoints.pace import Pace
 from godwit.agents.checkpoints.peers import Peer, Server
 from godwit.agents.checkpoints.restore import Place, Search
 from godwit.agents.checkpoints.retention import Keep
+from godwit.agents.checkpoints.shards import Shards
 from godwit.agents.checkpoints.store import Store, StoreUnavailable
 from godwit.agents.checkpoints.watch import FolderWatch
 from godwit.agents.effects import Restored, RuntimeEvent
@@ -72,7 +73,7 @@ class Keeping:
         self._next = _next_peer(command)
         self._committer = Committer(
             Tiers(self._local, self._open_store, self._offer, command.saving.keep),
-            Author(command.job_id, command.attempt_id, command.epoch),
+            Shards(Author(command.job_id, command.attempt_id, command.epoch), command.rank, folder.checkpoints),
             self._watch if command.rank == 0 else None,
             folder.run,
             Pace(command.saving, folder.run),

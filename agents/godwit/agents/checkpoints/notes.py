@@ -20,12 +20,17 @@ _UNREADABLE = (OSError, ValueError, KeyError, TypeError, OverflowError)
 
 @dataclass(frozen=True)
 class Save:
-    """The entry of this name is complete; the program stood still for `stall_s`; its files lie on `parts` nodes."""
+    """The entry of this name is complete; the program stood still for `stall_s`.
+
+    Its files lie on `parts` nodes, which all know it as `save_id`; the `first` of them commits it.
+    """
 
     step: int
     entry: str
     stall_s: float
-    parts: int
+    parts: int = 1
+    save_id: int = 0
+    first: bool = True
 
 
 def take_saves(run: Path) -> list[Save]:
@@ -35,9 +40,10 @@ def take_saves(run: Path) -> list[Save]:
         try:
             data = json.loads(path.read_text())
             stall_s = float(data["stall_s"])
-            save = Save(_step(data["step"]), Path(str(data["entry"])).name, stall_s, int(data.get("parts", 1)))
+            entry, step, parts = Path(str(data["entry"])).name, _step(data["step"]), int(data.get("parts", 1))
+            first, save_id = bool(data.get("first", True)), abs(int(data.get("save_id", 0)))
             if math.isfinite(stall_s):
-                taken.append(save)
+                taken.append(Save(step, entry, stall_s, parts, save_id, first))
         except _UNREADABLE:
             log.warning("a note of a save cannot be read", path=str(path))
         path.unlink(missing_ok=True)

@@ -158,10 +158,11 @@ def _sweep(store: Store, oldest: Order, staying: set[Order]) -> None:
             used.add(posixpath.basename(commit.read(store, order).root))
         except CheckpointDamaged:
             continue  # whatever is damaged cannot be restored
-    for name in store.names("data"):
-        match = _DATA.match(name)
-        if match and (int(match[1]), int(match[2])) < oldest and name not in used:
-            store.remove_tree(posixpath.join("data", name))
+    for folder in ("data", "parts"):
+        for name in store.names(folder):
+            match = _DATA.match(name)
+            if match and (int(match[1]), int(match[2])) < oldest and name not in used:
+                store.remove_tree(posixpath.join(folder, name))
 
 
 def _marks(store: Store, now: float) -> dict[int, Order | None]:
