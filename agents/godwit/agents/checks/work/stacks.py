@@ -28,7 +28,8 @@ LIBRARIES = ("/site-packages/", "/dist-packages/", "/lib/python3", "<frozen")
 
 _OF_RAY = ("/ray/dashboard/", "/ray/_private/", "/ray/autoscaler/", "ray.util.client.server", "ray start")
 _NOT_THE_PROGRAM = (*_OF_RAY, "ray::IDLE", "JobSupervisor", "multiprocessing.resource_tracker", "/runtime/guard.py")
-"""Our guard, and Ray's own processes of a cluster, by their command lines (Ray 2.60); what the dashboard starts has it as parent."""
+"""Our guard, and Ray's own processes of a cluster, by their command lines (Ray 2.60). What the dashboard starts has it
+as its parent."""
 
 
 @dataclass(frozen=True)
