@@ -1,6 +1,10 @@
 """What a heartbeat does: it renews a lease, is counted once, and cannot bring back what was given away."""
 
+from collections.abc import Callable
+
 import pytest
+from godwit.control_plane.context import Context
+from godwit.control_plane.services import nodes
 from godwit.domain.errors import Gone
 from godwit.domain.nodes import NodeState
 from godwit.domain.wire.agents import AttemptRunning, CommandDone, JobProgress, LiveAttempt
@@ -122,6 +126,19 @@ def test_gpus_are_not_given_away_before_the_lease_has_run_out_with_its_margin(wo
     world.clock.advance(0.1)
     world.plan()
     assert world.job(job_id).state == "recovering"
+
+
+@pytest.mark.parametrize(("change", "state"), [(nodes.cordon, "cordoned"), (nodes.drain, "draining")])
+def test_what_was_kept_out_of_the_fleet_stays_out_when_it_is_heard_again(
+    embedded: World, change: Callable[[Context, str, str], object], state: str
+) -> None:
+    _, (agent,) = embedded.run()
+    change(embedded.context, agent.node_id, "token t")
+    embedded.clock.advance(5)
+    embedded.plan()
+    assert embedded.node(agent.node_id).state == "lost"
+    agent.beat()
+    assert embedded.node(agent.node_id).state == state
 
 
 def test_a_node_that_is_given_back_is_told_so(world: World) -> None:

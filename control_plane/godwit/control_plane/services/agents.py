@@ -64,7 +64,7 @@ def heartbeat(context: Context, credential: str, request: wire.HeartbeatRequest)
         late = 0 < agent.last_sent_at - request.sent_at < LATE_WITHIN_S
         writes.heard(tx, node.id, node.last_seen_at or now if late else now, now + context.policy.lease_s)
         if node.state is NodeState.LOST and not late:
-            entities.advance(tx, node, NodeState.READY, reason="its agent is heard again", actor=_actor(node), now=now)
+            _heard_again(tx, node, now)
         acknowledged = agent.observed_seq
         for observation in request.observations:
             if observation.seq > acknowledged:
@@ -137,6 +137,14 @@ def _not_as_paid_for(node: Node) -> str | None:
     if other is not None and paid.gpu_model in GPU_MODELS:
         return f"joined with {other}, but {paid.gpu_model} was paid for"
     return None
+
+
+def _heard_again(tx: Transaction, node: Node, now: float) -> None:
+    """A lost node is what it was before: what was kept out of the fleet does not come back by a pause in talking."""
+    was = queries.state_before(tx.conn, node.id, NodeState.LOST)
+    node = entities.advance(tx, node, NodeState.READY, reason="its agent is heard again", actor=_actor(node), now=now)
+    if was in {NodeState.CORDONED, NodeState.DRAINING}:
+        entities.advance(tx, node, NodeState(was), reason=f"it was {was} before", actor=_actor(node), now=now)
 
 
 def _is_fenced(tx: Transaction, node: Node, live: wire.LiveAttempt) -> bool:

@@ -185,6 +185,13 @@ def has_event(conn: Connection, node_id: str, kind: str) -> bool:
     return conn.execute(select(table.c.seq).where(table.c.node_id == node_id, table.c.kind == kind)).first() is not None
 
 
+def state_before(conn: Connection, node_id: str, state: str) -> str | None:
+    """What a node was when it last became `state`; None if it never did."""
+    table = schema.events
+    is_it = (table.c.node_id == node_id, table.c.kind == "node.state", table.c.new == state)
+    return conn.execute(select(table.c.old).where(*is_it).order_by(table.c.seq.desc()).limit(1)).scalar()
+
+
 def last_events(conn: Connection, limit: int, job_id: str) -> list[Event]:
     """The last events of a job, oldest first."""
     table = schema.events
