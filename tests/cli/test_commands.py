@@ -380,6 +380,20 @@ def test_options_of_run_become_keys_of_the_specification(scripted: ScriptedContr
     }  # fmt: skip
 
 
+def test_a_dry_run_prints_all_figures_of_the_plan_for_programs(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    buy = {"action": "buy-node", "reason": "cheapest", "offer": "sim/h100", "arithmetic": "$2.26 per hour of work"}
+    view = {"feasible": True, "actions": [buy], "refusals": [], "price_usd_per_hour": 2.0, "count": 1}
+    scripted.on("POST", "/v1/plans", view)
+    assert godwit("run", "--dry-run", "-o", "json", "--", "true") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["actions"][0]["arithmetic"] == "$2.26 per hour of work"
+    assert godwit("run", "--dry-run", "--", "true") == 0
+    assert "per hour of work" not in capsys.readouterr().err
+    assert godwit("run", "-o", "json", "-y", "--", "true") == ExitCode.USAGE
+
+
 def test_a_workdir_that_is_there_already_is_not_sent_again(
     scripted: ScriptedControlPlane, godwit: Godwit, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from godwit.domain.resources import GpuAsk, Infra
 from godwit.scheduler import planner
 from godwit.scheduler.market import expected, speeds
 from godwit.scheduler.market.expected import Work
+from godwit.scheduler.market.purchase import REASON_MAX, Purchase
 from godwit.scheduler.plan import BuyNode, Plan
 from godwit.scheduler.snapshot import Hold, Snapshot
 from godwit.scheduler.trust import UNKNOWN, Record
@@ -151,9 +152,10 @@ class TestFailover:
 
     def test_the_reason_says_the_arithmetic_and_the_order(self) -> None:
         (one,) = buys(world(jobs=[job("j")], offers=self.MARKET))
-        assert one.reason == (
-            "cheapest that completes the gang: 1 to buy at $20.00/h in all, this one lambda/east/-/a/on-demand $22.59 "
-            "per hour of work ($20.00/h, ready in 4 min, 90% of launches come); if it is refused, in this order: "
+        assert one.reason == "cheapest that completes the gang: 1 to buy at $20.00/h in all, $22.59 per hour of work"
+        assert one.arithmetic == (
+            "lambda/east/-/a/on-demand $22.59 per hour of work "
+            "($20.00/h, ready in 4 min, 90% of launches come); if it is refused, in this order: "
             "lambda/east/-/d/on-demand $24.85 per hour of work ($22.00/h, ready in 4 min, 90% of launches come), "
             "nebius/east/-/c/on-demand $28.24 per hour of work ($25.00/h, ready in 4 min, 90% of launches come), "
             "lambda/east/-/b/on-demand $33.89 per hour of work ($30.00/h, ready in 4 min, 90% of launches come)"
@@ -161,7 +163,13 @@ class TestFailover:
 
     def test_what_spot_costs_a_gang_is_told(self) -> None:
         (one, *_) = buys(world(jobs=[job("j", nodes=2)], offers=[SPOT]))
-        assert "0.5 losses/h of the gang make it 18% longer" in one.reason
+        assert "0.5 losses/h of the gang make it 18% longer" in one.arithmetic
+
+    def test_a_reason_is_a_line_or_two_however_much_there_is_to_say(self) -> None:
+        dear = expected.of(offer("a" * 200, price=9_999.99), UNKNOWN, Work())
+        many = Purchase(("p",), (), (dear,) * 4096, recently_lost=True, saved_micros=10**9)
+        assert len(many.because(many.buy[0])) <= REASON_MAX
+        assert "its provider lost a node lately" in many.because(many.buy[0])
 
 
 class TestTogether:
@@ -180,7 +188,7 @@ class TestTogether:
         made = self.plan(8, self.SMALL, self.LARGE)
         assert self.names(made) == ["large"]
         (buy,) = (action for action in made.actions if isinstance(action, BuyNode))
-        assert "with room for others that wait: together they save $3.39/h" in buy.reason
+        assert "room for others saves $3.39/h" in buy.reason
         assert all("beside job j0" in made.refusals[f"j{i}"][0].message for i in range(1, 8))  # type: ignore[index]
 
     def test_few_small_jobs_get_small_nodes(self) -> None:

@@ -186,7 +186,9 @@ class Counter:
         for node_id in before:
             if node_id not in purchase.keep:
                 self.actions.append(ReserveNode(node_id, None, f"job {job.id} gathers its gang elsewhere"))
-        self.actions += [BuyNode(offer, job.id, purchase.because(offer)) for offer in purchase.buy]
+        self.actions += [
+            BuyNode(offer, job.id, purchase.because(offer), purchase.arithmetic(offer)) for offer in purchase.buy
+        ]
         self._bought[job.id] = list(purchase.buy)
         self._waits_for[job.id] = [
             *(_not_ready(self._snapshot.node_by_id[node_id]) for node_id in purchase.keep if self._is_coming(node_id)),

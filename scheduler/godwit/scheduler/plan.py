@@ -14,11 +14,12 @@ from godwit.scheduler.reasons import Refusal
 
 @dataclass(frozen=True)
 class BuyNode:
-    """Buy one machine for a job, or for nobody in particular (None)."""
+    """Buy one machine for a job, or for nobody in particular (None). `arithmetic` is behind the reason, in full."""
 
     offer: Offer
     job_id: JobId | None
     reason: str
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True)

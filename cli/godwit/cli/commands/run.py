@@ -57,6 +57,7 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan only; exit code 6 if it would wait.")
     ] = False,
+    form: output.FormatOption = output.Format.TABLE,
 ) -> None:
     """Plan a job, show what it costs, submit and follow it.
 
@@ -72,11 +73,16 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
         },
         env or [],
     )  # fmt: skip
+    if form is not output.Format.TABLE and not dry_run:
+        raise Failure("-o prints a plan for programs, so it goes with --dry-run", ExitCode.USAGE)
     given = _given(spec, ctx.meta.get(_COMMAND), options)
     archive = submission.packed(given.workdir)
     client = console.control_plane()
     plan = submission.planned(client, given)
-    submission.show_plan(given.spec, plan)
+    if form is output.Format.TABLE:
+        submission.show_plan(given.spec, plan)
+    else:
+        output.show(plan, form)
     if strict:
         submission.refuse_infeasible(plan)
     if dry_run:

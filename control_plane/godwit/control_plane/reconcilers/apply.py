@@ -54,7 +54,10 @@ def _buy(writing: Writing, action: BuyNode) -> None:
     born = Event(
         at=now, kind="node.state", subject="node", subject_id=node.id, reason=action.reason, actor=ACTOR,
         new=NodeState.REQUESTED, job_id=action.job_id, node_id=node.id,
-        data={"offer": action.offer.key, "price_usd_per_hour": action.offer.price_usd_per_hour},
+        data={
+            "offer": action.offer.key, "price_usd_per_hour": action.offer.price_usd_per_hour,
+            "arithmetic": action.arithmetic,
+        },
     )  # fmt: skip
     entities.insert(writing.tx, node, born)
     writing.owe(IntentKind.LAUNCH_NODE, node.id, action.reason)

@@ -251,8 +251,9 @@ def action(of: Action) -> views.ActionView:
     """An action of a plan, for a person."""
     if isinstance(of, BuyNode):
         return views.ActionView(
-            action="buy-node", reason=of.reason, offer=of.offer.key, price_usd_per_hour=of.offer.price_usd_per_hour
-        )
+            action="buy-node", reason=of.reason, offer=of.offer.key, price_usd_per_hour=of.offer.price_usd_per_hour,
+            arithmetic=of.arithmetic,
+        )  # fmt: skip
     if isinstance(of, Preempt):
         return views.ActionView(action="preempt", reason=of.reason, job_id=of.job_id)
     if isinstance(of, StartAttempt):

@@ -102,7 +102,10 @@ class RefusalView(Message):
 
 
 class ActionView(Message):
-    """An action of a plan, for a person: what, and why. `job_id` is the job that gives way, where one does."""
+    """An action of a plan, for a person: what, and why. `job_id` is the job that gives way, where one does.
+
+    `arithmetic` is behind the reason of a purchase: what it is expected to cost, and what is bought if it is refused.
+    """
 
     action: str
     reason: str
@@ -110,6 +113,7 @@ class ActionView(Message):
     node_id: str | None = None
     job_id: str | None = None
     price_usd_per_hour: float | None = None
+    arithmetic: str = ""
 
 
 class OutlookView(Message):

@@ -7,7 +7,7 @@ are not counted on by the next.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from heapq import nsmallest
 
@@ -22,6 +22,7 @@ from godwit.scheduler.engine import Engine
 from godwit.scheduler.fits import NEVER
 from godwit.scheduler.market import sharing
 from godwit.scheduler.market.expected import MOST_MICROS, Expected, Work
+from godwit.scheduler.market.purchase import Purchase, in_order
 from godwit.scheduler.market.sharing import Next
 from godwit.scheduler.market.shelf import Place, Shelf, lost_lately, place, shelf
 from godwit.scheduler.market.stock import Spare, Spares, Stock
@@ -40,51 +41,6 @@ ALTERNATIVES = 3
 
 _ALONE = 8
 """Offers that are remembered for one who comes next: enough that one of them is left."""
-
-
-@dataclass(frozen=True)
-class Purchase:
-    """How to complete one gang: nodes it already has or waits for, and what to buy; all in one `place`.
-
-    `alternatives` are what is bought next, in this order, each when the ones before it are refused. It is not what is
-    cheapest for this gang alone where that saves `saved_micros` an hour to it and those who come next together.
-    """
-
-    place: Place
-    keep: tuple[NodeId, ...]
-    bought: tuple[Expected, ...]
-    recently_lost: bool
-    alternatives: tuple[Expected, ...] = ()
-    saved_micros: int = 0
-
-    @property
-    def buy(self) -> tuple[Offer, ...]:
-        """An offer for each node to buy."""
-        return tuple(one.offer for one in self.bought)
-
-    @property
-    def usd_micros(self) -> int:
-        """Expected millionths of a dollar for an hour of work, for the bought part."""
-        return sum(one.usd_micros for one in self.bought)
-
-    @property
-    def price_usd_per_hour(self) -> float:
-        """What the bought part costs per hour."""
-        return sum(offer.price_usd_per_hour for offer in self.buy)
-
-    def because(self, offer: Offer) -> str:
-        """Why this one of `buy`, with the arithmetic, and what was refused."""
-        mine = next(one for one in self.bought if one.offer == offer)
-        parts = [f"cheapest that completes the gang: {len(self.buy)} to buy at ${self.price_usd_per_hour:.2f}/h in all",
-                 f"this one {mine}"]  # fmt: skip
-        if self.saved_micros:
-            parts.append(f"with room for others that wait: together they save ${self.saved_micros / 1e6:.2f}/h")
-        words = [", ".join(parts)]
-        if self.alternatives:
-            words.append("if it is refused, in this order: " + ", ".join(str(one) for one in self.alternatives))
-        if self.recently_lost:
-            words.append("its provider lost a node lately, but nothing else will do")
-        return "; ".join(words)
 
 
 class Market:
@@ -123,7 +79,7 @@ class Market:
         options, refusals = self._options(demand, sold, there)
         if not options:
             return None, list(dict.fromkeys([*sold.refusals, *refusals]))
-        best = min(options.values(), key=_in_order)
+        best = min(options.values(), key=in_order)
         if best.bought:
             best = self._with_room_for_others(best, demand, sold, there)
         return replace(best, alternatives=self._alternatives(best, options, demand, sold)), list(sold.refusals)
@@ -229,7 +185,7 @@ class Market:
                         options[where] = again
             if not options:
                 break
-            best = min(options.values(), key=_in_order)
+            best = min(options.values(), key=in_order)
             found += best.bought[:1]
         return tuple(found)
 
@@ -243,7 +199,7 @@ class Market:
             return best
         at_least = sharing.total(demand.ask, best.bought, others, self._stock, MOST_MICROS)
         least, found = at_least, best
-        for option in nsmallest(sharing.SHAPES, self._of_one_offer(best, demand, sold, there), key=_in_order):
+        for option in nsmallest(sharing.SHAPES, self._of_one_offer(best, demand, sold, there), key=in_order):
             cost = sharing.total(demand.ask, option.bought, others, self._stock, least)
             if cost < least:
                 least, found = cost, option
@@ -279,10 +235,6 @@ class Market:
 def _too_many(demand: Demand) -> Refusal:
     what = f"of {demand.nodes_min:,} nodes is larger than {MOST_NODES:,}"
     return Refusal(Code.TOO_MANY_NODES, "the gang", what, "fewer nodes")
-
-
-def _in_order(one: Purchase) -> tuple[bool, int, Place, list[str]]:
-    return (one.recently_lost, one.usd_micros, one.place, [offer.key for offer in one.buy[:1]])
 
 
 def _per_gpu(one: Expected) -> tuple[int, str]:
