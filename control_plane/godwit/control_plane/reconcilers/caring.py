@@ -33,8 +33,8 @@ from godwit.scheduler.plan import (
     TripBreaker,
 )
 
-UNSAVED_GRACE_S = 1.0
-"""Time to end for a program whose state cannot be trusted any more: nothing that it saves now would be of use."""
+UNSAVED_GRACE_S = 0.0
+"""None for a program whose state cannot be trusted any more: if asked, it would save that state, and go on from it."""
 
 BUDGETS_S: Mapping[str, float] = {"sweep": 120.0, "suspicion": 300.0, "return": 600.0}
 """How long checks may take by their occasion. A sweep must not keep a job waiting; a device that was repaired is tried
