@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from godwit.domain.ids import NodeId
 from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler import repair, warm
+from godwit.scheduler.health import attribution
 from godwit.scheduler.plan import Action, ReserveNode, TerminateNode
 from godwit.scheduler.snapshot import Policy, Snapshot
 
@@ -22,15 +23,17 @@ PRESENT = frozenset({NodeState.READY, NodeState.CORDONED})
 def idle(snapshot: Snapshot, now: float) -> Iterator[Action]:
     """Give back nodes that nobody used for the idle time, and free those whose job does not wait for them any more.
 
-    A node is not given back early in a step of billing that is paid already, nor when the fleet's bounds keep it.
+    A node is not given back early in a step of billing that is paid already, nor when the fleet's bounds keep it, nor
+    while it is repaired or tested: its incident says when it goes.
     """
     expecting = repair.expecting(snapshot)
     for node in snapshot.nodes:
         if node.reserved_for is not None and node.reserved_for not in expecting:
             yield ReserveNode(node.id, None, "the job that it was bought for does not wait any more")
     kept = keepers(snapshot)
+    cared_for = attribution.doubtful(snapshot)
     for node in warm.idle_nodes(snapshot):
-        if node.id not in kept and is_due(node, snapshot.policy, now):
+        if node.id not in kept and node.id not in cared_for and is_due(node, snapshot.policy, now):
             yield TerminateNode(node.id, _because(node, now))
 
 

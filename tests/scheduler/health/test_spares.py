@@ -10,7 +10,7 @@ from godwit.scheduler import planner, release, warm
 from godwit.scheduler.health import rates, spares
 from godwit.scheduler.health.policy import HealthPolicy
 from godwit.scheduler.health.view import HealthView
-from godwit.scheduler.plan import BuyNode, TerminateNode
+from godwit.scheduler.plan import BuyNode, StartAttempt, TerminateNode
 from godwit.scheduler.snapshot import Policy, Snapshot
 from hypothesis import given
 from hypothesis import strategies as st
@@ -86,3 +86,25 @@ def test_one_cause_is_one_failure_and_faults_of_programs_are_none() -> None:
     restart = replace(incident(2), remedy=Remedy.RESTART_JOB, check="hang")
     seen = replace(running(2), health=HealthView(past=(incident(0), follows, restart)))
     assert rates.incidents("lambda", seen) == 1
+
+
+def test_spares_stay_while_their_gang_starts_again() -> None:
+    """Between two attempts no gang is there whose spares they would be."""
+    there = running(128, idle=1)
+    one = job("train", nodes=128, state=JobState.RECOVERING)
+    nodes = tuple(replace(node, idle_since=NOW) for node in there.nodes)
+    there = replace(there, jobs=(one,), attempts=(), nodes=nodes, serving_since=NOW + 400)
+    plan = planner.plan(there, NOW + 400, 1)
+    assert [type(action) for action in plan.actions] == [StartAttempt]
+
+
+def test_an_idle_node_is_not_given_back_while_it_is_repaired() -> None:
+    sick = replace(incident(2), state=IncidentState.REPAIRING)
+    there = running(2, idle=1, health=HealthPolicy())
+    nodes = tuple(replace(node, idle_since=NOW if node.id == "n002" else None) for node in there.nodes)
+    view = HealthView(incidents=(replace(sick, node_id=NodeId("n002")),))
+    waiting = replace(there, nodes=nodes, health=view)
+    gone = [one.node_id for one in release.idle(waiting, NOW + 400) if isinstance(one, TerminateNode)]
+    assert gone == []
+    back = replace(waiting, health=HealthView())
+    assert [one.node_id for one in release.idle(back, NOW + 400) if isinstance(one, TerminateNode)] == ["n002"]
