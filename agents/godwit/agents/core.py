@@ -96,6 +96,11 @@ class Core:
         with self._lock:
             return len(self._state.live()), len(self._state.observations())
 
+    def held(self) -> set[int]:
+        """The GPUs (indexes) that live attempts have."""
+        with self._lock:
+            return {index for command in self._state.commands() for index in command.gpus}
+
     def _save(self) -> None:
         write_whole(self._node_dir / "journal.json", self._state.to_json())
 

@@ -11,8 +11,10 @@ from godwit.agents.runtime.guard import write_whole
 from godwit.agents.settings import Settings
 from godwit.domain import mig
 from godwit.domain.wire.agents import GpuFact, JoinRequest
+from pydantic import TypeAdapter
 
 _KIB_PER_GIB = 1024 * 1024
+_GPUS = TypeAdapter(list[GpuFact])
 
 
 def introduce(agent_id: str, settings: Settings, version: str) -> JoinRequest:
@@ -38,8 +40,15 @@ def devices(gpus: Sequence[GpuFact]) -> dict[int, str]:
     return {gpu.index: gpu.uuid for gpu in gpus} if any(mig.split(gpu.model)[1] for gpu in gpus) else {}
 
 
+def joined_gpus(settings: Settings) -> list[GpuFact]:
+    """The GPUs that the node joined with; what the driver shows now, for a node that joined before such was kept."""
+    path = settings.node_dir / "gpus.json"
+    return _GPUS.validate_json(path.read_bytes()) if path.exists() else gpus(settings)
+
+
 def remember_devices(node_dir: Path, gpus: Sequence[GpuFact]) -> None:
     """Keep what the node joined with: an agent that takes over must not depend on a driver that may be sick by then."""
+    write_whole(node_dir / "gpus.json", _GPUS.dump_json(list(gpus)).decode())
     write_whole(node_dir / "devices.json", json.dumps(devices(gpus)))
 
 

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import structlog
 from godwit.agents import core, machine, settings
+from godwit.agents.accelerators import faults
+from godwit.agents.caring import Caring
 from godwit.agents.checks.active.running import ActiveChecks
+from godwit.agents.checks.monitor import Monitor
 from godwit.agents.core import Core
-from godwit.agents.effects import Check
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.node import Node
 from godwit.agents.runtime.guard import boottime_s, write_whole
@@ -78,15 +80,28 @@ class Agent:
         state = core.load(self._settings.node_dir, _agent_id(self._settings.node_dir))
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
         self._core = Core(state, self._settings.node_dir, node.carry_out)
-        node.found, node.gpus = self._core.health, lambda: machine.gpus(chosen)
-        node.checks = checks = ActiveChecks(node.gpus, self._core.health, dict if chosen.simulated else None)
-        node.care = lambda order: checks.start(order.command) if isinstance(order, Check) else None
+        node.found = self._core.health
+        monitor = self._look_after(node)
         node.report = lambda event: self._core.apply(lambda state, now: state.runtime(event, now))
         node.clear_leftovers({attempt.attempt_id for attempt in state.live()})
         self._core.apply(lambda state, now: state.resume(now))
+        monitor.start()
         threading.Thread(target=self._take_commands, name="commands", daemon=True).start()
         self._beat()
+        monitor.stop()
         return self._leave()
+
+    def _look_after(self, node: Node) -> Monitor:
+        """Passive checks, active checks and repairs, wired to the core."""
+        chosen, gpus = self._settings, machine.joined_gpus(self._settings)
+        folder, simulated, tell = chosen.node_dir, chosen.simulated, self._core.health
+        monitor = Monitor(folder, gpus, simulated=simulated, report=tell, held=self._core.held, poll_s=chosen.poll_s)
+        caring = Caring(folder, monitor, gpus, tell, simulated=simulated)
+        injected = (lambda: faults.active(folder)) if simulated else None
+        node.gpus = lambda: gpus
+        node.checks = checks = ActiveChecks(node.gpus, caring.hear, injected)
+        caring.check, node.care = checks.start, caring.take
+        return monitor
 
     def _join(self) -> JoinReply:
         path = self._settings.node_dir / "credential"

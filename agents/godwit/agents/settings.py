@@ -14,7 +14,8 @@ class Settings:
 
     `node_dir` is a private folder of this node, short because sockets lie below it. `address` is the one that other
     nodes of a gang reach. `fake_gpus` is a JSON list of `{"index", "uuid", "model", "memory_gib"}`, or None: ask the
-    driver. `join_token` may be empty once the node has joined.
+    driver. `join_token` may be empty once the node has joined. `poll_s` is how often health is looked at; None: as
+    usual.
     """
 
     url: str
@@ -23,6 +24,7 @@ class Settings:
     address: str
     python: str
     fake_gpus: str | None
+    poll_s: float | None = None
 
     @property
     def simulated(self) -> bool:
@@ -42,4 +44,18 @@ def from_env(env: Mapping[str, str]) -> Settings:
         address=env["GODWIT_NODE_ADDRESS"],
         python=env.get("GODWIT_PYTHON") or sys.executable,
         fake_gpus=env.get("GODWIT_FAKE_GPUS"),
+        poll_s=_seconds(env, "GODWIT_HEALTH_POLL_S"),
     )
+
+
+def _seconds(env: Mapping[str, str], name: str) -> float | None:
+    text = env.get(name)
+    if not text:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3_600:
+        raise InvalidRequest(f"{name} is {text!r}; it takes seconds from 0.1 to 3600")
+    return seconds

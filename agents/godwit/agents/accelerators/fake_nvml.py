@@ -6,6 +6,7 @@ runs in the reading process.
 """
 
 import ctypes
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from godwit.agents.accelerators import faults, profiles
 
 NOT_SUPPORTED, INVALID_ARGUMENT, GPU_IS_LOST = 3, 2, 15
 HANG_S = 3_600.0
-"""How long a hanging driver does not answer; whoever asked is ended before."""
+"""How long a hanging driver does not answer; whoever asked is ended before, or has lost its agent."""
 
 
 class FakeError(Exception):
@@ -57,7 +58,7 @@ class FakeNvml:
         self._refresh()
         driver = self._over.get(faults.NODE, {})
         if "blocks" in driver:
-            time.sleep(HANG_S)
+            _hang()
         if "nvmlInit()" in driver:
             raise FakeError(int(driver["nvmlInit()"]["error"]))
         return len(self._shown())
@@ -81,9 +82,9 @@ class FakeNvml:
         """Each entry has its own result, as in the library."""
         return [self._field(handle, one) for one in wanted]
 
-    def nvmlDeviceGetP2PStatus(self, handle: int, _other: int, index: int) -> int:  # noqa: N802
-        """How a GPU reaches its peers; the same for all of them."""
-        return int(self._value(handle, f"nvmlDeviceGetP2PStatus({index})"))
+    def nvmlDeviceGetP2PStatus(self, handle: int, other: int, index: int) -> int:  # noqa: N802
+        """How two GPUs reach each other: as well as the worse of them."""
+        return max(int(self._value(one, f"nvmlDeviceGetP2PStatus({index})")) for one in (handle, other))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("c_nvml"):
@@ -145,6 +146,12 @@ class FakeNvml:
         if changed != self._changed:
             self._over = faults.overlays(self._folder)
             self._changed = changed
+
+
+def _hang() -> None:
+    parent, deadline = os.getppid(), time.monotonic() + HANG_S
+    while os.getppid() == parent and time.monotonic() < deadline:
+        time.sleep(0.5)
 
 
 def _text(name: str, args: tuple[Any, ...]) -> str:

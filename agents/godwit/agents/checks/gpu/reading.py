@@ -128,8 +128,8 @@ class GpuCheck:
         return Described(self.name, self.reads, self.rules)
 
     def applies(self, gpu: Gpu) -> bool:
-        """Whether this poll says something about it."""
-        return any(key in gpu.values or key in gpu.errors for key in self.keys)
+        """Whether this poll says something about it: a call that failed for another reason is no clean sample."""
+        return any(key in gpu.values or gpu.errors.get(key) == CORRUPTED_INFOROM for key in self.keys)
 
 
 def sign(rule: Rule, gpu: Gpu, reason: str, **evidence: str | float) -> Sign:
