@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from godwit.agents.checks.active.running import ActiveChecks
-from godwit.agents.checks.work import crash
+from godwit.agents.checks.work import crash, gang
 from godwit.agents.checks.work.watch import Watched, WorkWatch
 from godwit.agents.effects import Check, Effect, HealthEvent, Repair, RuntimeEvent, StartRuntime, Stopped
 from godwit.agents.link import Link
@@ -112,6 +112,7 @@ class Node:
             # On other nodes than the head's nobody knows when the program starts, until it says something there.
             started=lambda: folder.program_started() or (folder.run / "progress.jsonl").exists(),
             goes_on=lambda: folder.stop_ordered_ns() is None,
+            place=gang.place_of(command),
         )
 
     def _preflight(self, command: StartAttempt, going_on: Callable[[], bool]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from godwit.agents.checks.work import crash
 from godwit.agents.checks.work.losses import LossWatch
-from godwit.agents.checks.work.ranks import WINDOW_STEPS, RankWindows
+from godwit.agents.checks.work.ranks import KEPT, WINDOW_STEPS, RankWindows, merged
 from godwit.agents.checks.work.reports import Lines, Reader, of_helper, of_output
 from godwit.agents.checks.work.steps import StepClock
 from godwit.agents.effects import Outcome, Stopped
@@ -90,15 +90,31 @@ def test_negative_losses_do_not_jump() -> None:
     assert {watch.saw(value) for value in [-2.0] * 40 + [-0.1, 3.0]} == {None}
 
 
-def test_a_rank_that_lags_in_three_windows_after_the_first_is_named() -> None:
-    ranks, found = RankWindows(), []
-    for _ in range(4 * WINDOW_STEPS):
-        for rank in range(4):
-            found.append(ranks.saw(rank, 1.3 if rank == 2 else 1.0))
-    told = [one for one in found if one is not None]
-    assert len(told) == 4
-    assert told[:3] == [[]] * 3
-    assert [one.rank for one in told[3]] == [2]
+def test_a_window_is_over_once_somebody_is_in_the_next_and_who_is_late_does_not_count() -> None:
+    ranks = RankWindows()
+    for step in range(WINDOW_STEPS):
+        for rank, took in ((0, 1.0), (1, 2.0 + step % 2)):
+            assert not ranks.saw(rank, step, took)
+    assert ranks.complete == {}
+    assert ranks.saw(0, WINDOW_STEPS, 1.0)
+    assert not ranks.saw(1, WINDOW_STEPS - 1, 9.0)
+    assert ranks.complete == {0: {0: 1.0, 1: 2.5}}
+
+
+def test_windows_of_all_nodes_are_put_together_where_most_have_them() -> None:
+    first, second, third = {0: {0: 1.0}, 1: {0: 1.0}, 2: {0: 1.0}}, {0: {1: 2.0}, 1: {1: 2.0}}, {1: {2: 3.0}}
+    assert merged([first, second, third, {}]) == {0: {0: 1.0, 1: 2.0}, 1: {0: 1.0, 1: 2.0, 2: 3.0}}
+
+
+def test_a_rank_that_two_nodes_claim_is_left_out() -> None:
+    assert merged([{0: {0: 1.0, 1: 1.0}}, {0: {0: 2.0, 2: 1.0}}]) == {0: {1: 1.0, 2: 1.0}}
+
+
+def test_no_more_windows_are_kept_than_are_needed() -> None:
+    ranks = RankWindows()
+    for step in range(0, 100 * WINDOW_STEPS, WINDOW_STEPS):
+        ranks.saw(0, step, 1.0)
+    assert list(ranks.complete) == list(range(99 - KEPT, 99))
 
 
 @pytest.mark.parametrize(

@@ -156,15 +156,15 @@ def test_losses_and_stragglers_are_told_as_they_come(tmp_path: Path) -> None:
     found: list[Found] = []
     one = told_of(tmp_path, found, hang_after_s=0.0)
     with (tmp_path / "progress.jsonl").open("w") as file:
-        for step, rank in itertools.product(range(64), range(4)):
+        for step, rank in itertools.product(range(80), range(4)):
             took = {"compute_s": 1.2 if rank == 2 else 1.0}
             file.write(json.dumps({"at": 1, "step": step, "rank": rank, "local_rank": rank, "metrics": took}) + "\n")
         file.write('{"at": 1, "step": 65, "metrics": {"loss": NaN}}\n')
     one._look()
     assert [(told.check, told.code, told.gpu) for told in found] == [
-        ("straggler", "straggler:2", "GPU-2"), ("loss", "loss:nan", None),
+        ("loss", "loss:nan", None), ("straggler", "straggler:2", "GPU-2"),
     ]  # fmt: skip
-    assert found[0].evidence["windows"] == 3
+    assert found[1].evidence == {"rank": 2, "lag": 0.2, "windows": 3}
     assert {told.attempt_id for told in found} == {"att-1"}
 
 

@@ -138,6 +138,7 @@ class AttemptRun:
             return
         unfit = self._around.preflight(self._command, lambda: not self._custody.stop_was_ordered)
         if unfit:
+            self.stop(0.0)  # nobody waits any more for files that no program will read
             raise PreflightFailed(f"preflight: {unfit}")
 
     def _start_guard(self) -> None:

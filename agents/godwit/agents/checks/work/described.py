@@ -8,7 +8,7 @@ from godwit.domain.health import Grade, Remedy
 CHECKS: tuple[Described, ...] = (
     Described(
         "hang",
-        "steps that the program reports, or its output shows; Python stacks of its processes (py-spy)",
+        "steps that the program reports, or its output shows; Python stacks of all its processes, by py-spy",
         (
             Rule(
                 "hang",
@@ -35,7 +35,7 @@ CHECKS: tuple[Described, ...] = (
     ),
     Described(
         "straggler",
-        "`compute_s` that each rank on the node reports",
+        "`compute_s` that each rank of the gang reports; the head asks the nodes, each tells of its own ranks",
         (
             Rule(
                 "straggler:RANK",

@@ -2,20 +2,22 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
-from godwit.agents.checks.work import stacks
+from godwit.agents.checks.work import gang, stacks
+from godwit.agents.checks.work.gang import Gang, Place
+from godwit.agents.checks.work.lags import LagWatch
 from godwit.agents.checks.work.losses import JUMP, LossWatch
-from godwit.agents.checks.work.ranks import RANKS_MAX, RankWindows
+from godwit.agents.checks.work.ranks import RANKS_MAX
 from godwit.agents.checks.work.reports import Reader, Report
 from godwit.agents.checks.work.stacks import Stack, Target
 from godwit.agents.checks.work.steps import StepClock
 from godwit.agents.effects import Found
 from godwit.domain.health import Grade, Remedy
-from godwit.domain.pace import Straggler
 
 log = structlog.get_logger()
 
@@ -37,6 +39,7 @@ class Watched:
     """The attempt: its id, where it writes, its GPUs here (their UUIDs by local rank), and its owner's wish.
 
     `output` is the program's log (None on nodes where it has none). `goes_on()` is false once it was told to stop.
+    `place` is this node's in the gang, None where it is alone.
     """
 
     attempt_id: str
@@ -46,6 +49,7 @@ class Watched:
     hang_after_s: float | None
     started: Callable[[], bool]
     goes_on: Callable[[], bool]
+    place: Place | None = None
 
 
 class WorkWatch:
@@ -60,7 +64,7 @@ class WorkWatch:
         self._reader: Reader | None = None
         self._clock: StepClock | None = None
         self._losses = LossWatch()
-        self._ranks = RankWindows()
+        self._lags = LagWatch(self._tell_own, watched.place)
         self._local_ranks: dict[int, int] = {}
         self._told = ""
         self._busy = 0
@@ -78,11 +82,56 @@ class WorkWatch:
         self._closing.set()
 
     def _run(self) -> None:
+        server = self._serve()
         while not self._closing.wait(self._look_s):
             try:
                 self._look()
             except Exception:  # the job goes on, whatever its words or processes are like
                 log.exception("a look at a job failed", attempt_id=self._watched.attempt_id)
+        if server is not None:
+            server.close()
+
+    def _serve(self) -> gang.Server | None:
+        place = self._watched.place
+        if place is None or place.leads:
+            return None
+        try:
+            return gang.Server(place, self._answer)
+        except OSError as exc:
+            log.warning("the head cannot ask this node of its processes", reason=str(exc), port=place.port)
+            return None
+
+    def _answer(self, path: str, posted: Mapping[str, Any] | None) -> Any:
+        """What the head asks; from the server's threads."""
+        if posted is not None:
+            return self._hear_head(posted) if path == "/findings" else None
+        if path == "/stacks":
+            return [gang.told_of(one) for one in stacks.collect(stacks.targets(self._watched.run_folder))]
+        return self._lags.windows if path == "/windows" else None
+
+    def _hear_head(self, posted: Mapping[str, Any]) -> bool | None:
+        try:
+            if posted["check"] not in ("hang", "straggler"):
+                return None
+            self._tell_own(posted)
+        except (KeyError, ValueError, TypeError, AttributeError) as exc:
+            log.warning("a finding of the head makes no sense", reason=f"{type(exc).__name__}: {exc}")
+            return None
+        return True
+
+    def _tell_own(self, finding: Mapping[str, Any]) -> None:
+        """Report a finding of this node's that a look at the whole gang made."""
+        evidence = {
+            str(key)[:100]: value if isinstance(value, int | float) else str(value)[:3_500]
+            for key, value in list(finding["evidence"].items())[:32]
+        }
+        grade = Grade(finding["grade"])
+        restarts = finding["check"] == "hang" and grade is Grade.UNHEALTHY
+        remedy = Remedy.RESTART_JOB if restarts else Remedy.NONE
+        gpu = self._gpu_of(evidence.get("rank"))
+        self._tell(
+            finding["check"], grade, str(finding["reason"])[:2_000], str(finding["code"])[:100], evidence, remedy, gpu
+        )
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -97,6 +146,7 @@ class WorkWatch:
         for report, at in zip(reports, self._instants(reports, now), strict=True):
             self._heard(self._clock, report, at)
         self._looked_at = now
+        self._lags.look(now)
         if self._clock.hangs(now) and not self._told and now >= self._patient_until and self._watched.goes_on():
             self._suspect(self._clock)
 
@@ -113,8 +163,9 @@ class WorkWatch:
             self._tell(self._told, Grade.HEALTHY, f"step {report.step} was done: it goes on", self._told)
             self._told, self._busy = "", 0
         self._judge_loss(report)
-        if report.rank is not None and report.compute_s is not None and report.compute_s > 0:
-            self._judge_ranks(report.rank, report.compute_s, report.local_rank)
+        if report.rank is not None and report.local_rank is not None and len(self._local_ranks) < RANKS_MAX:
+            self._local_ranks[report.rank] = report.local_rank
+        self._lags.saw(report)
 
     def _judge_loss(self, report: Report) -> None:
         before, median = self._losses.code, self._losses.median
@@ -131,27 +182,8 @@ class WorkWatch:
             evidence["grad_norm"] = f"{report.grad_norm}"
         self._tell("loss", Grade.DEGRADED, f"at step {report.step} the loss {what}", code, evidence)
 
-    def _judge_ranks(self, rank: int, compute_s: float, local_rank: int | None) -> None:
-        if local_rank is not None and len(self._local_ranks) < RANKS_MAX:
-            self._local_ranks[rank] = local_rank
-        found = self._ranks.saw(rank, compute_s)
-        if found is None:
-            return
-        slow = {one.rank: one for one in found}
-        for rank_over in sorted(self._ranks.told - slow.keys()):
-            self._tell("straggler", Grade.HEALTHY, f"rank {rank_over} keeps up again", f"straggler:{rank_over}")
-        for one in found:
-            if one.rank not in self._ranks.told:
-                self._tell_straggler(one)
-        self._ranks.told = frozenset(slow)
-
-    def _tell_straggler(self, one: Straggler) -> None:
-        reason = f"rank {one.rank} takes {one.lag:.0%} longer than the others, in {one.windows} windows in a row"
-        evidence: dict[str, str | int | float] = {"rank": one.rank, "lag": round(one.lag, 3), "windows": one.windows}
-        self._tell("straggler", Grade.DEGRADED, reason, f"straggler:{one.rank}", evidence, gpu=self._gpu_of(one.rank))
-
-    def _gpu_of(self, rank: int) -> str | None:
-        local = self._local_ranks.get(rank)
+    def _gpu_of(self, rank: object) -> str | None:
+        local = self._local_ranks.get(rank) if isinstance(rank, int) else None
         if local is None:
             return None
         gpus = self._watched.gpus()
@@ -178,11 +210,34 @@ class WorkWatch:
         evidence: dict[str, str | int | float] = {"silent_s": round(silent_s, 1), "limit_s": round(limit_s, 1)}
         if clock.step is not None:
             evidence["step"] = clock.step
-        evidence |= stacks.evidence(seen)
         if is_still:
+            evidence |= self._everywhere(seen, reason)
             self._tell("hang", Grade.UNHEALTHY, reason, "hang", evidence, Remedy.RESTART_JOB)
         else:  # a person may want to know; a restart would cost a job that is perhaps well
-            self._tell("silence", Grade.DEGRADED, reason, "silence", evidence)
+            self._tell("silence", Grade.DEGRADED, reason, "silence", evidence | stacks.evidence(seen))
+
+    def _everywhere(self, seen: Sequence[Stack], reason: str) -> dict[str, str | int | float]:
+        """The stacks of the whole gang as evidence. Who is odd is told by its own node: that is what it is about."""
+        place = self._watched.place
+        if place is None or not place.leads:
+            return stacks.evidence(seen)
+        others = Gang(place)
+        by_node = others.stacks()
+        all_of_them = [*seen, *(one for told in by_node.values() for one in told)]
+        evidence = stacks.evidence(all_of_them)
+        evidence["nodes"] = 1 + len(by_node)
+        odd = set(stacks.odd(all_of_them))
+        own = odd & {one.target for one in seen}
+        evidence.pop("odd", None)
+        if own:
+            evidence["odd"] = ", ".join(sorted(target.name for target in own))[:500]
+        for rank, told in by_node.items():
+            names = ", ".join(sorted(one.target.name for one in told if one.target in odd))
+            if names:
+                evidence["odd_elsewhere"] = f"{evidence.get('odd_elsewhere', '')} {names}".strip()[:500]
+                finding = {"check": "hang", "grade": "unhealthy", "reason": reason, "code": "hang"}
+                others.tell(rank, {**finding, "evidence": {**stacks.evidence(told), "odd": names}})
+        return evidence
 
     def _is_still(self, clock: StepClock, whom: Sequence[Target], first: Sequence[Stack]) -> bool | None:
         """Whether all stacks stay the same and next to nothing is read or written; None when a step came meanwhile."""
