@@ -151,3 +151,23 @@ def test_the_breaker_holds_what_would_empty_the_fleet_until_a_person_resets_it(e
     assert sorted(set(states(embedded))) == ["held", "open"]
     breaker.reset(embedded.context, "token t")
     assert IncidentState.HELD in {one.state for one in view(embedded).incidents}
+
+
+def test_a_program_that_fails_on_a_sick_gpu_is_excused_and_goes_on_elsewhere(embedded: World) -> None:
+    job_id, (agent,) = embedded.run()
+    attempt_id = embedded.attempt(job_id).id
+    agent.beat(
+        agent.found("xid:79", gpu=3, evidence=LOST), agent.stopped(attempt_id, 1, "failed", exit_code=1, detail="CUDA")
+    )
+    embedded.plan()
+    assert embedded.attempt(job_id).outcome in {"interrupted", "evicted"}
+    assert embedded.job(job_id).state == "recovering"
+
+
+def test_a_program_that_fails_by_its_own_mistake_has_failed_whatever_the_driver_says_of_it(embedded: World) -> None:
+    job_id, (agent,) = embedded.run()
+    attempt_id = embedded.attempt(job_id).id
+    agent.beat(agent.found("xid:13", gpu=3), agent.stopped(attempt_id, 1, "failed", exit_code=1))
+    pass_time(embedded)
+    pass_time(embedded)
+    assert (embedded.job(job_id).state, embedded.job(job_id).exit_code) == ("failed", 1)

@@ -10,11 +10,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from godwit.agents.effects import Committed, Effect, Progress, Restored, Running, StartRuntime, Stopped, StopRuntime
+from godwit.agents.effects import (
+    Check,
+    Committed,
+    Effect,
+    Progress,
+    Repair,
+    Restored,
+    Running,
+    StartRuntime,
+    Stopped,
+    StopRuntime,
+)
 from godwit.agents.state import AgentState
 from godwit.domain.drills import Drill
 from godwit.domain.wire import agents as wire
 from godwit.providers.machines import Machine
+
+from tests.simulation.sickness import Sickness
 
 CLUSTER_STARTS_S = 2.0
 PEER_LOSS_SHOWS_S = 2.0
@@ -80,6 +93,7 @@ class SimMachine:
         self._disk: dict[str, str] = {"agent_id": f"agent-{rng.getrandbits(48):012x}"}
         self._agent: AgentState | None = None
         self._agent_back_at = 0.0
+        self.sickness = Sickness({gpu.index: gpu.uuid for gpu in machine.gpus or ()}, rng)
         self.dismissed = False
 
     def tick(self, now: float) -> None:
@@ -88,9 +102,13 @@ class SimMachine:
             return
         for run in self.runs.values():
             self._run_for_a_second(run, now)
+            if run.alive and self.sickness.breaks(run.command.gpus, now):
+                self._end(run, Stopped(run.command.attempt_id, "failed", 1, "CUDA error: the GPU is broken"))
         if self.dismissed or now < self._agent_back_at:
             return
         agent = self._booted_agent(now)
+        for event in self.sickness.events(now):  # the kernel's log is quicker than the end of a program
+            self._do(agent, agent.health(event, now), now)
         self._report_ends(agent, now)
         self._do(agent, agent.tick(now), now)
         with suppress(ConnectionError):  # the next second tries again: that is the real link's backoff
@@ -154,6 +172,8 @@ class SimMachine:
         for effect in effects:
             if isinstance(effect, StartRuntime):
                 self._start(agent, effect.command, now)
+            elif isinstance(effect, Repair | Check):
+                self.sickness.told(effect, now)
             elif isinstance(effect, StopRuntime):
                 run = self.runs.get(effect.attempt_id)
                 end = Stopped(effect.attempt_id, "cancelled", detail=effect.reason)

@@ -24,6 +24,9 @@ log = structlog.get_logger()
 ACTOR = "control plane"
 DAY_S = 86_400.0
 
+ATTRIBUTION_S = 600.0
+"""A program that fails so soon after a finding may have failed because of it (Meta RSC, arXiv 2410.21680)."""
+
 FINDINGS_PER_DAY, DEGRADED_PER_DAY = 1_000, 500
 """How much one node may tell in a day, and how much of what is merely degraded, so that a chatty sensor cannot crowd
 out what is fatal. A check tells only of changes: the busiest nodes of a sound fleet tell of some tens."""
@@ -148,6 +151,12 @@ def recognised(tx: Transaction, node: Node, gpus: tuple[Gpu, ...], now: float) -
 def with_health(node: Node, states: Mapping[str, Health]) -> Node:
     """A node whose GPUs are believed to be so; those that are not named stay as they are."""
     return replace(node, gpus=tuple(replace(gpu, health=states.get(gpu.uuid, gpu.health)) for gpu in node.gpus))
+
+
+def is_well(tx: Transaction, node_id: NodeId, now: float) -> bool:
+    """Whether nothing was found of a node lately that could have made its programs fail."""
+    told_lately = remembered.findings_since(tx.conn, node_id, now - ATTRIBUTION_S, but=Grade.HEALTHY)
+    return not told_lately and not remembered.open_incidents(tx.conn, node_id)
 
 
 def back_at_work(tx: Transaction, attempt: Attempt, actor: str, now: float, *, step: int | None = None) -> None:

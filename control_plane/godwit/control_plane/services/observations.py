@@ -90,8 +90,8 @@ def _stopped(
     elif seen.outcome == "failed":
         if attempt.failed_at is None:
             attempt = replace(attempt, failed_at=now, exit_code=seen.exit_code, detail=seen.detail)
-        if len(attempt.slots) == 1:
-            # Its only node is alive enough to report, so nothing but the program can be at fault.
+        if len(attempt.slots) == 1 and health.is_well(tx, slot.node_id, now):
+            # Its only node is alive enough to report and nothing is wrong there, so it is the program's own fault.
             attempts.settle(tx, ids, attempt, Outcome.FAILED, "the program failed by itself", actor, now)
         else:
             entities.save(tx, attempt)

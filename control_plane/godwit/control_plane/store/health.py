@@ -9,7 +9,7 @@ from godwit.control_plane.store import health_rows, health_statements, schema, s
 from godwit.control_plane.store.database import Transaction, batches
 from godwit.control_plane.store.health_tables import cordons, evictions, findings, health_records, incidents, orders
 from godwit.domain.errors import NotFound
-from godwit.domain.health import Finding, HealthRecord, Incident, Remedy
+from godwit.domain.health import Finding, Grade, HealthRecord, Incident, Remedy
 from godwit.scheduler.health.view import Cordon, HealthView, TestResult
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 
@@ -82,9 +82,11 @@ def add_finding(tx: Transaction, finding: Finding) -> None:
     tx.conn.execute(insert(findings).values(**health_rows.finding_values(finding)))
 
 
-def findings_since(conn: Connection, node_id: str, since: float) -> int:
-    """How many findings a node has told of since an instant."""
+def findings_since(conn: Connection, node_id: str, since: float, but: Grade | None = None) -> int:
+    """How many findings a node has told of since an instant, `but` those of this grade."""
     query = select(func.count()).where(findings.c.node_id == node_id, findings.c.at > since)
+    if but is not None:
+        query = query.where(findings.c.grade != but)
     return conn.execute(query).scalar_one()
 
 
