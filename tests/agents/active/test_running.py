@@ -173,3 +173,15 @@ def test_links_that_fail_are_a_matter_of_the_node_and_a_driver_that_hangs_of_all
     bench.faults = {-1: {"driver-hang"}}
     assert not bench.run().passed
     assert {found.gpu for found in bench.found if found.grade is Grade.UNHEALTHY} == {f"GPU-{n}" for n in range(4)}
+
+
+def test_what_is_being_tried_can_be_told_from_what_was_left_behind() -> None:
+    seen: list[set[int]] = []
+
+    def look(_order: Order, _going_on: Callable[[], bool]) -> Ended:
+        seen.append(bench.checks.trying)
+        return Ended(Said(done=True), "done")
+
+    bench = Bench(converse=look)
+    bench.run(gpus=[1, 2])
+    assert (seen, bench.checks.trying) == ([{1, 2}], set())

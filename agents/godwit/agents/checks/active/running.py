@@ -74,6 +74,7 @@ class ActiveChecks:
         self._telling = threading.Lock()
         self._work = threading.Event()
         self._told: set[tuple[str, str | None, str]] = set()
+        self._trying: list[frozenset[int]] = []
 
     def start(self, command: RunChecks) -> None:
         """Carry out an order beside everything else; returns at once."""
@@ -93,6 +94,12 @@ class ActiveChecks:
             result = Result(command.occasion not in STRICT, f"could not be carried out: {type(exc).__name__}: {exc}")
         took_s = time.monotonic() - start
         self._report(Checked(command.intent_id, result.passed, result.detail, took_s, result.figures or {}))
+
+    @property
+    def trying(self) -> set[int]:
+        """The GPUs (indexes) that are being tried now: what is on them is no left-over."""
+        with self._telling:
+            return {index for one in self._trying for index in one}
 
     def work_comes(self) -> None:
         """Something starts on this node: a sweep makes room at once."""
@@ -123,7 +130,14 @@ class ActiveChecks:
             # A process can use one slice only (MIG User Guide, "CUDA device enumeration").
             return Result(True, "slices of GPUs are not tried", applies=False)
         order = self._order(occasion, facts, min(max(budget_s, LEAST_S), MOST_S))
-        ended = self._converse(order, lambda: going_on() and not (occasion == "sweep" and self._work.is_set()))
+        mine = frozenset(facts)
+        with self._telling:
+            self._trying.append(mine)
+        try:
+            ended = self._converse(order, lambda: going_on() and not (occasion == "sweep" and self._work.is_set()))
+        finally:
+            with self._telling:
+                self._trying.remove(mine)
         return _result(ended, facts, strict=occasion in STRICT)
 
     def _order(self, occasion: str, facts: Mapping[int, GpuFact], budget_s: float) -> Order:
