@@ -7,8 +7,8 @@ from godwit.agents.checks.active.figures import Begun, Seen
 
 RATES = ("matmul", "bandwidth", "host-copy")
 
-ROUNDS = 3
-"""How often each chain is computed at least: one that comes out different within a few has a fault that shows."""
+ROUNDS = 2
+"""How often each chain is computed at least. More is for the longer orders: a preflight has eight GPUs in a minute."""
 
 ERROR_CHARS = 1_500
 

@@ -3,6 +3,7 @@
 Imported in the child process only, where PyTorch is installed.
 """
 
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ class Sizes:
     least_s: float
 
 
-ON_GPU = Sizes(8192, {"bf16": 64, "fp32": 8}, 4 * 2**30, 4 * 2**30, 0.5)
+ON_GPU = Sizes(8192, {"bf16": 64, "fp32": 8}, 4 * 2**30, 4 * 2**30, 0.3)
 """A side of 8192 fills every GPU since Ampere (stas00/ml-engineering's finder peaks from there on); the chains are some
 0.1 s each; all-reduce with 256 MB does not reach the peak on eight GPUs (nccl-tests #272)."""
 
@@ -38,6 +39,15 @@ ON_CPU = Sizes(64, {"bf16": 2, "fp32": 2}, 2**20, 2**18, 0.0)
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 _WORD = {"bf16": torch.int16, "fp32": torch.int32}
+
+
+@functools.cache
+def _matrices(side: int, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Start and factor, made on the host, which is slow enough (a second) to be done once for all GPUs."""
+    source = torch.Generator().manual_seed(SEED)
+    start = torch.randn(side, side, generator=source)
+    factor = torch.randn(side, side, generator=source) / side**0.5
+    return start.to(DTYPES[kind]), factor.to(DTYPES[kind])
 
 
 class TorchDevice:
@@ -54,10 +64,7 @@ class TorchDevice:
         Integer sums come out the same in whatever order they are made, so only the products are under test. Each
         factor has a variance of 1/side: the chain neither grows nor dies away.
         """
-        side, dtype = self._sizes.side, DTYPES[kind]
-        source = torch.Generator().manual_seed(SEED)
-        start = torch.randn(side, side, generator=source).to(dtype).to(self._place)
-        factor = (torch.randn(side, side, generator=source) / side**0.5).to(dtype).to(self._place)
+        start, factor = (matrix.to(self._place) for matrix in _matrices(self._sizes.side, kind))
         result = start
         for _ in range(self._sizes.chain[kind]):
             result = result @ factor
@@ -83,7 +90,7 @@ class TorchDevice:
 
     def _host_copy(self) -> float:
         """The slower of both directions."""
-        size = self._sizes.copy_bytes // 4
+        size = self._sizes.copy_bytes // 16  # pinning more takes longer than copying it
         host = torch.ones(size, dtype=torch.uint8, pin_memory=self._is_cuda)
         there = torch.empty(size, dtype=torch.uint8, device=self._place)
         down = self._timed(lambda: there.copy_(host, non_blocking=True))
@@ -118,6 +125,7 @@ class TorchFleet:
     def __init__(self, indexes: list[int], *, is_cuda: bool) -> None:
         # Without these, the same products may be made in another order, or with fewer bits, and nothing be broken.
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # would cost time, and nothing here reads such
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
         if not is_cuda:

@@ -18,7 +18,8 @@ from godwit.domain.wire.health import RunChecks
 log = structlog.get_logger()
 
 PREFLIGHT_S = 60.0
-"""Before a gang starts: PyTorch and CUDA on eight GPUs are up in 15 s, each GPU is tried for 2 s, NCCL needs 20 s."""
+"""Before a gang starts, of eight GPUs: PyTorch and CUDA are up in some 10 s, each GPU is tried for 3 s, and NCCL needs
+15 s. Estimates, with a third to spare: what does not begin within four fifths of it is left out."""
 
 LEAST_S, MOST_S = 20.0, 1_800.0
 """Bounds of an ordered budget: below, PyTorch is hardly loaded; above is no check any more (the longest diagnostic that
