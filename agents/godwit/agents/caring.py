@@ -28,8 +28,6 @@ GOING_DOWN_S = 300.0
 
 SIMULATED_S = 1.0
 _CONTAINER_SIGNS = (Path("/.dockerenv"), Path("/run/.containerenv"))
-_SHARED = "GODWIT_INSTANCE_MARK"
-"""Set for nodes that are processes on somebody's own machine: that one is not ours to reboot."""
 
 
 class CannotRepair(Exception):
@@ -47,9 +45,10 @@ class Caring:
         report: Callable[[HealthEvent], None],
         *,
         simulated: bool,
+        shared: bool = False,
     ) -> None:
         self._dir, self._monitor, self._gpus = node_dir, monitor, gpus
-        self._report, self._simulated = report, simulated
+        self._report, self._simulated, self._shared = report, simulated, shared
         self._one_at_a_time = threading.Lock()
         self._judged: dict[str, RunChecks] = {}
         self.check: Callable[[RunChecks], None] = lambda _command: None
@@ -92,7 +91,7 @@ class Caring:
             time.sleep(SIMULATED_S)
             faults.reset(self._dir, [gpu.index for gpu in self._gpus if gpu.uuid in command.gpus])
         else:
-            refuse_without_rights()
+            refuse_without_rights(shared=self._shared)
             with self._monitor.released():
                 _run(["nvidia-smi", "--gpu-reset", "-i", ",".join(command.gpus)])
         self._monitor.was_reset(command.gpus)
@@ -109,7 +108,7 @@ class Caring:
             note.unlink()
             raise CannotRepair("a reboot was ordered before, and the agent was started again without one")
         if not self._simulated:
-            refuse_without_rights()
+            refuse_without_rights(shared=self._shared)
         log.warning("rebooting", reason=command.reason)
         write_whole(note, json.dumps({"intent_id": command.intent_id, "boot_id": boot_id}))
         if not self._simulated:
@@ -124,9 +123,9 @@ class Caring:
         return "the simulated machine was booted"
 
 
-def refuse_without_rights() -> None:
-    """Raises `CannotRepair` where this process may not touch the machine."""
-    if os.environ.get(_SHARED):
+def refuse_without_rights(*, shared: bool) -> None:
+    """Raises `CannotRepair` where this process may not touch the machine, or it is somebody's own (`shared`)."""
+    if shared:
         raise CannotRepair("this node is a process on somebody's machine, which is not ours to reset or reboot")
     if any(sign.exists() for sign in _CONTAINER_SIGNS):
         raise CannotRepair("the agent runs in a container: it may not reset or reboot the machine around it")

@@ -95,8 +95,9 @@ class Agent:
         """Passive checks, active checks and repairs, wired to the core."""
         chosen, gpus = self._settings, machine.joined_gpus(self._settings)
         folder, simulated, tell = chosen.node_dir, chosen.simulated, self._core.health
-        monitor = Monitor(folder, gpus, simulated=simulated, report=tell, held=self._core.held, poll_s=chosen.poll_s)
-        caring = Caring(folder, monitor, gpus, tell, simulated=simulated)
+        kind = {"simulated": simulated, "shared": chosen.shared}
+        monitor = Monitor(folder, gpus, report=tell, held=self._core.held, poll_s=chosen.poll_s, **kind)
+        caring = Caring(folder, monitor, gpus, tell, **kind)
         injected = (lambda: faults.active(folder)) if simulated else None
         node.gpus = lambda: gpus
         node.checks = checks = ActiveChecks(node.gpus, caring.hear, injected)

@@ -15,7 +15,7 @@ class Settings:
     `node_dir` is a private folder of this node, short because sockets lie below it. `address` is the one that other
     nodes of a gang reach. `fake_gpus` is a JSON list of `{"index", "uuid", "model", "memory_gib"}`, or None: ask the
     driver. `join_token` may be empty once the node has joined. `poll_s` is how often health is looked at; None: as
-    usual.
+    usual. `shared`: the node is a process on somebody's own machine, whose troubles are not the node's.
     """
 
     url: str
@@ -25,6 +25,7 @@ class Settings:
     python: str
     fake_gpus: str | None
     poll_s: float | None = None
+    shared: bool = False
 
     @property
     def simulated(self) -> bool:
@@ -45,6 +46,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         python=env.get("GODWIT_PYTHON") or sys.executable,
         fake_gpus=env.get("GODWIT_FAKE_GPUS"),
         poll_s=_seconds(env, "GODWIT_HEALTH_POLL_S"),
+        shared=bool(env.get("GODWIT_INSTANCE_MARK")) and "GODWIT_FAKE_GPUS" not in env,
     )
 
 

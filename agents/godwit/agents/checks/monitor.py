@@ -18,11 +18,12 @@ from godwit.agents.checks.gpu.whole import Poll
 from godwit.agents.checks.host.reading import Host
 from godwit.agents.checks.kernel.forms import KernelSign
 from godwit.agents.checks.kernel.records import AppendedFile, KernelDevice, Lines
-from godwit.agents.checks.kernel.watch import KernelWatch
+from godwit.agents.checks.kernel.watch import LOOK_BACK_S, KernelWatch
 from godwit.agents.checks.ledger import Ledger
 from godwit.agents.checks.watching import Watched
 from godwit.agents.effects import Found
 from godwit.agents.runtime.guard import write_whole
+from godwit.domain.health import Grade, Remedy
 from godwit.domain.wire.agents import GpuFact
 
 log = structlog.get_logger()
@@ -46,7 +47,7 @@ class Monitor:
     """Watches one node from a few threads; `report` hears each finding.
 
     `gpus` are those that the node joined with, `held` says which of them (indexes) attempts have now. `poll_s` None:
-    the usual cadence. `root` is where /proc and /sys lie.
+    the usual cadence. `shared`: the machine is somebody's own, and what befalls it is told, but nothing is suggested.
     """
 
     def __init__(
@@ -55,12 +56,13 @@ class Monitor:
         gpus: Sequence[GpuFact],
         *,
         simulated: bool,
+        shared: bool = False,
         report: Callable[[Found], None],
         held: Callable[[], Collection[int]] = tuple,
         poll_s: float | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        self._dir, self._gpus, self._simulated = node_dir, list(gpus), simulated
+        self._dir, self._gpus, self._simulated, self._shared = node_dir, list(gpus), simulated, shared
         self._report, self._held = report, held
         self._poll_s, self._deadline_s = poll_s or POLL_S, deadline_s
         self._wake, self._close_polls, self._gone = threading.Event(), 0, False
@@ -169,7 +171,8 @@ class Monitor:
         lines = self._lines()
         if lines is None:
             return
-        watch = KernelWatch(lines, self._dir / "kernel-log.json", self.boot_id(), self.hear)
+        look_back_s = 0.0 if self._shared else LOOK_BACK_S  # others worked there before
+        watch = KernelWatch(lines, self._dir / "kernel-log.json", self.boot_id(), self.hear, look_back_s)
         while not self._gone:
             if self._simulated:
                 for done in faults.take_dropped(self._dir):
@@ -217,6 +220,8 @@ class Monitor:
     def _named(self, found: Found) -> Found:
         """A GPU that the control plane does not know by this UUID (it is cut into slices) is the node's matter."""
         evidence = dict(list(found.evidence.items())[:_EVIDENCE_MAX])
+        if self._shared and found.gpu is None and found.grade is Grade.UNHEALTHY:
+            found = replace(found, grade=Grade.DEGRADED, suggested=Remedy.NONE)
         if found.gpu is None or any(gpu.uuid == found.gpu for gpu in self._gpus):
             return replace(found, evidence=evidence)
         return replace(found, gpu=None, evidence={**evidence, "device": found.gpu})

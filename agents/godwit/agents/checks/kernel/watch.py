@@ -69,11 +69,12 @@ class Bursts:
 class KernelWatch:
     """Reads one source of lines to its end, again and again; `tell` hears what they mean, at once."""
 
-    def __init__(self, lines: Lines, place: Path, boot_id: str, tell: Tell) -> None:
+    def __init__(self, lines: Lines, place: Path, boot_id: str, tell: Tell, look_back_s: float = LOOK_BACK_S) -> None:
         self._lines = lines
         self._place = place
         self._boot_id = boot_id
         self._tell = tell
+        self._look_back_s = look_back_s
         self._parser, self._bursts = Parser(), Bursts()
         self._position = self._remembered()
         self._is_first = self._position is None
@@ -101,7 +102,7 @@ class KernelWatch:
     def _is_new(self, record: Record) -> bool:
         if self._position is not None and not self._is_first:
             return record.position > self._position
-        return record.age_s <= LOOK_BACK_S
+        return record.age_s <= self._look_back_s
 
     def _remembered(self) -> int | None:
         """How far an earlier agent came in this boot; None at the first start of one."""
