@@ -52,8 +52,9 @@ providers:
 # fleet: {max_nodes: 16, max_usd_per_hour: 400, idle_s: 300, min_nodes: 0, warm: [{gpus: H100:8, count: 1}]}
 
 # Who gives way when there is no room: off, quota (only what was borrowed), priority (also what is less urgent). What
-# started less than min_run_s seconds ago is left alone.
-# scheduling: {preemption: priority, min_run_s: 300}
+# started less than min_run_s seconds ago is left alone. With time_sharing: on, long jobs also give way to short ones of
+# their priority, soon after they saved. What a project held half_life_s seconds ago counts half as much.
+# scheduling: {preemption: priority, min_run_s: 300, time_sharing: off, half_life_s: 604800}
 
 # What is done about sick GPUs and nodes; with acts: false it is only told. spares: nodes kept idle wherever gangs run,
 # or auto for as many as pay. All keys: docs/health-policy.md.
