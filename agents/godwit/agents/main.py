@@ -96,7 +96,11 @@ class Agent:
         chosen, gpus = self._settings, machine.joined_gpus(self._settings)
         folder, simulated, tell = chosen.node_dir, chosen.simulated, self._core.health
         kind = {"simulated": simulated, "shared": chosen.shared}
-        monitor = Monitor(folder, gpus, report=tell, held=self._core.held, poll_s=chosen.poll_s, **kind)
+
+        def in_use() -> set[int]:
+            return self._core.held() | (set() if node.checks is None else node.checks.trying)
+
+        monitor = Monitor(folder, gpus, report=tell, held=in_use, poll_s=chosen.poll_s, **kind)
         caring = Caring(folder, monitor, gpus, tell, **kind)
         injected = (lambda: faults.active(folder)) if simulated else None
         node.gpus = lambda: gpus

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from godwit.agents.checks.active import child, figures, judging
+from godwit.agents.accelerators import faultlist
+from godwit.agents.checks.active import child, devices, figures, judging
 from godwit.agents.checks.active.child import Ended, Order
 from godwit.agents.checks.active.figures import Begun, Said
 from godwit.agents.checks.active.running import ActiveChecks
@@ -185,3 +186,8 @@ def test_what_is_being_tried_can_be_told_from_what_was_left_behind() -> None:
     bench = Bench(converse=look)
     bench.run(gpus=[1, 2])
     assert (seen, bench.checks.trying) == ([{1, 2}], set())
+
+
+def test_every_fault_that_a_fake_gpu_shows_to_these_checks_is_one_that_can_be_injected() -> None:
+    shown = {*devices.ERRORS, *(fault for left in devices.LEFT.values() for fault in left)}
+    assert [fault for fault in sorted(shown) if faultlist.named(fault) is None] == []

@@ -60,7 +60,7 @@ def _check(check: Described) -> str:
 
 
 def _row(rule: Rule) -> str:
-    over = _OVER.get(rule.clears, "next poll" if rule.clear_after == 1 else f"{rule.clear_after} polls")
+    over = rule.over or _OVER.get(rule.clears, "next poll" if rule.clear_after == 1 else f"{rule.clear_after} polls")
     cells = (f"`{rule.code}`", rule.when, str(rule.grade), str(rule.remedy).replace("_", " "), over, rule.source)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

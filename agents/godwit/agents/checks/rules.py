@@ -16,7 +16,8 @@ class Rule:
     """One thing that a check can find.
 
     `code` names it everywhere. `when` is its threshold in words. It is raised when `raise_at` of the last `window`
-    samples show it, and over after `clear_after` samples in a row without it (`clears` "gone" only).
+    samples show it, and over after `clear_after` samples in a row without it (`clears` "gone" only). `over` says when
+    in words, for checks that do not poll.
     """
 
     code: str
@@ -28,6 +29,7 @@ class Rule:
     window: int = 1
     clear_after: int = 3
     clears: Clears = "gone"
+    over: str = ""
 
 
 @dataclass(frozen=True)

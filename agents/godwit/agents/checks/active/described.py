@@ -1,9 +1,12 @@
 """The active checks as the documentation shows them."""
 
+from functools import partial
+
 from godwit.agents.checks.active import floors, judging
 from godwit.agents.checks.rules import Described, Rule
 from godwit.domain.health import Grade, Remedy
 
+_Rule = partial(Rule, over="next test passed")
 _PEERS = "stas00/ml-engineering: 90 % of the fleet's median"
 _SLOW = (
     f"slower than {judging.SLOWER:.0%} of the median of the node's GPUs and by {judging.MAD_FACTOR:g} median deviations"
@@ -17,10 +20,12 @@ def _rate(name: str, reads: str, floor: str) -> Described:
         name,
         reads,
         (
-            Rule(f"{name}:slow", _SLOW, Grade.DEGRADED, Remedy.NONE, _PEERS),
-            Rule(f"{name}:slow", f"{_MUCH_SLOWER} ({share:.0%} of what is usual)", Grade.UNHEALTHY, Remedy.NONE, floor),
-            Rule(f"{name}:error", "ends in an error of CUDA", Grade.UNHEALTHY, Remedy.NONE, "CUDA runtime API"),
-            Rule(
+            _Rule(f"{name}:slow", _SLOW, Grade.DEGRADED, Remedy.NONE, _PEERS),
+            _Rule(
+                f"{name}:slow", f"{_MUCH_SLOWER} ({share:.0%} of what is usual)", Grade.UNHEALTHY, Remedy.NONE, floor
+            ),
+            _Rule(f"{name}:error", "ends in an error of CUDA", Grade.UNHEALTHY, Remedy.NONE, "CUDA runtime API"),
+            _Rule(
                 f"{name}:timeout", "does not end within the budget", Grade.UNHEALTHY, Remedy.NONE, "a driver that hangs"
             ),
         ),
@@ -32,14 +37,14 @@ CHECKS: tuple[Described, ...] = (
         "correctness",
         "chains of matrix products from a fixed seed, in bf16 and fp32",
         (
-            Rule(
+            _Rule(
                 "correctness:bf16, correctness:fp32",
                 "its bits differ from one time to the next, or from those of most GPUs of the node",
                 Grade.UNHEALTHY,
                 Remedy.REPLACE_NODE,
                 "imbue-ai/cluster-health (burn-in); ByteRobust, arXiv 2509.16293",
             ),
-            Rule(
+            _Rule(
                 "correctness:bf16, correctness:fp32",
                 "GPUs of the node disagree and none is in the majority",
                 Grade.UNHEALTHY,
@@ -55,8 +60,8 @@ CHECKS: tuple[Described, ...] = (
         "all-reduce",
         "sums over all GPUs of the node by NCCL, bus bandwidth in GB/s",
         (
-            Rule("all-reduce:wrong", "a sum comes out wrong", Grade.UNHEALTHY, Remedy.NONE, "exact in fp32"),
-            Rule(
+            _Rule("all-reduce:wrong", "a sum comes out wrong", Grade.UNHEALTHY, Remedy.NONE, "exact in fp32"),
+            _Rule(
                 "all-reduce:slow",
                 "below 150 before a job, and on return below 400 (A100: 228) for eight GPUs",
                 Grade.UNHEALTHY,

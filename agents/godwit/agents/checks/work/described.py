@@ -5,6 +5,8 @@ from godwit.agents.checks.work import losses, steps, watch
 from godwit.domain import pace
 from godwit.domain.health import Grade, Remedy
 
+_SOUND = f"{losses.CALM} sound ones"
+
 CHECKS: tuple[Described, ...] = (
     Described(
         "hang",
@@ -17,6 +19,7 @@ CHECKS: tuple[Described, ...] = (
                 Grade.UNHEALTHY,
                 Remedy.RESTART_JOB,
                 "NVIDIA/nvidia-resiliency-ext; ByteRobust, arXiv 2509.16293",
+                over="next step",
             ),
         ),
     ),
@@ -30,6 +33,7 @@ CHECKS: tuple[Described, ...] = (
                 Grade.DEGRADED,
                 Remedy.NONE,
                 "evaluation and uploads look like this too",
+                over="next step",
             ),
         ),
     ),
@@ -43,6 +47,7 @@ CHECKS: tuple[Described, ...] = (
                 Grade.DEGRADED,
                 Remedy.NONE,
                 "MegaScale, NSDI'24",
+                over="keeps up in a window",
             ),
         ),
     ),
@@ -50,13 +55,14 @@ CHECKS: tuple[Described, ...] = (
         "loss",
         "`loss` and `grad_norm` that the program reports, or its output shows",
         (
-            Rule("loss:nan", "no finite number", Grade.DEGRADED, Remedy.NONE, "ByteRobust"),
+            Rule("loss:nan", "no finite number", Grade.DEGRADED, Remedy.NONE, "ByteRobust", over=_SOUND),
             Rule(
                 "loss:jump",
                 f"more than {losses.JUMP:g} times the median of the last {losses.WINDOW}",
                 Grade.DEGRADED,
                 Remedy.NONE,
                 "ByteRobust",
+                over=_SOUND,
             ),
         ),
     ),
@@ -70,6 +76,7 @@ CHECKS: tuple[Described, ...] = (
                 Grade.DEGRADED,
                 Remedy.NONE,
                 "CUDA runtime API; PyTorch's ProcessGroupNCCL; attribution as Meta RSC, arXiv 2410.21680",
+                clears="event",
             ),
         ),
     ),
