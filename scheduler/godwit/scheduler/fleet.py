@@ -53,11 +53,12 @@ def engine_of(
     """An engine that was told of everything in the snapshot."""
     engine = Engine(Cluster(), order=order, gate=gate, yielding=yielding, patience=snapshot.policy.patience)
     kinds: dict[Offer, NodeKind] = {}
+    barred = attribution.barred(snapshot)
     for node in snapshot.nodes:
         kind = kinds.get(node.offer)
         if kind is None:
             kind = kinds[node.offer] = NodeKind.of(node.offer)
-        _add(engine.cluster, node, kind, is_open=node.state is NodeState.READY)
+        _add(engine.cluster, node, kind, is_open=node.state is NodeState.READY and node.id not in barred)
     for attempt in snapshot.attempts:
         _start(engine, attempt, snapshot, now)
     demands = {job.id: demand_of(job, snapshot, now) for job in waiting}

@@ -57,6 +57,10 @@ class Refused:
         by_state: dict[NodeState, list[int]] = {}
         for row in rows[~cluster.open[rows]].tolist():
             by_state.setdefault(self._node(row).state, []).append(row)
+        held = by_state.pop(NodeState.READY, [])
+        if held:
+            message = "is held: many nodes have the same trouble, and it may pass"
+            yield Refusal(Code.UNFIT, self._name(np.array(held), offer), message, "wait: `godwit incidents`")
         for state, closed in by_state.items():
             yield Refusal(Code.NOT_READY, self._name(np.array(closed), offer), f"is {state}", _opens(state))
         rows = rows[cluster.open[rows]]

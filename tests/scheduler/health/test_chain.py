@@ -4,12 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from godwit.domain.health import Grade, IncidentState, Remedy
-from godwit.domain.ids import FindingId, GpuUuid
+from godwit.domain.ids import FindingId, GpuUuid, JobId
 from godwit.domain.jobs import JobState
 from godwit.domain.nodes import Health, NodeState
-from godwit.scheduler import plan
+from godwit.scheduler import plan, planner
 from godwit.scheduler.health.policy import HealthPolicy
 from godwit.scheduler.plan import Evict, RepairNode
+from godwit.scheduler.reasons import Code
 from godwit.scheduler.snapshot import Policy, Snapshot
 
 from tests.scheduler.fleets import NOW, attempt, job, node, offer, world
@@ -83,9 +84,23 @@ def test_a_warm_moment_that_is_over_before_anything_was_done_is_forgiven() -> No
     assert not care.of(RepairNode)
 
 
-def test_a_pending_remap_waits_for_the_end_of_the_job_and_no_longer_than_a_day() -> None:
+def test_a_pending_remap_waits_for_the_end_of_the_job_however_long_it_runs() -> None:
     care = Care(running(), NOW)
     care.hear(finding("1", "n0", "row-remap:pending", check="row-remap", suggested=Remedy.DRAIN_AND_RESET))
+    care.rest()
+    care.pass_s(864_000)
+    care.rest()
+    assert not care.of(Evict)
+    assert care.gpu("n0") is Health.SUSPECT
+    care.end("train")
+    care.rest()
+    assert [action.remedy for action in care.of(RepairNode)] == [Remedy.RESET_GPU]
+    assert care.gpu("n0") is Health.HEALTHY
+
+
+def test_links_that_fail_more_often_are_reset_within_a_day() -> None:
+    care = Care(running(), NOW)
+    care.hear(finding("1", "n0", "nvlink:retries", check="nvlink", suggested=Remedy.DRAIN_AND_RESET))
     care.rest()
     care.pass_s(86_000)
     care.rest()
@@ -259,3 +274,58 @@ def test_a_machine_of_ones_own_is_never_given_back() -> None:
     care.rest()
     assert care.incident("1").state is IncidentState.ESCALATED
     assert care.node("n0").state is NodeState.CORDONED
+
+
+def test_a_link_that_was_lost_shortly_before_a_crash_is_why() -> None:
+    care = Care(running(), NOW, passes=lambda _order: None)
+    (ran,) = care.snapshot.attempts
+    lost = finding("1", "n1", "network-card:link-down", None, NOW, "network-card", grade=Grade.DEGRADED)
+    care.hear(lost)
+    care.rest()
+    assert not care.of(Evict)
+    care.pass_s(6)
+    care.hear(finding("2", "n0", "nccl:watchdog", None, care.now, "crash", attempt_id=ran.id, job_id=ran.job_id))
+    care.rest()
+    assert care.node("n1").state is NodeState.CORDONED
+    assert care.node("n0").state is NodeState.READY
+    assert "n1" not in {slot.node_id for slot in care.snapshot.attempts[0].slots}
+
+
+def test_a_crash_of_a_gang_names_no_node_and_ends_as_the_programs() -> None:
+    care = Care(running(), NOW)
+
+    def crash(name: str, code: str) -> None:
+        (ran,) = care.snapshot.attempts
+        care.hear(finding(name, "n0", code, None, care.now, "crash", attempt_id=ran.id, job_id=ran.job_id))
+        care.rest()
+        care.pass_s(60)
+
+    for number in range(3):
+        crash(str(number), "nccl:watchdog")
+    assert len(care.of(Evict)) == 3
+    crash("3", "nccl:watchdog")
+    assert len(care.of(Evict)) == 3
+    assert care.of(plan.DecideFinding)[-1].rule == "program"
+    assert not care.of(plan.CordonNode)
+
+
+def test_nothing_starts_on_what_is_held_with_others_and_what_passes_its_test_meanwhile_is_free() -> None:
+    care = Care(running(nodes=40, gang=1), NOW, passes=lambda _order: None, works=lambda _order: None)
+    for number in range(4):
+        care.hear(finding(str(number), f"n{10 + number}", "xid:119", 0, care.now))
+        care.rest()
+        care.pass_s(1)
+    held = [one for one in care.view.incidents if one.state is IncidentState.HELD]
+    assert [one.node_id for one in held] == ["n12", "n13"]
+    assert [one.node_id for one in care.of(plan.TestNode)] == ["n12", "n13"]
+    made = planner.preview(care.snapshot, job("b", nodes=37), care.now, 1)
+    unfit = [one.subject for one in made.refusals[JobId("b")] if one.code is Code.UNFIT]
+    assert unfit == ["2 nodes of lambda/east/-/h100.8x/on-demand"] * 2
+    care.answer("2", passed=True)
+    care.rest()
+    assert care.incident("2").state is IncidentState.CLOSED
+    assert care.incident("3").state is IncidentState.HELD
+    care.answer("3", passed=False)
+    care.pass_s(1_900)
+    care.rest()
+    assert care.incident("3").state is IncidentState.REPAIRING

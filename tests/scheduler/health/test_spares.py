@@ -108,3 +108,11 @@ def test_an_idle_node_is_not_given_back_while_it_is_repaired() -> None:
     assert gone == []
     back = replace(waiting, health=HealthView())
     assert [one.node_id for one in release.idle(back, NOW + 400) if isinstance(one, TerminateNode)] == ["n002"]
+
+
+def test_a_gang_that_spans_regions_shares_its_spares() -> None:
+    spread = running(128)
+    far = offer(region="west", fabric_domain="f2")
+    nodes = tuple(one if number < 64 else replace(one, offer=far) for number, one in enumerate(spread.nodes))
+    (ask,) = warm.asks(replace(spread, nodes=nodes))
+    assert (ask.count, ask.ask.infra[0].region) == (1, None)

@@ -45,6 +45,13 @@ def _has_any(node: Node, held: Iterable[int], one: Incident) -> bool:
     return any(gpu.index in wanted and gpu.uuid in one.gpus for gpu in node.gpus)
 
 
+def barred(snapshot: Snapshot) -> frozenset[NodeId]:
+    """Nodes of a burst with one cause: nothing is done to them while they are held, and nothing starts there either."""
+    return frozenset(
+        one.node_id for one in snapshot.health.incidents if one.state is IncidentState.HELD and one.cause is not None
+    )
+
+
 def doubtful(snapshot: Snapshot) -> frozenset[NodeId]:
     """Nodes to use only when no other will do: something is wrong there that nobody may act upon, or with one GPU."""
     return frozenset(one.node_id for one in snapshot.health.incidents if takes_out(one))

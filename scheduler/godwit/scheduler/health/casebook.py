@@ -101,6 +101,10 @@ class Casebook:
         """Incidents that are not closed, wherever they are."""
         return [one for active in self.active.values() for one in active]
 
+    def is_known(self, incident_id: str) -> bool:
+        """Whether there is or was an incident of this id."""
+        return any(one.id == incident_id for one in (*self.view.past, *self.all_active))
+
     def covering(self, finding: Finding) -> Incident | None:
         """The incident that takes out what a finding is about; the strongest of several."""
         found = [

@@ -12,6 +12,9 @@ from godwit.scheduler.health.casebook import Casebook, goes_on, is_whole
 from godwit.scheduler.health.verdicts import ACTIVE_CHECKS, DRAINS, Rule
 from godwit.scheduler.plan import Action, CordonNode, Evict, MarkHealth
 
+PENDING = frozenset({"xid:63", "row-remap:pending", "pages:pending", "repair:pending"})
+"""What only waits for a reset and is safe meanwhile: nobody is ended for it, however long it runs."""
+
 SUSPECTS = frozenset({Remedy.NONE, Remedy.DRAIN_AND_RESET})
 """Remedies of what may still be well: its devices are suspect, and faulty with any other."""
 
@@ -76,7 +79,7 @@ def due_at(incident: Incident, holders: list[Attempt], node: Node, book: Caseboo
     """From when on its holders have to leave; None while nothing but news can tell."""
     policy = book.policy
     if drains(incident):
-        return incident.opened_at + policy.drain_s
+        return None if incident.code in PENDING else incident.opened_at + policy.drain_s
     if not swaps(incident):
         return incident.opened_at
     if not _has_spare(node, book):
@@ -114,6 +117,7 @@ def _is_spare(other: Node, node: Node, book: Casebook) -> bool:
         is_alike
         and is_idle
         and not book.holders(NodeId(other.id), ())
+        and not book.incidents_on(other.id)
         and all(gpu.health is Health.HEALTHY for gpu in other.gpus)
     )
 

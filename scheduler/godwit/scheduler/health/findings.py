@@ -22,7 +22,9 @@ def decide(finding: Finding, book: Casebook, budget: Budget) -> Iterator[Action]
         yield from _over(finding, book)
     else:
         verdict = verdict_of(finding, book)
-        if verdict.takes_out and (covering := book.covering(finding)) is not None:
+        if verdict.suspects:
+            yield from _suspect(finding, verdict, book, budget)
+        elif verdict.takes_out and (covering := book.covering(finding)) is not None:
             yield from _absorb(finding, verdict, covering, book)
         elif verdict.takes_out or verdict.restarts or verdict.asks:
             yield from _open(finding, verdict, node, book, budget)
@@ -97,6 +99,26 @@ def _open(finding: Finding, verdict: Verdict, node: Node, book: Casebook, budget
     elif verdict.restarts:
         yield from eviction.restarts(incident, book)
     book.open(incident)
+
+
+def _suspect(finding: Finding, verdict: Verdict, book: Casebook, budget: Budget) -> Iterator[Action]:
+    """What a job suffers and what hardware said shortly before belong together: the nodes that said it are tested."""
+    incidents: list[Incident] = []
+    actions: list[Action] = []
+    for sign in verdict.suspects:
+        node = book.node(sign.node_id)
+        if node is None or book.covering(sign) is not None or book.is_known(incident_id(sign.id)):
+            continue
+        told = ladder.begin(verdict, (node.id, sign.gpu), book)
+        incident, trip = _held(_incident(sign, told, node, book), sign, node, book, budget)
+        actions += [*trip, OpenIncident(incident, told.reason)]
+        if incident.state is IncidentState.OPEN:
+            actions += steps.begin(incident, node, book, budget)
+        book.open(incident)
+        incidents.append(incident)
+    first = incidents[0].id if incidents else None
+    yield DecideFinding(finding.id, verdict.remedy, verdict.rule, verdict.reason, first)
+    yield from actions
 
 
 def _is_same(one: Incident, finding: Finding, verdict: Verdict) -> bool:

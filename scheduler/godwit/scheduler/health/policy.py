@@ -52,8 +52,8 @@ class HealthPolicy:
     )  # fmt: skip
     correlated_s: float = _setting(3 * MINUTE_S, "within this time", "the gap between bursts again")
     hold_s: float = _setting(
-        10 * MINUTE_S, "how long those that follow in such a burst are held before they are handled one by one",
-        "a switch that restarts is back by then; PyTorch's collectives wait as long",
+        30 * MINUTE_S, "how long those that follow in such a burst are held before they are handled one by one",
+        "a switch that restarts is back by then; meanwhile nothing starts there, and what is idle is tested",
     )  # fmt: skip
     breaker_share: float = _setting(
         0.2, "automation takes out no more than this share of the fleet, a provider, a fabric domain; one node always",

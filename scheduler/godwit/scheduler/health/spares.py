@@ -26,10 +26,10 @@ MOST = 64
 
 @dataclass(frozen=True)
 class Domain:
-    """Where a spare can take over: nodes of one shape in one fabric, as far as a warm ask can name it."""
+    """Where a spare can take over: nodes of one shape in one region; in any (None) where a gang spans several."""
 
     provider: str
-    region: str
+    region: str | None
     gpu_model: str | None
     gpu_count: int
 
@@ -47,18 +47,23 @@ def wanted(nodes: int, gang: int, rate_per_hour: float, policy: HealthPolicy) ->
 
 
 def asks(snapshot: Snapshot) -> tuple[Warm, ...]:
-    """What to keep ready because of `health.spares`, for each domain in which gangs run, in a fixed order."""
+    """What to keep ready because of `health.spares`, for each place in which gangs run, in a fixed order.
+
+    Whoever loses a node waits with all of its nodes, wherever they are.
+    """
     policy = snapshot.policy.health
     if policy.spares == 0:
         return ()
     gangs, nodes = Counter[Domain](), Counter[Domain]()
     offers: dict[Domain, Offer] = {}
     for attempt in snapshot.attempts:
-        for domain, count in Counter(domain_of(node) for node in _whole_nodes(attempt, snapshot)).items():
-            gangs[domain] = max(gangs[domain], count)
-            nodes[domain] += count
-    for node in snapshot.nodes:
-        offers.setdefault(domain_of(node), node.offer)
+        members = list(_whole_nodes(attempt, snapshot))
+        is_wide = len({node.offer.region for node in members}) > 1
+        for node in members:
+            domain = domain_of(node, is_wide=is_wide)
+            gangs[domain] = max(gangs[domain], len(members))
+            nodes[domain] += 1
+            offers.setdefault(domain, node.offer)
     found = []
     for domain in sorted(nodes, key=str):
         rate = rates.per_hour(offers[domain], snapshot)
@@ -69,10 +74,10 @@ def asks(snapshot: Snapshot) -> tuple[Warm, ...]:
     return tuple(found)
 
 
-def domain_of(node: Node) -> Domain:
-    """Where a node is, and what."""
+def domain_of(node: Node, *, is_wide: bool) -> Domain:
+    """Where a spare may be that takes over from a node, and what it is."""
     offer = node.offer
-    return Domain(offer.provider, offer.region, offer.gpu_model, offer.gpu_count)
+    return Domain(offer.provider, None if is_wide else offer.region, offer.gpu_model, offer.gpu_count)
 
 
 def _whole_nodes(attempt: Attempt, snapshot: Snapshot) -> Iterator[Node]:

@@ -139,11 +139,27 @@ def _held(incident: Incident, node: Node, book: Casebook, budget: Budget) -> Ite
     if _is_over(incident, book):
         yield MoveIncident(incident.id, CLOSED, "what was found is over, and nothing was done")
         return
+    if incident.cause is not None and not eviction.held_by(incident, book):
+        tried = list(_try_meanwhile(incident, node, book))
+        if tried:
+            yield from tried
+            return
     if held_until(incident, book) > book.now or not book.policy.acts or book.view.tripped_at is not None:
         return
     if budget.refusal(node) is None:
         budget.take(node)
         yield MoveIncident(incident.id, OPEN, "nothing holds it any more")
+
+
+def _try_meanwhile(incident: Incident, node: Node, book: Casebook) -> Iterator[Action]:
+    """One of a burst that nothing runs on is tested while it is held: what passes was never its own fault."""
+    order = book.orders.get((incident.id, CHECKS))
+    if not incident.gpus and incident.remedy is not Remedy.NONE:
+        return  # tests of GPUs say nothing of a network or a host
+    if order is None:
+        yield from _test(incident, node)
+    elif order.passed:
+        yield MoveIncident(incident.id, CLOSED, "it passed its tests while it was held, and is back")
 
 
 def held_until(incident: Incident, book: Casebook) -> float:

@@ -88,7 +88,7 @@ class Verdict:
 
     `tests`: the device is suspect and is tested; nothing is repaired. `asks`: a person should look, nothing else.
     `restarts`: the job is ended to start again where it is. A remedy `restart_job` without it is left to the job's own
-    end and its retries.
+    end and its retries. `suspects`: findings of other checks, whose devices are meant and not the one that was told of.
     """
 
     remedy: Remedy
@@ -97,6 +97,7 @@ class Verdict:
     tests: bool = False
     asks: bool = False
     restarts: bool = False
+    suspects: tuple[Finding, ...] = ()
 
     @property
     def takes_out(self) -> bool:

@@ -7,10 +7,21 @@ failure on other nodes is the program's. What hardware says at about the same ti
 from collections.abc import Iterator
 
 from godwit.domain.health import Finding, Grade, Incident, Remedy
-from godwit.domain.ids import JobId
+from godwit.domain.ids import JobId, NodeId
 from godwit.scheduler.health import signs, xids
 from godwit.scheduler.health.casebook import Casebook, takes_out
 from godwit.scheduler.health.verdicts import Rule, Verdict
+
+STORM = 3
+"""Restarts within a day for one that no hardware explains (NVRx ends such a loop after three)."""
+
+FAMILIES = frozenset(
+    {
+        "xid", "sxid", "network-card", "port", "pcie-bus", "pcie", "nvlink", "ecc", "gpu", "gpu-count", "driver",
+        "fabric", "peer-access", "power", "kernel", "row-remap", "inforom", "temperature",
+    }
+)  # fmt: skip
+"""Families of codes that speak of hardware a job would feel at once."""
 
 WINDOWS = 3
 """Windows in which a rank must lag before it is swapped (gpu-health: a steady lag in three windows)."""
@@ -21,15 +32,19 @@ def judged(finding: Finding, book: Casebook) -> Verdict:
     broken = blamed(finding, book)
     if broken is not None:
         return Verdict(Remedy.NONE, Rule.ABSORBED, f"{finding.reason}: the hardware is at fault (incident {broken.id})")
+    if finding.check in {"hang", "crash"} and not _programs_own(finding, book):
+        suspects = _suspects(finding, book)
+        if suspects:
+            rule = Rule.HANG if finding.check == "hang" else Rule.CRASH
+            why = f"{finding.reason}; shortly before: {suspects[0].reason}"
+            return Verdict(Remedy.NONE, rule, why, tests=True, suspects=suspects)
     return {"hang": _hang, "straggler": _straggler, "loss": _loss, "crash": _crash}[finding.check](finding, book)
 
 
 def blamed(finding: Finding, book: Casebook) -> Incident | None:
     """An incident on one of the job's nodes that explains what the job suffers."""
-    attempt = None if finding.attempt_id is None else book.by_attempt.get(finding.attempt_id)
-    nodes = [finding.node_id] if attempt is None else [slot.node_id for slot in attempt.slots]
     near_s = book.policy.attribution_s
-    for node_id in nodes:
+    for node_id in _nodes(finding, book):
         for one in book.incidents_on(node_id):
             if takes_out(one) and one.check not in signs.JOB_CHECKS and one.opened_at >= finding.at - near_s:
                 return one
@@ -80,11 +95,12 @@ def _crash(finding: Finding, book: Casebook) -> Verdict:
     if not before:
         why = f"{finding.reason}; no hardware has said anything: it starts again, once"
         return Verdict(Remedy.RESTART_JOB, Rule.CRASH, why, restarts=True)
-    if all(one.node_id == finding.node_id for one in before):
+    if len(_nodes(finding, book)) == 1 and all(one.node_id == finding.node_id for one in before):
         return Verdict(Remedy.NONE, Rule.CRASH, f"{finding.reason}, on the same node again", tests=True)
-    return Verdict(
-        Remedy.NONE, Rule.PROGRAM, f"{finding.reason}; it failed so on another node too: the program's fault"
-    )
+    if finding.code.startswith("nccl:") and len(before) < STORM:
+        why = f"{finding.reason}, again; a network may take minutes to say what is wrong with it"
+        return Verdict(Remedy.RESTART_JOB, Rule.CRASH, why, restarts=True)
+    return Verdict(Remedy.NONE, Rule.PROGRAM, f"{finding.reason}; it failed so before, and no node is named for it")
 
 
 def _before(finding: Finding, book: Casebook) -> Iterator[Incident]:
@@ -108,20 +124,39 @@ def _same(finding: Finding, book: Casebook) -> list[Finding]:
     return [one for one in book.by_check.get(finding.check, []) if one.job_id == job_id and one.at >= since]
 
 
+def _nodes(finding: Finding, book: Casebook) -> list[NodeId]:
+    """Nodes of the attempt that a finding is about; its own where the attempt is gone."""
+    attempt = None if finding.attempt_id is None else book.by_attempt.get(finding.attempt_id)
+    return [finding.node_id] if attempt is None else [slot.node_id for slot in attempt.slots]
+
+
 def _has_signs(finding: Finding, book: Casebook) -> bool:
     since = finding.at - book.policy.repeats_s
-    return any(
-        one.at >= since
-        and one.grade is not Grade.HEALTHY
-        and one.check not in signs.JOB_CHECKS
-        and one.code not in xids.APPLICATION
-        for one in book.by_node.get(finding.node_id, [])
-    )
+    return any(one.at >= since and _is_sign(one) for one in book.by_node.get(finding.node_id, []))
+
+
+def _suspects(finding: Finding, book: Casebook) -> tuple[Finding, ...]:
+    """What hardware of the job's nodes said shortly before, and what is not over: the newest of each node."""
+    since = finding.at - book.policy.combine_s
+    found = []
+    for node_id in _nodes(finding, book):
+        newest = {(one.check, one.code, one.gpu): one for one in book.by_node.get(node_id, []) if one.at <= finding.at}
+        signs_there = [one for one in newest.values() if one.at >= since and _is_sign(one)]
+        found += signs_there[-1:]
+    return tuple(found)
+
+
+def _is_sign(one: Finding) -> bool:
+    """Whether a finding speaks of hardware that jobs feel: not of one's own program, nor of what was corrected."""
+    family = one.code.split(":")[0]
+    is_told = one.grade is not Grade.HEALTHY and "corrected" not in one.code.split(":")[-1].split("-")
+    return is_told and one.check not in signs.JOB_CHECKS and one.code not in xids.APPLICATION and family in FAMILIES
 
 
 def _programs_own(finding: Finding, book: Casebook) -> bool:
     near_s = book.policy.attribution_s
     return any(
         one.code in xids.APPLICATION and abs(one.at - finding.at) <= near_s and one.job_id in {None, finding.job_id}
-        for one in book.by_node.get(finding.node_id, [])
+        for node_id in _nodes(finding, book)
+        for one in book.by_node.get(node_id, [])
     )
