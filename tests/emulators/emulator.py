@@ -165,8 +165,8 @@ class Emulator:
         try:
             yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         finally:
+            # It looks at this ten times a second and then waits a tenth more for its connections; nobody waits for it.
             server.should_exit = server.force_exit = True
-            thread.join(10)
 
     async def _refused(self, _request: Request, refused: Exception) -> Response:
         assert isinstance(refused, Refused)
