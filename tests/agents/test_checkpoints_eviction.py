@@ -30,10 +30,10 @@ PROGRAM = """
 import time
 from godwit.sdk import checkpoint
 step = 0
-checkpoint.should_stop()
-print("ready", flush=True)
 while not checkpoint.should_stop():
     step += 1
+    if step == 1:
+        print("ready", flush=True)
     time.sleep(0.005)
 checkpoint.save(step, {"step": step, "weights": [0.5] * 1000})
 """
@@ -64,7 +64,7 @@ def test_a_job_that_is_evicted_with_time_to_save_has_its_last_step_committed(
     custody.start([step], env)
     try:
         committer.start()
-        eventually(lambda: "ready" in folder.output.read_text())
+        eventually(lambda: "ready" in folder.output.read_text(), 60)
         custody.stop(60.0)
         assert eventually(custody.ended, 60).cause == "stopped"
     finally:

@@ -1,9 +1,9 @@
 """The command answers at once, and says how it ends."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 from godwit.cli import main
@@ -29,15 +29,17 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_answers_in_under_a_third_of_a_second() -> None:
-    # The best of several: what is asserted is the work to be done, not how busy this machine is.
-    best_s = min(_timed_s() for _ in range(5))
+    # The time of the processor, and the best of several: what is asserted is the work to be done, not how busy this
+    # machine is. Nothing is waited for, so on a machine at rest it is the time that passes.
+    best_s = min(_processor_s() for _ in range(5))
     assert best_s < HELP_S
 
 
-def _timed_s() -> float:
-    start = time.perf_counter()
+def _processor_s() -> float:
+    before = os.times()
     subprocess.run([sys.executable, "-m", "godwit.cli.main", "--help"], capture_output=True, check=True)
-    return time.perf_counter() - start
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def test_help_lists_every_command_and_every_exit_code() -> None:
