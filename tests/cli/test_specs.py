@@ -31,6 +31,11 @@ def test_a_good_specification_is_read_with_its_workdir_beside_it(tmp_path: Path)
     assert given.workdir == tmp_path
 
 
+@pytest.mark.parametrize(("written", "read"), [("off", "off"), ('"off"', "off"), ("10m", "10m"), ("auto", "auto")])
+def test_off_means_off_although_yaml_takes_it_for_false(tmp_path: Path, written: str, read: str) -> None:
+    assert _read(tmp_path, GOOD + f"hang_after: {written}\n").spec.hang_after == read
+
+
 def test_an_unknown_key_names_its_line_the_near_match_and_the_accepted_keys(tmp_path: Path) -> None:
     told = _refusal(tmp_path, GOOD + "resources:\n  gpu: H100:1\n")
     assert told.startswith("train.yaml:4: resources.gpu: unknown key; did you mean gpus? (accepted: gpus, nodes, ")
@@ -66,6 +71,9 @@ def test_an_unknown_key_names_its_line_the_near_match_and_the_accepted_keys(tmp_
         ("after: [{job: prep, when: failed}]", ["after.0", "{job: prep, when: ended}"]),
         ("after: prep", ["after: must be a list, not the text 'prep'; did you mean [prep]?"]),
         ("run_time: 6 hours", ["run_time: cannot be '6 hours'", "90s, 15m, 6h, 2d"]),
+        ("preflight: alwys", ["did you mean always?", "auto, never, always"]),
+        ("hang_after: soon", ["hang_after: cannot be 'soon'", "auto, off, 90s, 15m, 6h, 2d"]),
+        ("hang_after: 10", ["hang_after: cannot be 10", "auto, off, 90s"]),
         ("run_time: 99999d", ["run_time: 99999d is longer than ten years"]),
         ("deadline: 2026-12-01T18:00:00", ["names no time zone", "did you mean 2026-12-01T18:00:00Z?"]),
         ("deadline: 2020-12-01T18:00:00Z", ["deadline: 2020-12-01T18:00:00Z is in the past"]),

@@ -62,6 +62,8 @@ def name_for(command: Sequence[str]) -> str:
 
 def _given(source: yaml_source.Source | None, data: dict[str, Any], options: Options, base: Path) -> Given:
     workdir = data.pop("workdir", None)
+    if data.get("hang_after") is False:
+        data["hang_after"] = "off"  # YAML 1.1 reads a bare `off` as false
     if workdir is not None and not isinstance(workdir, str):
         problem = Problem(("workdir",), f"must be a folder, not {workdir!r}", (".", "../project"))
         raise _failure(source, options, [problem], "")

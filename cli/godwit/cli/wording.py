@@ -27,6 +27,7 @@ SHAPES: dict[Path, tuple[str, ...]] = {
     ("priority",): (*PRIORITIES, f"-{MAX_PRIORITY} to {MAX_PRIORITY}"),
     ("after",): ("prep", "{job: prep, when: ended}"),
     ("run_time",): times.DURATIONS,
+    ("hang_after",): ("auto", "off", *times.DURATIONS),
     ("deadline",): times.INSTANTS,
 }
 """What to write where the type alone does not say it; the grammar is that of `godwit.domain.wire.specs`."""
