@@ -157,6 +157,21 @@ def test_a_gpu_that_an_attempt_holds_may_be_full(bench: Make) -> None:
     assert node.poll(10) == []
 
 
+def test_a_machine_with_a_part_of_a_board_has_no_links_and_that_is_well(bench: Make) -> None:
+    node = bench(gpus=1)
+    dark = {f"nvmlDeviceGetNvLinkState({link})": 0 for link in range(18)}
+    fabric = {"nvmlDeviceGetGpuFabricInfoV()": {"state": 1, "status": 0, "healthMask": 0, "healthSummary": 0}}
+    node.reader._nvml._over = {0: {**dark, **fabric}}
+    assert node.poll(6) == []
+
+
+def test_links_that_were_up_and_are_all_down_are_a_finding(bench: Make) -> None:
+    node = bench(gpus=1)
+    node.poll()
+    node.reader._nvml._over = {0: {f"nvmlDeviceGetNvLinkState({link})": 0 for link in range(18)}}
+    assert [found.code for found in node.poll(2)] == ["nvlink:down"]
+
+
 def test_a_dropped_file_is_a_fault_and_nonsense_is_put_aside(bench: Make) -> None:
     node = bench()
     drops = node.folder / "faults"

@@ -1,10 +1,10 @@
 """One poll of a node's GPUs and host, judged: what is now to be told. No threads, no clock of its own."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from godwit.agents.checks.gpu import catalogue, reachable, whole
+from godwit.agents.checks.gpu import catalogue, nvlink, reachable, whole
 from godwit.agents.checks.gpu.reading import Gpu
 from godwit.agents.checks.gpu.whole import Poll
 from godwit.agents.checks.host.catalogue import CHECKS as HOST_CHECKS
@@ -60,7 +60,8 @@ def judge(poll: Poll, watched: Watched, ledger: Ledger, in_sys: int | None = Non
         for check in catalogue.CHECKS:
             if check.applies(gpu) or (check is reachable.CHECK and gpu.errors):
                 told += ledger.sample(check.name, gpu.uuid, check.rules, check.judge(gpu, before))
-        watched.before[gpu.uuid] = gpu
+        kept = {**gpu.values, "nvlink_most": nvlink.most_up(gpu, before)}
+        watched.before[gpu.uuid] = replace(gpu, values=kept)
         if gpu.uuid in watched.expected and gpu.pci:
             watched.expected[gpu.uuid] = gpu.pci
     return told

@@ -12,7 +12,7 @@ UNHEALTHY, LIMITED = 2, 3
 
 _SOURCE = "NVML fabric info; NVSentinel"
 ABSENT = Rule(
-    "fabric:state", "registration not completed, in 4 of 4 polls (it takes a while after boot)",
+    "fabric:state", "registration not completed while links are up, in 4 of 4 polls (it takes a while after boot)",
     Grade.UNHEALTHY, Remedy.RESET_GPU, _SOURCE, 4, 4,
 )  # fmt: skip
 REFUSED = Rule(
@@ -33,8 +33,8 @@ def read(probe: Probe) -> None:
 def judge(now: Gpu, _before: Gpu | None) -> list[Sign]:
     """Registered without an error, and well."""
     fabric = now.values.get("fabric")
-    if fabric is None:
-        return []
+    if fabric is None or not any(now.values.get("nvlink_states", [])):
+        return []  # a machine with a part of a board has no links, and belongs to no fabric
     seen = {"state": fabric["state"], "status": fabric["status"], "mask": hex(fabric["healthMask"])}
     if fabric["state"] != COMPLETED:
         return [sign(ABSENT, now, f"not registered with its NVLink fabric (state {fabric['state']})", **seen)]

@@ -17,7 +17,8 @@ _RECOVERY_FAILED, _SYMBOL_ERRORS = 214, 221
 
 DOWN = Rule(
     "nvlink:down", "a link of the board is not active, in 2 of 2 polls (18 on H100, H200, B200; 12 on A100; else as "
-    "many as were seen up)", Grade.UNHEALTHY, Remedy.RESET_GPU, "DCGM, gpud nvlink", 2, 2,
+    "many as were seen up; a machine with a part of a board may have none)",
+    Grade.UNHEALTHY, Remedy.RESET_GPU, "DCGM, gpud nvlink", 2, 2,
 )  # fmt: skip
 RETRIES = Rule(
     "nvlink:retries", "replay or recovery counters rise, in 3 of 5 polls", Grade.DEGRADED, Remedy.DRAIN_AND_RESET,
@@ -76,13 +77,20 @@ def _sum(probe: Probe, name: str, calls: list[tuple[str, int, int]] | list[tuple
         probe.values[name] = total
 
 
+def most_up(now: Gpu, before: Gpu | None) -> int:
+    """How many links were up at once in any poll so far; whoever keeps the poll before carries it along."""
+    then = int(before.number("nvlink_most") or 0) if before is not None else 0
+    return max(then, int(sum(now.values.get("nvlink_states", []))))
+
+
 def judge(now: Gpu, before: Gpu | None) -> list[Sign]:
     """All links up, and no errors on the way."""
     signs = []
     states: list[int] = now.values.get("nvlink_states", [])
     expected = skus.of(now.model).nvlinks
-    if expected is None and before is not None:
-        expected = sum(before.values.get("nvlink_states", []))
+    most = most_up(now, before)
+    if expected is None or not most:
+        expected = most
     if sum(states) < (expected or 0):
         down = ", ".join(str(link) for link, state in enumerate(states) if not state) or "not listed"
         reason = f"{sum(states)} of {expected} NVLinks are up; down: {down}"

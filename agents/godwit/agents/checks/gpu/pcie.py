@@ -1,5 +1,6 @@
 """The GPU's way to the machine."""
 
+from godwit.agents.checks.gpu import skus
 from godwit.agents.checks.gpu.reading import Gpu, GpuCheck, Probe, sign
 from godwit.agents.checks.rules import Rule, Sign
 from godwit.domain.health import Grade, Remedy
@@ -46,7 +47,7 @@ def judge(now: Gpu, before: Gpu | None) -> list[Sign]:
     signs = []
     width, most = now.number("pcie_width"), now.number("pcie_width_max")
     generation, highest = now.number("pcie_generation"), now.number("pcie_generation_max")
-    if width and most and width < most:
+    if width and most and width < most and not skus.of(now.model).odd_pcie:
         signs.append(sign(NARROW, now, f"PCIe x{width:.0f} of x{most:.0f}", width=width))
     loaded = (now.number("utilisation") or 0) >= LOADED
     if loaded and generation and highest and generation < highest:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 class Sku:
     """`nvlinks`: how many links are up on a whole board. `margin_c`: at which temperature margin it slows down.
 
-    `idle_watts`: less than this while it computes is no power at all.
+    `idle_watts`: less than this while it computes is no power at all. `odd_pcie`: its PCIe width says nothing.
     """
 
     nvlinks: int | None = None
     margin_c: int | None = None
     idle_watts: float = 0.0
+    odd_pcie: bool = False
 
 
 _KNOWN = {
@@ -22,11 +23,13 @@ _KNOWN = {
     "GH200": Sku(None, -2, 65.0),
     "B200": Sku(18, -3, 65.0),
     "GB200": Sku(18, -2, 65.0),
-    "GB300": Sku(18, -2, 65.0),
+    "B300": Sku(None, None, 65.0, odd_pcie=True),
+    "GB300": Sku(18, -2, 65.0, odd_pcie=True),
     "L40S": Sku(None, -2, 0.0),
     "L40": Sku(None, -2, 0.0),
 }
-"""Links: H100, H200, B200 18, A100 12 (gpud, DCGM). Margins: DCGM. Power: NVIDIA health validation, 65 to 1500 W."""
+"""Links: H100, H200, B200 18, A100 12 (gpud, DCGM). Margins: DCGM. Power: NVIDIA health validation, 65 to 1500 W.
+B300 boards say PCIe x1 by design (DCGM's configuration)."""
 
 
 def of(model: str) -> Sku:
