@@ -12,7 +12,7 @@ from typing import Any
 from godwit.control_plane import hints
 from godwit.control_plane.reconcilers import caring
 from godwit.control_plane.reconcilers.writing import ACTOR, Writing
-from godwit.control_plane.services import attempts, nodes
+from godwit.control_plane.services import attempts, nodes, saving
 from godwit.control_plane.store import entities, queries, usage, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import InvariantBroken, StaleWrite
@@ -84,9 +84,10 @@ def _start(writing: Writing, action: StartAttempt) -> None:
     )  # fmt: skip
     entities.insert(writing.tx, attempt, born)
     writing.move_job(replace(job, epoch=action.epoch), JobState.STARTING, action.reason)
+    failures = saving.failures([writing.nodes[slot.node_id] for slot in action.slots], writing.snapshot)
     for slot in action.slots:
         writing.save_node(replace(writing.nodes[slot.node_id], reserved_for=None, idle_since=None))
-        writing.owe(IntentKind.START_ATTEMPT, slot.node_id, action.reason, attempt)
+        writing.owe(IntentKind.START_ATTEMPT, slot.node_id, action.reason, attempt, failures)
 
 
 def _refuse_double_use(held: Counter[tuple[NodeId, int]], new: Attempt) -> None:

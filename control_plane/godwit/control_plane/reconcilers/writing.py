@@ -22,7 +22,7 @@ class Writing:
     """One plan being written. Rows that one action changed are seen by the next as changed."""
 
     def __init__(self, tx: Transaction, snapshot: Snapshot, ids: IdSource, now: float) -> None:
-        self.tx, self.ids, self.now, self.policy = tx, ids, now, snapshot.policy
+        self.tx, self.ids, self.now, self.policy, self.snapshot = tx, ids, now, snapshot.policy, snapshot
         self.nodes: dict[NodeId, Node] = dict(snapshot.node_by_id)
         self.jobs: dict[JobId, Job] = dict(snapshot.job_by_id)
         self.attempts: dict[AttemptId, Attempt] = {attempt.id: attempt for attempt in snapshot.attempts}

@@ -204,7 +204,7 @@ def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> w
         workdir_digest=job.spec.workdir_digest,
         env=dict(job.spec.env) | _place(job.member),
         store=f"{(job.spec.checkpoint.store or context.store_url).rstrip('/')}/{job.id}",
-        saving=saving.of(tx, job.spec.checkpoint, attempt, node),
+        saving=saving.of(tx, job.spec.checkpoint, attempt, node, intent.payload),
         preflight=job.spec.preflight.value,
         hang_after_s=job.spec.hang_after_s,
     )

@@ -1,5 +1,9 @@
 """How often an attempt should save, as it is told when it starts: from its nodes' history and its owner's wish."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from godwit.control_plane.store import queries
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.cadence import SaveCost
@@ -8,17 +12,30 @@ from godwit.domain.nodes import Node
 from godwit.domain.wire.agents import Saving
 from godwit.scheduler import cadence
 from godwit.scheduler.cadence import Wish
+from godwit.scheduler.health import rates
+from godwit.scheduler.snapshot import Snapshot
+
+_FAILURES = "failures_per_s"
 
 
-def of(tx: Transaction, policy: CheckpointPolicy, attempt: Attempt, node: Node) -> Saving:
+def failures(nodes: Sequence[Node], snapshot: Snapshot) -> Mapping[str, float]:
+    """What the intents to start a gang on these nodes carry: how often it is expected to be stopped, as of now."""
+    alike = Counter(node.offer.key for node in nodes)  # a gang has many nodes of few offers
+    offers = {node.offer.key: node.offer for node in nodes}
+    per_hour = sum(count * rates.per_hour(offers[key], snapshot) for key, count in alike.items())
+    return {_FAILURES: per_hour / 3600}
+
+
+def of(tx: Transaction, policy: CheckpointPolicy, attempt: Attempt, node: Node, told: Mapping[str, Any]) -> Saving:
     """What a node of an attempt is told. What saves cost is not known yet: the node measures it, and chooses again.
 
-    The nodes of a gang are taken to be alike, and each of them stops it: a look at all would read as many rows for
-    each of as many commands.
+    `told` is the intent's payload. Without `failures` in it, the nodes of the gang are taken to be alike.
     """
-    record = queries.record(tx.conn, node.offer.key)
-    rate_per_s = len(attempt.slots) * record.losses_per_hour(is_spot=node.offer.spot) / 3600
-    choice = cadence.choose(SaveCost(), rate_per_s, Wish(policy.shortest_s, policy.longest_s))
+    rate_per_s = told.get(_FAILURES)
+    if rate_per_s is None:
+        record = queries.record(tx.conn, node.offer.key)
+        rate_per_s = len(attempt.slots) * record.losses_per_hour(is_spot=node.offer.spot) / 3600
+    choice = cadence.choose(SaveCost(), float(rate_per_s), Wish(policy.shortest_s, policy.longest_s))
     return Saving(
         interval_s=choice.interval_s,
         mtbf_s=choice.cadence.mtbf_s,
