@@ -209,9 +209,10 @@ class StartAttempt(Message):
     """Run this node's part of an attempt. The agent refuses an epoch that is not newer than any it saw of the job.
 
     `port` is the first of five consecutive ports: four of the head (GCS, dashboard, client, spare), and the last one on
-    each node for copies of checkpoints. Nodes other than the head use the third for the watches of the gang. `ray_token` is the attempt's own Ray token. `store` is the fsspec URL of the
-    job's checkpoints. `preflight` says whether the GPUs are tried first (auto: real ones are). `hang_after_s`: without
-    a step for this long it hangs; None: the agent judges by its steps so far; 0: never.
+    each node for copies of checkpoints; nodes other than the head use the third for the watches of the gang.
+    `ray_token` is the attempt's own Ray token. `store` is the fsspec URL of the job's checkpoints. `preflight` says
+    whether the GPUs are tried first (auto: real ones are). `hang_after_s`: without a step for this long it hangs; None:
+    the agent judges by its steps so far; 0: never.
     """
 
     type: Literal["start-attempt"] = "start-attempt"
