@@ -52,7 +52,7 @@ def test_a_job_runs_in_its_workdir_reports_commits_and_leaves_nothing_and_the_ne
     plane.order(second.name, *starts([second], "sleep 3; echo over", epoch=9, job_id="job-2"))
     plane.order(first.name, *starts([first], "python program.py", epoch=1, archive=archive))
     end = eventually(lambda: plane.end_of(first.name), 90, "end")
-    assert (end.outcome, end.exit_code) == ("succeeded", 0)
+    assert (end.outcome, end.exit_code) == ("succeeded", 0), end
     assert plane.text("att-1") == "going on from None\n"
     (progress,) = plane.seen(first.name, "job-progress")
     assert (progress.step, progress.total_steps, progress.metrics) == (7, 10, {"loss": 0.5})
