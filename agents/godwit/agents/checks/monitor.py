@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from godwit.agents.accelerators import faults, profiles
 from godwit.agents.checks import pci, watching
+from godwit.agents.checks.gpu.events import EventLines
 from godwit.agents.checks.gpu.reader import DEADLINE_S, Died, Reading, Silent
 from godwit.agents.checks.gpu.whole import Poll
 from godwit.agents.checks.host.reading import Host
@@ -74,6 +75,7 @@ class Monitor:
             write_whole(node_dir / profiles.LISTED, json.dumps([gpu.model_dump() for gpu in gpus]))
         self._host = Host(faults.host_root(node_dir) if simulated else Path("/"), node_dir)
         self._reading = Reading(node_dir if simulated else None)
+        self._events: EventLines | None = None
         self._watched = self._recalled()
         self._ledger = Ledger(self.boot_id(), self._stored("findings.json", []))
 
@@ -92,6 +94,8 @@ class Monitor:
         self._gone = True
         self._wake.set()
         self._reading.stop()
+        if self._events is not None:
+            self._events.stop()
 
     @property
     def reading_pid(self) -> int | None:
@@ -103,6 +107,8 @@ class Monitor:
         """Meanwhile nothing of this agent has a GPU open: a reset needs that."""
         with self._reading_lock:
             self._reading.stop()
+            if self._events is not None:
+                self._events.stop()
             yield
 
     def was_reset(self, gpus: Collection[str]) -> None:
@@ -189,8 +195,9 @@ class Monitor:
         try:
             return KernelDevice()
         except OSError as exc:
-            log.warning("the kernel log cannot be read here; Xids are not seen, NVML still is", reason=str(exc))
-            return None
+            log.warning("the kernel log cannot be read here; of Xids only what NVML tells is seen", reason=str(exc))
+        self._events = EventLines() if self._gpus else None
+        return self._events
 
     def _tell(self, judge: Callable[[], list[Found]]) -> None:
         with self._lock:

@@ -73,7 +73,7 @@ class Reading:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             self._process = subprocess.Popen(
-                self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
+                self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
             )
         return self._process
 
@@ -98,6 +98,6 @@ class Reading:
         return dict(answer)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Of the agent's environment, what a library may need: nothing that names a token."""
     return {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
