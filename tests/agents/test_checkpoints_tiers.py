@@ -406,6 +406,22 @@ def test_all_ranks_start_from_what_rank_0_chose(gang: Gang, tmp_path: Path) -> N
     assert [path.name for path in entries] == ["checkpoint-20"], "what it had found itself is gone"
 
 
+def test_a_node_whose_head_does_not_answer_starts_from_what_it_found_itself(
+    gang: Gang, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "SILENCE_S", 0.3)
+    put(Store(f"file://{tmp_path}/store", {}), 10, "ten", tmp_path)
+    start_together(gang, 2, ranks=(1,))
+    assert gang.restored(1, 2) == "ten"
+
+
+def test_a_copy_that_would_fill_the_disk_is_not_taken(gang: Gang, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "FREE_SHARE_MIN", 2.0)
+    keep_now(gang)
+    assert commit.orders(gang.kept(1)) == []
+    assert commit.read(Store(f"file://{gang.tmp_path}/store", {}), (1, 5)).replicas == ("node-0",)
+
+
 def test_all_ranks_start_from_nothing_when_rank_0_does(gang: Gang) -> None:
     (told,) = start_together(gang, 2)
     assert told.step is None

@@ -26,6 +26,9 @@ MARK_S = 6 * 3600.0
 READ_BACK_BYTES = 1024**3
 """What is read back to prove a checkpoint; larger ones count by their listing, since egress is paid for."""
 
+AT_ONCE = 32
+"""The most that one round looks at: a commit makes one more old one, and Ray Train may leave thousands of its own."""
+
 _DATA = re.compile(r"^e(\d+)-s(\d+)(?:-\d+)?$")
 
 
@@ -61,7 +64,8 @@ def retain(store: Store, epoch: int, keep: Keep, now: float) -> list[Order]:
     if len(good) < keep.count:
         return []
     staying = {manifest.order for manifest in good} | keep.proven | {mark for mark in marks.values() if mark}
-    leaving = [order for order in orders if order < good[-1].order and order not in staying and _is_ours(store, order)]
+    old = [order for order in orders if order < good[-1].order and order not in staying]
+    leaving = [order for order in old[:AT_ONCE] if _is_ours(store, order)]
     if leaving and not (keep.proven & set(orders) or _is_proven(store, good[0])):
         return []
     for order in leaving:
