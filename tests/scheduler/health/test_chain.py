@@ -95,6 +95,7 @@ def test_a_pending_remap_waits_for_the_end_of_the_job_however_long_it_runs() -> 
     care.end("train")
     care.rest()
     assert [action.remedy for action in care.of(RepairNode)] == [Remedy.RESET_GPU]
+    assert not care.of(plan.TestNode)
     assert care.gpu("n0") is Health.HEALTHY
 
 
@@ -199,6 +200,14 @@ def test_a_known_bad_gpu_that_comes_on_a_new_machine_is_refused() -> None:
     care.rest()
     assert "fresh" not in care.snapshot.node_by_id
     assert [one.blame for one in care.of(plan.TerminateNode)] == [False, True]
+
+
+def test_a_machine_whose_network_failed_is_known_again_by_its_gpus() -> None:
+    care = Care(running(), NOW)
+    care.hear(finding("1", "n9", "port:down", None, check="port", suggested=Remedy.REPLACE_NODE))
+    care.rest()
+    assert "n9" not in care.snapshot.node_by_id
+    assert {care.view.records[f"GPU-n9-{index}"].state for index in range(8)} == {Health.FAULTY}
 
 
 def test_a_device_that_fails_again_within_days_is_replaced_and_not_repaired() -> None:

@@ -122,7 +122,8 @@ def _leave(incident: Incident, node: Node, book: Casebook) -> Iterator[Action]:
         yield MoveIncident(incident.id, ESCALATED, "the machine is one's own, and no other takes its place: repair it")
         return
     to = Health.RETIRED if incident.remedy is Remedy.CONTACT_SUPPORT else Health.FAULTY
-    for device in eviction.devices(incident):
+    # A machine has no name that stays: where no GPU is to blame, all of them are how it is known again.
+    for device in incident.gpus or (node.id, *(gpu.uuid for gpu in node.gpus)):
         if book.health_of(device) not in {to, Health.RETIRED}:
             yield MarkHealth(device, node.id, to, incident.reason)
     is_known = incident.code == "known"
@@ -182,6 +183,8 @@ def _repairing(incident: Incident, node: Node, book: Casebook) -> Iterator[Actio
     order = _order(incident, REPAIR, book)
     if order is None:
         yield _repair(incident)
+    elif order.passed and incident.code in eviction.PENDING and not incident.tried:
+        yield from forgive(incident, node, book, "it was reset, which is all that it waited for")
     elif order.passed:
         yield from _set_aside(incident, node, book)
         yield MoveIncident(
