@@ -123,7 +123,8 @@ def _leave(incident: Incident, node: Node, book: Casebook) -> Iterator[Action]:
         return
     to = Health.RETIRED if incident.remedy is Remedy.CONTACT_SUPPORT else Health.FAULTY
     # A machine has no name that stays: where no GPU is to blame, all of them are how it is known again.
-    for device in incident.gpus or (node.id, *(gpu.uuid for gpu in node.gpus)):
+    whole: tuple[str, ...] = (node.id, *(gpu.uuid for gpu in node.gpus))
+    for device in incident.gpus or whole:
         if book.health_of(device) not in {to, Health.RETIRED}:
             yield MarkHealth(device, node.id, to, incident.reason)
     is_known = incident.code == "known"
