@@ -46,7 +46,14 @@ def test_lines_of_output_need_more_steps_than_reports_do() -> None:
 def test_the_owners_wish_goes_before_all_of_it() -> None:
     assert stepping(1.0, 2, asked_s=600.0).limit_s == 600.0
     assert StepClock(0.0, 0.0).limit_s is None
-    assert StepClock(5.0, 10.0).hangs(15.1)
+
+
+def test_before_its_first_step_a_job_has_five_times_as_long_as_its_owner_gives_it() -> None:
+    clock = StepClock(5.0, 10.0)
+    assert not clock.hangs(54.9)
+    assert clock.hangs(55.1)
+    clock.saw(1, None, 50.0)
+    assert clock.hangs(60.1)
 
 
 def test_the_same_step_again_is_no_step() -> None:

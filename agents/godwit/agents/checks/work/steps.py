@@ -54,7 +54,8 @@ class StepClock:
     def limit_s(self) -> float | None:
         """How long it may be without a step; None: nobody can tell, or it is past its last step."""
         if self.asked_s is not None:
-            return self.asked_s or None
+            # Loading and compiling take longer than a step.
+            return (self.asked_s if self.step is not None else FACTOR * self.asked_s) or None
         is_done = self.step is not None and self.total_steps is not None and self.step >= self.total_steps
         usual = self.usual_s
         return None if is_done or usual is None else max(FACTOR * usual, FLOOR_S)
