@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from godwit.agents.checkpoints import commit, committer, keeping, peers, restore
+from godwit.agents.checkpoints import choice, commit, committer, keeping, peers, restore
+from godwit.agents.checkpoints.choice import HeadSilent
 from godwit.agents.checkpoints.commit import Author
 from godwit.agents.checkpoints.committer import Committer, Tiers, Told
 from godwit.agents.checkpoints.keeping import Keeping
@@ -406,13 +407,27 @@ def test_all_ranks_start_from_what_rank_0_chose(gang: Gang, tmp_path: Path) -> N
     assert [path.name for path in entries] == ["checkpoint-20"], "what it had found itself is gone"
 
 
-def test_a_node_whose_head_does_not_answer_starts_from_what_it_found_itself(
+def test_a_node_whose_head_says_nothing_does_not_start_from_something_else(
     gang: Gang, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "SILENCE_S", 0.3)
+    monkeypatch.setattr(choice, "HEAD_WAIT_S", 0.3)
     put(Store(f"file://{tmp_path}/store", {}), 10, "ten", tmp_path)
-    start_together(gang, 2, ranks=(1,))
+    with pytest.raises(HeadSilent):
+        start_together(gang, 2, ranks=(1,))
+    assert gang.restored(1, 2) is None
+
+
+def test_what_rank_0_chose_is_in_the_store_for_nodes_that_cannot_reach_it(gang: Gang, tmp_path: Path) -> None:
+    store = Store(f"file://{tmp_path}/store", {})
+    put(store, 10, "ten", tmp_path)
+    lead = gang.keeping(0, 2)
+    lead.restore()
+    lead.close()
+    gang.keeping(1, 2).restore()
     assert gang.restored(1, 2) == "ten"
+    lead = gang.keeping(0, 3)
+    lead.restore()
+    assert store.names("chosen") == ["e000003.json"]
 
 
 def test_a_copy_that_would_fill_the_disk_is_not_taken(gang: Gang, monkeypatch: pytest.MonkeyPatch) -> None:

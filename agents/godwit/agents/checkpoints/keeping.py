@@ -4,7 +4,7 @@
 
 In a gang, rank 0 chooses what to start from and the others ask it: all start from the same checkpoint, each having
 brought it from where it is nearest. They look for themselves meanwhile, and are right unless somebody wrote or
-something broke in between.
+something broke in between. Rank 0 says it at its server and in the store (`chosen/`).
 """
 
 import shutil
@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import structlog
-from godwit.agents.checkpoints import peers, restore, retention
+from godwit.agents.checkpoints import choice, peers, restore, retention
 from godwit.agents.checkpoints.commit import Author
 from godwit.agents.checkpoints.committer import Committer, Tiers, Told
 from godwit.agents.checkpoints.pace import Pace
@@ -29,7 +29,7 @@ from godwit.agents.checkpoints.watch import FolderWatch
 from godwit.agents.effects import Restored, RuntimeEvent
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.guard import write_whole
-from godwit.domain.checkpoints import Manifest, manifest_from_json
+from godwit.domain.checkpoints import Manifest
 from godwit.domain.wire.agents import StartAttempt
 
 log = structlog.get_logger()
@@ -42,9 +42,6 @@ PEERS_WAIT_S = 3.0
 
 PEERS_ASKED = 16
 """Peers that are asked for copies: each checkpoint lies on two nodes, and who has one is most often still near."""
-
-SILENCE_S = 60.0
-"""How long rank 0 may be unreachable until a node starts from what it found itself."""
 
 ASK_AGAIN_S = 0.1
 
@@ -158,20 +155,21 @@ class Keeping:
         if found is not None:
             self._committer.proven = frozenset({found.manifest.order})
             self._committer.owed = found.manifest if found.place == own.name else None
-        text = "{}" if found is None else found.manifest.to_json()
+        text = choice.NOTHING if found is None else found.manifest.to_json()
         write_whole(self._folder.root / "chosen.json", text)
         if self._server is not None:
             self._server.choose(text)
+        if epoch > 1 and len(self._command.peers) > 1:
+            _tried(lambda: choice.publish(store, epoch, text))
         return search
 
     def _follow(self) -> Search:
         """Another rank: look for what rank 0 will find, then do as it says."""
         places = [Place("this node's disk", self._local), Place(_STORE, self._open_store(), needed=True)]
         own = restore.newest(places, self._command.epoch, self._folder.checkpoints)
-        chosen = self._ask_head()
-        if chosen is None:
-            return own
-        (wanted,) = chosen
+        if self._command.epoch <= 1:
+            return own  # a first attempt: there is nothing to choose from
+        wanted = choice.ask(self._command, self._open_store, self._around.going_on)
         if own.found is not None and (wanted is None or own.found.manifest.files != wanted.files):
             _remove(own.found.path)
         elif own.found is not None or wanted is None:
@@ -183,26 +181,6 @@ class Keeping:
         if found is None:
             raise StoreUnavailable(f"checkpoint step {wanted.step}, which rank 0 starts from, is nowhere to be had")
         return Search(found, ())
-
-    def _ask_head(self) -> tuple[Manifest | None] | None:
-        """What rank 0 starts from; None when it cannot be asked, as in a first attempt, which starts from nothing."""
-        if self._command.epoch <= 1:
-            return None
-        head, silent_until = Peer(self._command, 0), time.monotonic() + SILENCE_S
-        try:
-            while self._around.going_on() and time.monotonic() < silent_until:
-                try:
-                    answer = head.start()
-                    silent_until = time.monotonic() + SILENCE_S
-                except StoreUnavailable:
-                    answer = None
-                if answer is not None:
-                    return (manifest_from_json(answer) if answer != "{}" else None,)
-                time.sleep(ASK_AGAIN_S)
-        finally:
-            head.close()
-        log.warning("rank 0 does not say what to start from", attempt_id=self._command.attempt_id)
-        return None
 
     def _peer_places(self) -> list[Place]:
         """The peers that answer, as places to restore from; all are asked at once."""

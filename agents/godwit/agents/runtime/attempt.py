@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 from godwit.agents.checkpoints import keeping
+from godwit.agents.checkpoints.choice import HeadSilent
 from godwit.agents.checkpoints.keeping import Keeping
 from godwit.agents.checkpoints.store import StoreUnavailable
 from godwit.agents.effects import Outcome, Running, RuntimeEvent, Stopped
@@ -103,7 +104,7 @@ class AttemptRun:
             failure = self._stopped("failed", exc.message)
         except PreflightFailed as exc:
             failure = replace(self._stopped("interrupted", exc.message), preflight_failed=True)
-        except (Dismissed, Unreachable, StoreUnavailable, ClusterNotReady, SubmissionRefused) as exc:
+        except (Dismissed, Unreachable, StoreUnavailable, HeadSilent, ClusterNotReady, SubmissionRefused) as exc:
             failure = self._stopped("interrupted", exc.message)
         if failure is not None:
             self._folder.notice(failure.detail)
