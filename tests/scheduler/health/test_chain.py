@@ -338,3 +338,36 @@ def test_nothing_starts_on_what_is_held_with_others_and_what_passes_its_test_mea
     care.pass_s(1_900)
     care.rest()
     assert care.incident("3").state is IncidentState.REPAIRING
+
+
+def test_a_loss_that_is_no_number_again_stops_the_job_and_tests_all_its_nodes() -> None:
+    care = Care(running(), NOW, passes=lambda _order: None)
+
+    def spoilt(name: str, loss: str = "nan") -> None:
+        (ran,) = care.snapshot.attempts
+        head = ran.slots[0].node_id
+        care.hear(
+            finding(
+                name, head, "loss:nan", None, care.now, "loss", attempt_id=ran.id, job_id=ran.job_id,
+                grade=Grade.DEGRADED, evidence={"loss": loss},
+            )
+        )  # fmt: skip
+        care.rest()
+        care.pass_s(600)
+
+    spoilt("0", "2.31")
+    spoilt("1", "2.30")
+    spoilt("2")
+    assert not care.of(Evict)
+    gang = {slot.node_id for slot in care.snapshot.attempts[0].slots}
+    spoilt("3")
+    assert [one.saves for one in care.of(Evict)] == [False]
+    assert {one.node_id for one in care.of(plan.TestNode)} == gang
+    assert not gang & {slot.node_id for slot in care.snapshot.attempts[0].slots}
+    assert not care.of(plan.CordonNode)
+    care.answer("3", passed=True)
+    care.answer("3-1", passed=False)
+    care.rest()
+    assert care.incident("3").state is IncidentState.CLOSED
+    assert care.incident("3-1").remedy is Remedy.RESET_GPU
+    assert care.view.tripped_at is None

@@ -10,7 +10,7 @@ from godwit.scheduler.health import bursts, combinations, eviction, ladder, repe
 from godwit.scheduler.health.breaker import Budget
 from godwit.scheduler.health.casebook import Casebook
 from godwit.scheduler.health.verdicts import ACTIVE_CHECKS, Rule, Verdict
-from godwit.scheduler.plan import Action, DecideFinding, MoveIncident, OpenIncident, TripBreaker
+from godwit.scheduler.plan import Action, DecideFinding, Evict, MoveIncident, OpenIncident, TripBreaker
 
 
 def decide(finding: Finding, book: Casebook, budget: Budget) -> Iterator[Action]:
@@ -22,7 +22,9 @@ def decide(finding: Finding, book: Casebook, budget: Budget) -> Iterator[Action]
         yield from _over(finding, book)
     else:
         verdict = verdict_of(finding, book)
-        if verdict.suspects:
+        if verdict.gang:
+            yield from _gang(finding, verdict, book)
+        elif verdict.suspects:
             yield from _suspect(finding, verdict, book, budget)
         elif verdict.takes_out and (covering := book.covering(finding)) is not None:
             yield from _absorb(finding, verdict, covering, book)
@@ -99,6 +101,29 @@ def _open(finding: Finding, verdict: Verdict, node: Node, book: Casebook, budget
     elif verdict.restarts:
         yield from eviction.restarts(incident, book)
     book.open(incident)
+
+
+def _gang(finding: Finding, verdict: Verdict, book: Casebook) -> Iterator[Action]:
+    """The job stops, and its nodes are held together and tested; nothing else is done to those that pass."""
+    attempt = None if finding.attempt_id is None else book.by_attempt.get(finding.attempt_id)
+    if attempt is None or attempt.outcome is not None:
+        yield DecideFinding(finding.id, Remedy.NONE, verdict.rule, f"{verdict.reason}; its attempt has ended already")
+        return
+    first = incident_id(finding.id)
+    yield DecideFinding(finding.id, verdict.remedy, verdict.rule, verdict.reason, first)
+    for number, node_id in enumerate(sorted({slot.node_id for slot in attempt.slots})):
+        node = book.node(node_id)
+        if node is not None:
+            base = _incident(finding, verdict, node, book)
+            name = first if number == 0 else incident_id(f"{finding.id}-{number}")
+            held = replace(
+                base, id=name, state=IncidentState.HELD, gpus=(), cause=first, job_ids=(attempt.job_id,),
+                detail="all nodes of the job are tested",
+            )  # fmt: skip
+            yield OpenIncident(held, verdict.reason)
+            book.open(held)
+    if book.policy.acts:
+        yield Evict(attempt.id, attempt.job_id, first, saves=False, reason=verdict.reason)
 
 
 def _suspect(finding: Finding, verdict: Verdict, book: Casebook, budget: Budget) -> Iterator[Action]:

@@ -70,9 +70,11 @@ class HealthPolicy:
         0, "nodes kept idle for each place where gangs run; `auto`: as many as pay",
         "none by default: the embedded home is its owner's desk, and elsewhere they cost money",
     )  # fmt: skip
-    spare_coverage: float = _setting(0.99, "how often they suffice at most", "ByteRobust (arXiv 2509.16293)")
+    spare_coverage: float = _setting(
+        0.999, "how often they suffice at most", "Delta (arXiv 2503.11901) plans for 99.9 %, ByteRobust for 99 %"
+    )
     spare_away_s: float = _setting(
-        30 * MINUTE_S, "how long a node that left is missing", "a boot and its tests, or another machine"
+        HOUR_S, "how long a node that left is missing", "a boot, its tests, and another machine if they fail"
     )
     sweep_idle_s: float = _setting(5 * MINUTE_S, "a node is idle for so long before it is tested", "as it is released")
     sweep_every_s: float | None = _setting(

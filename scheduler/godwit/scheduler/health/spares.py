@@ -1,9 +1,10 @@
 """How many nodes to keep idle beside those that work, so that a gang that loses one does not wait for another.
 
 The number of nodes that are away at a time is Poisson with mean nodes x rate x time until one is back (a binomial for
-many nodes, each of which rarely fails). ByteRobust (arXiv 2509.16293) keeps its 99th percentile. A spare costs its
-price; what it saves is a whole gang that waits, for as long as at least so many nodes are away. So spares are added
-while one saves more than it costs, and at most up to the percentile: a job of one node never pays for a second.
+many nodes, each of which rarely fails). ByteRobust (arXiv 2509.16293) keeps its 99th percentile, about 4 for 1,024
+machines; Delta (arXiv 2503.11901) plans for 99.9 %. A spare costs its price; what it saves is a whole gang that
+waits, for as long as at least so many nodes are away. So spares are added while one saves more than it costs, and at
+most up to the percentile: a job of one node never pays for a second.
 """
 
 import math

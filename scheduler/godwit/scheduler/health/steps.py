@@ -8,7 +8,7 @@ from godwit.domain.nodes import Health, Node, NodeState
 from godwit.scheduler.health import breaker, eviction, ladder
 from godwit.scheduler.health.breaker import Budget
 from godwit.scheduler.health.casebook import Casebook, done, is_whole, takes_out
-from godwit.scheduler.health.verdicts import ACTIVE_CHECKS
+from godwit.scheduler.health.verdicts import ACTIVE_CHECKS, Rule
 from godwit.scheduler.health.view import CHECKS, REPAIR, TestResult
 from godwit.scheduler.plan import (
     Action,
@@ -142,7 +142,7 @@ def _held(incident: Incident, node: Node, book: Casebook, budget: Budget) -> Ite
         yield MoveIncident(incident.id, CLOSED, "what was found is over, and nothing was done")
         return
     if incident.cause is not None and not eviction.held_by(incident, book):
-        tried = list(_try_meanwhile(incident, node, book))
+        tried = list(_try_meanwhile(incident, node, book, budget))
         if tried:
             yield from tried
             return
@@ -153,8 +153,8 @@ def _held(incident: Incident, node: Node, book: Casebook, budget: Budget) -> Ite
         yield MoveIncident(incident.id, OPEN, "nothing holds it any more")
 
 
-def _try_meanwhile(incident: Incident, node: Node, book: Casebook) -> Iterator[Action]:
-    """One of a burst that nothing runs on is tested while it is held: what passes was never its own fault."""
+def _try_meanwhile(incident: Incident, node: Node, book: Casebook, budget: Budget) -> Iterator[Action]:
+    """One of several that nothing runs on is tested while it is held: what passes was never its own fault."""
     order = book.orders.get((incident.id, CHECKS))
     if not incident.gpus and incident.remedy is not Remedy.NONE:
         return  # tests of GPUs say nothing of a network or a host
@@ -162,6 +162,9 @@ def _try_meanwhile(incident: Incident, node: Node, book: Casebook) -> Iterator[A
         yield from _test(incident, node)
     elif order.passed:
         yield MoveIncident(incident.id, CLOSED, "it passed its tests while it was held, and is back")
+    elif order.passed is False and incident.rule == Rule.LOSS and budget.refusal(node) is None:
+        budget.take(node)
+        yield from _next_rung(incident, f"it failed its tests: {order.detail}", _suggested(incident, book))
 
 
 def held_until(incident: Incident, book: Casebook) -> float:

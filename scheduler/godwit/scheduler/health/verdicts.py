@@ -63,7 +63,10 @@ RULES: Mapping[Rule, tuple[str, str]] = {
         "slower than its peers in three windows: swapped at the next checkpoint, then tested",
         "MegaScale",
     ),
-    Rule.LOSS: ("noted once; again, and the node had other findings: tested", "ByteRobust"),
+    Rule.LOSS: (
+        "no number: noted once; again: the nodes that had other findings are tested, else all of the job, at once",
+        "ByteRobust's tests at stop time",
+    ),
     Rule.CRASH: (
         "an error of CUDA without any sign of hardware: restarted once; again on that node: tested",
         "Meta RSC",
@@ -89,6 +92,7 @@ class Verdict:
     `tests`: the device is suspect and is tested; nothing is repaired. `asks`: a person should look, nothing else.
     `restarts`: the job is ended to start again where it is. A remedy `restart_job` without it is left to the job's own
     end and its retries. `suspects`: findings of other checks, whose devices are meant and not the one that was told of.
+    `gang`: the job is stopped, and each of its nodes is tested before it goes on.
     """
 
     remedy: Remedy
@@ -98,6 +102,7 @@ class Verdict:
     asks: bool = False
     restarts: bool = False
     suspects: tuple[Finding, ...] = ()
+    gang: bool = False
 
     @property
     def takes_out(self) -> bool:

@@ -4,10 +4,11 @@ ByteRobust (arXiv 2509.16293) orders it so: try again in place once, then test, 
 failure on other nodes is the program's. What hardware says at about the same time goes before all of it.
 """
 
+import math
 from collections.abc import Iterator
 
 from godwit.domain.health import Finding, Grade, Incident, Remedy
-from godwit.domain.ids import JobId, NodeId
+from godwit.domain.ids import NodeId
 from godwit.scheduler.health import signs, xids
 from godwit.scheduler.health.casebook import Casebook, takes_out
 from godwit.scheduler.health.verdicts import Rule, Verdict
@@ -22,6 +23,9 @@ FAMILIES = frozenset(
     }
 )  # fmt: skip
 """Families of codes that speak of hardware a job would feel at once."""
+
+GANG_TESTS = 2
+"""Tests of a whole gang within a day: the vendor's own find 70 % of what corrupts silently (ByteRobust), twice 91 %."""
 
 WINDOWS = 3
 """Windows in which a rank must lag before it is swapped (gpu-health: a steady lag in three windows)."""
@@ -77,15 +81,34 @@ def _straggler(finding: Finding, book: Casebook) -> Verdict:
 
 
 def _loss(finding: Finding, book: Casebook) -> Verdict:
-    before = [one for one in _same(finding, book) if one.at < finding.at and one.id != finding.id]
-    if not before:
+    if not _stays_wrong(finding):
+        return Verdict(Remedy.NONE, Rule.LOSS, f"{finding.reason}; noted")
+    before = [one for one in _same(finding, book) if one.at < finding.at and _stays_wrong(one)]
+    if not before or any(_recovered(one, finding, book) for one in before[-1:]):
         return Verdict(Remedy.NONE, Rule.LOSS, f"{finding.reason}; noted, once may be the data")
     if _has_signs(finding, book):
         return Verdict(Remedy.NONE, Rule.LOSS, f"{finding.reason}, again, and the node had other findings", tests=True)
-    if finding.grade is not Grade.UNHEALTHY or any(one.check == "loss" for one in _before(finding, book)):
-        return Verdict(Remedy.NONE, Rule.PROGRAM, f"{finding.reason}, again, after a restart: data or code")
-    why = f"{finding.reason}, again: the same steps are computed once more from the last checkpoint"
-    return Verdict(Remedy.RESTART_JOB, Rule.LOSS, why, restarts=True)
+    tried = [one for one in book.history((finding.node_id, None), book.now - book.policy.rung_s) if _is_gang_test(one)]
+    if len(tried) >= GANG_TESTS:
+        return Verdict(Remedy.NONE, Rule.PROGRAM, f"{finding.reason}, again, and no test finds why: data or code")
+    why = f"{finding.reason}, again: all nodes of the job are tested, since any of them may compute wrong"
+    return Verdict(Remedy.NONE, Rule.LOSS, why, gang=True)
+
+
+def _stays_wrong(one: Finding) -> bool:
+    """Whether the loss itself is no number; gradients overflow now and then where precision is mixed."""
+    loss = number if (number := signs.number(one, "loss")) is not None else math.nan
+    return one.code == "loss:nan" and one.grade is not Grade.HEALTHY and not math.isfinite(loss)
+
+
+def _recovered(before: Finding, finding: Finding, book: Casebook) -> bool:
+    """Whether the loss was sound again in between without a restart."""
+    between = (one for one in book.by_check.get("loss", []) if before.at < one.at < finding.at)
+    return any(one.grade is Grade.HEALTHY and one.attempt_id == before.attempt_id for one in between)
+
+
+def _is_gang_test(one: Incident) -> bool:
+    return one.rule == Rule.LOSS and one.check == "loss"
 
 
 def _crash(finding: Finding, book: Casebook) -> Verdict:
@@ -118,10 +141,13 @@ def _began_at(finding: Finding, book: Casebook) -> float:
 
 
 def _same(finding: Finding, book: Casebook) -> list[Finding]:
-    """Findings of this check about the same job within the last day."""
-    job_id: JobId | None = finding.job_id
+    """Findings of this check about the same job, or told by the same node, within the last day."""
     since = finding.at - book.policy.repeats_s
-    return [one for one in book.by_check.get(finding.check, []) if one.job_id == job_id and one.at >= since]
+    return [
+        one
+        for one in book.by_check.get(finding.check, [])
+        if one.at >= since and (one.job_id == finding.job_id or one.node_id == finding.node_id)
+    ]
 
 
 def _nodes(finding: Finding, book: Casebook) -> list[NodeId]:
