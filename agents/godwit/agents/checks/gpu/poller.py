@@ -6,6 +6,7 @@ each line on its standard input with one line of JSON, and ends with its input. 
 
 import json
 import sys
+from contextlib import suppress
 from itertools import combinations, count
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,20 @@ class Reader:
                 self._open = True
             total = self._nvml.nvmlDeviceGetCount()
         except self._nvml.NVMLError as exc:
+            self._close()
             return {"error": exc.value, "gpus": []}
         gpus = [self._gpu(index, number) for index in range(total)]
         answer: dict[str, Any] = {"gpus": gpus, "versions": self._versions()}
         if number % PEERS_EVERY == 0:
             answer["strangers"] = self._strangers(total)
         return answer
+
+    def _close(self) -> None:
+        """Begin anew at the next poll: the driver may have been loaded again meanwhile."""
+        if self._open:
+            self._open = False
+            with suppress(self._nvml.NVMLError):
+                self._nvml.nvmlShutdown()
 
     def _gpu(self, index: int, number: int) -> dict[str, Any]:
         try:

@@ -41,8 +41,8 @@ class Probe:
         """Call `function(handle, *args)` and keep `of` its result."""
         try:
             self.values[name] = of(getattr(self._nvml, function)(self._handle, *args))
-        except AttributeError:
-            return  # an older binding does not know the function
+        except (AttributeError, TypeError, ValueError):
+            return  # the binding does not know the function, or knows it in another form
         except self._nvml.NVMLError as exc:
             if exc.value not in NOT_APPLICABLE:
                 self.errors[name] = exc.value
