@@ -1,0 +1,302 @@
+"""What a control plane writes down, in memory: every action of a plan does to these rows what it does to the tables.
+
+What an action asks of the world (a stop, a repair, a purchase) is left to `godwit`.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from godwit.domain import lifecycle
+from godwit.domain.health import Finding, HealthRecord, Incident, IncidentState
+from godwit.domain.ids import AttemptId, FindingId, GpuUuid, IncidentId, JobId, NodeId, ProjectId, ProviderName
+from godwit.domain.jobs import Attempt, AttemptState, Fabric, Job, JobSpec, JobState, Outcome, Resources, Retries, Slot
+from godwit.domain.nodes import Gpu, Health, Node, NodeState
+from godwit.domain.offers import Offer
+from godwit.domain.resources import GpuAsk
+from godwit.scheduler.bounds import Bounds
+from godwit.scheduler.health import breaker, rates, spares
+from godwit.scheduler.health.policy import HealthPolicy
+from godwit.scheduler.health.view import Cordon, HealthView, TestResult
+from godwit.scheduler.plan import MarkHealth, MoveIncident, StartAttempt
+from godwit.scheduler.snapshot import Policy, Snapshot
+
+from benchmarks.goodput.inputs import DAY_S, NODE_USD_PER_HOUR
+from benchmarks.goodput.machines import Machine
+from benchmarks.goodput.scenario import Fleet
+
+ACTOR = "planner"
+ALWAYS = float("inf")
+"""When a machine that answers was last heard: to write each second down for each machine would change no decision."""
+
+FINDINGS_S, PAST_S, CORDONS_S = DAY_S, 28 * DAY_S, 900.0
+"""How far back the snapshot reads, as its view says."""
+
+START_S = 1_000_000.0
+"""When the world begins, by the rows' clock: not at 0, which some rows take for never."""
+
+PROVIDER = ProviderName("cloud")
+GPUS = 8
+
+
+class Rows:
+    """The tables of one run. `now` is set by whoever writes."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet, self.now = fleet, 0.0
+        ask = Resources(gpus=GpuAsk(GPUS, ("H100",)), nodes_min=fleet.nodes, nodes_max=fleet.nodes, fabric=Fabric.ANY)
+        # A run of weeks is interrupted hundreds of times; its owner knows.
+        self.spec = JobSpec(name="pretraining", run="python train.py", resources=ask, retries=Retries(max=100_000))
+        self.policy = Policy()
+        self.nodes: dict[NodeId, Node] = {}
+        self.job: Job | None = None
+        self.attempt: Attempt | None = None
+        self.saved_at: float | None = None
+        self.findings: dict[FindingId, Finding] = {}
+        self.incidents: dict[IncidentId, Incident] = {}
+        self.past: list[Incident] = []
+        self.records: dict[str, HealthRecord] = {}
+        self.orders: dict[tuple[str, str], TestResult] = {}
+        self.cordons: list[Cordon] = []
+        self.tripped_at: float | None = None
+        self.gang: tuple[NodeId, ...] = ()
+        self._special: set[NodeId] = set()
+        self._jobs = 0
+
+    # --- reading ---
+
+    def snapshot(self) -> Snapshot:
+        """Everything, as the planner gets it."""
+        return Snapshot(
+            jobs=() if self.job is None else (self.job,),
+            attempts=() if self.attempt is None else (self.attempt,),
+            nodes=tuple(self.nodes.values()),
+            offers=tuple(self.offer(domain) for domain in self.fleet.domains),
+            saved_at={} if self.job is None or self.saved_at is None else {self.job.id: self.saved_at},
+            health=self.view(), policy=self.policy,
+        )  # fmt: skip
+
+    def learn(self) -> float:
+        """Look at the failures so far: sets how many spares are kept, as `health.spares: auto` does, and returns the
+        failures per second of the job's nodes.
+
+        Apart from `snapshot`, since both need to know when all nodes were last heard.
+        """
+        heard = tuple(
+            replace(node, last_seen_at=self.now) if node.last_seen_at == ALWAYS else node
+            for node in self.nodes.values()
+        )
+        auto = replace(self.policy, health=HealthPolicy(spares=None))
+        snapshot = replace(self.snapshot(), nodes=heard, policy=auto)
+        if self.attempt is not None:
+            self.policy = replace(self.policy, bounds=Bounds(warm=spares.asks(snapshot)))
+        mine = (snapshot.node_by_id[node_id] for node_id in self.gang)
+        return rates.failures_per_s(mine, snapshot)
+
+    def view(self) -> HealthView:
+        """What is remembered of health, as far back as the store reads."""
+        self.findings = {
+            key: one for key, one in self.findings.items() if not one.decided or one.at > self.now - FINDINGS_S
+        }
+        self.past = [one for one in self.past if one.state_since > self.now - PAST_S]
+        self.cordons = [one for one in self.cordons if one.at > self.now - CORDONS_S]
+        return HealthView(
+            tuple(self.findings.values()), self.records, tuple(self.incidents.values()), tuple(self.past),
+            tuple(self.orders.values()), tuple(self.cordons), self.tripped_at,
+        )  # fmt: skip
+
+    def offer(self, domain: str) -> Offer:
+        """What machines of a fabric domain are sold as."""
+        return Offer(
+            PROVIDER, "region", domain, "h100.8x", "H100-SXM", GPUS, 80.0, 128, 1024.0,
+            price_usd_per_hour=NODE_USD_PER_HOUR, fabric_domain=domain, seen_at=self.now,
+        )  # fmt: skip
+
+    # --- nodes ---
+
+    def bought(self, name: str, offer: Offer, job_id: JobId | None) -> None:
+        """A launch was ordered."""
+        node_id = NodeId(name)
+        self._write(Node(node_id, offer, NodeState.PROVISIONING, self.now, self.now, reserved_for=job_id))
+
+    def joined(self, machine: Machine) -> None:
+        """A machine is ready; its GPUs are recognised."""
+        node_id = NodeId(machine.id)
+        old = self.nodes.get(node_id)
+        offer = self.offer(machine.domain) if old is None else old.offer
+        gpus = tuple(self._gpu(machine, index) for index in range(GPUS))
+        self._write(Node(
+            node_id, offer, NodeState.READY, self.now, self.now, address=f"10.0.0.{machine.place}", gpus=gpus, cpus=128,
+            memory_gib=1024.0, last_seen_at=ALWAYS, lease_until=ALWAYS, idle_since=self.now,
+            reserved_for=None if old is None else old.reserved_for,
+        ))  # fmt: skip
+
+    def _gpu(self, machine: Machine, index: int) -> Gpu:
+        uuid = GpuUuid(machine.uuid(index))
+        record = self.records.get(uuid)
+        return Gpu(uuid, index, "H100-SXM", 80.0, Health.HEALTHY if record is None else record.state)
+
+    def node(self, node_id: str, **fields: Any) -> None:
+        """Change a node's row, if it is there."""
+        key = NodeId(node_id)
+        if key in self.nodes:
+            self._write(replace(self.nodes[key], **fields))
+
+    def gone(self, node_id: NodeId) -> None:
+        """Its provider says that the machine is no more."""
+        self.released([node_id])
+        self.nodes.pop(node_id, None)
+        self._special.discard(node_id)
+        self.gang = tuple(one for one in self.gang if one != node_id)
+
+    def odd(self) -> set[NodeId]:
+        """Nodes of which more is known than that they are ready and well."""
+        return self._special | {incident.node_id for incident in self.incidents.values()}
+
+    def _write(self, node: Node) -> None:
+        self.nodes[node.id] = node
+        is_plain = (
+            node.state is NodeState.READY
+            and node.last_seen_at == ALWAYS
+            and all(gpu.health is Health.HEALTHY for gpu in node.gpus)
+        )
+        self._special.discard(node.id) if is_plain else self._special.add(node.id)
+
+    # --- jobs and attempts ---
+
+    def submit(self) -> None:
+        """The owner submits the job; after a failure of its own the next one goes on from its checkpoints."""
+        self._jobs += 1
+        name = JobId(f"job-{self._jobs:04}")
+        self.job = Job(name, ProjectId("default"), self.spec, JobState.QUEUED, self.now, self.now)
+
+    def start(self, action: StartAttempt, slots: tuple[Slot, ...]) -> None:
+        """An attempt begins."""
+        job = self._job()
+        name = AttemptId(f"{job.id}-{action.epoch}")
+        self.attempt = Attempt(
+            name, job.id, action.epoch, AttemptState.STARTING, slots, action.port, self.now, self.now
+        )
+        self.job = replace(job, state=JobState.STARTING, state_since=self.now, epoch=action.epoch)
+        self.saved_at = None
+        self.gang = tuple(slot.node_id for slot in slots)
+        for slot in slots:
+            self.node(slot.node_id, reserved_for=None, idle_since=None)
+
+    def running(self) -> None:
+        """Its program runs."""
+        if self.attempt is not None and self.attempt.outcome is None:
+            self.attempt = replace(self.attempt, state=AttemptState.RUNNING, state_since=self.now)
+            self.job = replace(self._job(), state=JobState.RUNNING, state_since=self.now)
+
+    def failed(self, exit_code: int) -> None:
+        """Its head says that the program failed; nobody believes it yet."""
+        if self.attempt is not None and self.attempt.outcome is None and self.attempt.failed_at is None:
+            self.attempt = replace(self.attempt, failed_at=self.now, exit_code=exit_code)
+
+    def settle(self, outcome: Outcome, reason: str) -> bool:
+        """Its outcome is known, and its nodes are told; False when it was known before."""
+        attempt = self.attempt
+        if attempt is None or attempt.outcome is not None:
+            return False
+        self.attempt = replace(
+            attempt, state=AttemptState.STOPPING, state_since=self.now, outcome=outcome, detail=reason
+        )
+        to = JobState.FAILED if outcome is Outcome.FAILED else JobState.RECOVERING
+        job = self._job()
+        count = job.interruptions + (outcome is Outcome.INTERRUPTED)
+        self.job = None if to is JobState.FAILED else replace(
+            job, state=to, state_since=self.now, interruptions=count
+        )  # fmt: skip
+        return True
+
+    def released(self, nodes: Iterable[str]) -> None:
+        """The attempt certainly runs on these nodes no more."""
+        there = set(nodes)
+        if self.attempt is None:
+            return
+        slots = tuple(replace(s, released=True) if s.node_id in there else s for s in self.attempt.slots)
+        self.attempt = replace(self.attempt, slots=slots)
+        for node_id in there:
+            self.node(node_id, idle_since=self.now)
+
+    def _job(self) -> Job:
+        if self.job is None:
+            raise RuntimeError("there is no job")
+        return self.job
+
+    # --- health ---
+
+    def found(self, finding: Finding) -> None:
+        """A finding came."""
+        self.findings[finding.id] = finding
+
+    def decided(self, finding_id: FindingId) -> None:
+        """It was answered."""
+        self.findings[finding_id] = replace(self.findings[finding_id], decided=True)
+
+    def open(self, incident: Incident) -> None:
+        """An incident begins."""
+        self.incidents[incident.id] = incident
+
+    def move(self, action: MoveIncident) -> Incident:
+        """It goes on; what was being done and is not any more was tried."""
+        incident = self.incidents[action.incident_id]
+        if action.remedy is not None and action.remedy is not incident.remedy:
+            was_tried = incident.state in {IncidentState.REPAIRING, IncidentState.TESTING}
+            tried = (*incident.tried, incident.remedy) if was_tried else incident.tried
+            incident = replace(incident, remedy=action.remedy, tried=tried)
+        incident = replace(incident, detail=action.reason)
+        if action.to is not incident.state:
+            incident, _ = lifecycle.advance(incident, action.to, reason=action.reason, actor=ACTOR, now=self.now)
+        if incident.state is IncidentState.CLOSED:
+            del self.incidents[incident.id]
+            self.orders = {key: order for key, order in self.orders.items() if order.incident_id != incident.id}
+            self.past.append(incident)
+        else:
+            self.incidents[incident.id] = incident
+        return incident
+
+    def mark(self, action: MarkHealth) -> None:
+        """What is believed of a device changes."""
+        before = self.records.get(action.record_id) or HealthRecord(
+            action.record_id, Health.HEALTHY, self.now, self.now, action.node_id, PROVIDER
+        )
+        record = before
+        if before.state is not action.to:
+            record, _ = lifecycle.advance(before, action.to, reason=action.reason, actor=ACTOR, now=self.now)
+        self.records = {**self.records, action.record_id: replace(record, reason=action.reason)}
+        node = self.nodes.get(action.node_id)
+        if node is not None:
+            gpus = (replace(gpu, health=action.to) if gpu.uuid == action.record_id else gpu for gpu in node.gpus)
+            self._write(replace(node, gpus=tuple(gpus)))
+
+    def cordon(self, node_id: NodeId, *, lifted: bool) -> None:
+        """No work starts there, or may again."""
+        node = self.nodes[node_id]
+        before, to = (NodeState.CORDONED, NodeState.READY) if lifted else (NodeState.READY, NodeState.CORDONED)
+        if node.state is before:
+            self._write(replace(node, state=to, state_since=self.now, reserved_for=None))
+            if not lifted:
+                self.cordons.append(Cordon(self.now, node_id, PROVIDER, node.offer.fabric_domain))
+
+    def left_for(self, incident_id: IncidentId, job_id: JobId) -> None:
+        """A job left because of it."""
+        incident = self.incidents.get(incident_id)
+        if incident is not None and job_id not in incident.job_ids:
+            self.incidents[incident_id] = replace(incident, job_ids=(*incident.job_ids, job_id))
+
+    def ordered(self, order: TestResult) -> None:
+        """A repair or a test is under way, or over."""
+        self.orders[(order.incident_id or order.node_id, order.kind)] = order
+
+    def exceeds_cap(self) -> bool:
+        """Whether more nodes were cordoned within the breaker's window than its share of the fleet or of a domain."""
+        since = self.now - self.policy.health.breaker_window_s
+        lately = {one.node_id: one.fabric_domain for one in self.cordons if one.at > since}
+        for domain, count in Counter(lately.values()).items():
+            size = sum(node.offer.fabric_domain == domain for node in self.nodes.values())
+            if count > breaker.cap(self.policy.health.breaker_share, size):
+                return True
+        return len(lately) > breaker.cap(self.policy.health.breaker_share, len(self.nodes))
