@@ -253,6 +253,8 @@ def test_another_agent_sends_what_the_one_before_it_kept_and_only_that(
     program.committer.start()
     eventually(lambda: program.steps(program.local) == [5])
     program.committer.abandon()
+    for thread in program.committer._threads:
+        thread.join(30)
     program.away = False
     program.committer = program.new_committer(tmp_path)
     program.committer.start()
