@@ -133,7 +133,7 @@ class OpenIncident:
 
 @dataclass(frozen=True)
 class MoveIncident:
-    """An incident goes on to `to`; `remedy`, where given, is tried next, and the one before joins `tried`."""
+    """An incident goes on to `to`; `remedy`, where given, is tried next. One before it that was begun joins `tried`."""
 
     incident_id: IncidentId
     to: IncidentState

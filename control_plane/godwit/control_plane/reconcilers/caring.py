@@ -14,7 +14,7 @@ from godwit.control_plane.store import entities, queries
 from godwit.control_plane.store import health as remembered
 from godwit.control_plane.store.health import Breaker
 from godwit.domain.events import Event
-from godwit.domain.health import HealthRecord, Remedy
+from godwit.domain.health import HealthRecord, IncidentState, Remedy
 from godwit.domain.ids import IncidentId, NodeId
 from godwit.domain.intents import IntentKind
 from godwit.domain.jobs import Outcome
@@ -82,7 +82,10 @@ def _open(writing: Writing, action: OpenIncident) -> None:
 def _move(writing: Writing, action: MoveIncident) -> None:
     incident = writing.incidents[action.incident_id]
     if action.remedy is not None and action.remedy is not incident.remedy:
-        incident = replace(incident, remedy=action.remedy, tried=(*incident.tried, incident.remedy))
+        # What was only pending when something stronger took its place was never tried, and the vendor is not told so.
+        was_begun = incident.state in {IncidentState.REPAIRING, IncidentState.TESTING}
+        tried = (*incident.tried, incident.remedy) if was_begun else incident.tried
+        incident = replace(incident, remedy=action.remedy, tried=tried)
     if action.to is incident.state:
         incident = entities.save(writing.tx, incident)
         _tell(writing, incident.id, incident.node_id, "decision", action.reason, {"remedy": incident.remedy})
