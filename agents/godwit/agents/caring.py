@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 from godwit.agents.accelerators import faults
+from godwit.agents.checks.gpu import reachable
 from godwit.agents.checks.monitor import Monitor
 from godwit.agents.effects import Check, Checked, HealthEvent, Repair, Repaired
 from godwit.agents.runtime.guard import write_whole
@@ -27,6 +28,7 @@ GOING_DOWN_S = 300.0
 """How long a machine may take to go down; systemd gives services 90 s each."""
 
 SIMULATED_S = 1.0
+_UNREACHABLE = {reachable.LOST.code, reachable.NEEDS_RESET.code, reachable.BROKEN.code}
 _CONTAINER_SIGNS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 
 
@@ -95,6 +97,9 @@ class Caring:
             with self._monitor.released():
                 _run(["nvidia-smi", "--gpu-reset", "-i", ",".join(command.gpus)])
         self._monitor.was_reset(command.gpus)
+        lost = [found for found in self._monitor.standing(command.gpus) if found.code in _UNREACHABLE]
+        if lost:
+            raise CannotRepair(f"after the reset: {lost[0].reason}")
         return f"{len(command.gpus)} GPUs were reset"
 
     def _reboot(self, command: RepairNode) -> str:

@@ -111,7 +111,7 @@ def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(Died):
             reading.poll(20.0)
-    silent = Reading(None, [sys.executable, "-c", "import time; time.sleep(60)"])
+    silent = Reading(None, [sys.executable, "-c", "import time; time.sleep(60)"], start_s=0.2)
     with pytest.raises(Silent):
         silent.poll(0.2)
 
@@ -135,6 +135,18 @@ def test_a_reset_mends_what_resets_mend_and_says_so(watch: Callable[..., Monitor
     monitor.poll()
     assert ("ecc:uncorrected", "GPU-1") in told.codes(Grade.HEALTHY)
     assert monitor.standing(["GPU-1"]) == []
+
+
+def test_a_reset_that_does_not_bring_the_gpu_back_did_not_work(
+    watch: Callable[..., Monitor], told: Told, tmp_path: Path
+) -> None:
+    monitor = watch()
+    faults.inject(tmp_path, "gpu-lost", 1)
+    monitor.poll()
+    Caring(tmp_path, monitor, GPUS, told.hear, simulated=True).repair(repair())
+    (answer,) = told.repaired()
+    assert not answer.worked
+    assert "GpuIsLost" in answer.detail
 
 
 def test_a_reboot_is_another_boot(watch: Callable[..., Monitor], told: Told, tmp_path: Path) -> None:

@@ -56,9 +56,8 @@ class FakeNvml:
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
         """How many GPUs the driver shows now."""
         self._refresh()
+        self._hang()
         driver = self._over.get(faults.NODE, {})
-        if "blocks" in driver:
-            _hang()
         if "nvmlInit()" in driver:
             raise FakeError(int(driver["nvmlInit()"]["error"]))
         return len(self._shown())
@@ -135,6 +134,13 @@ class FakeNvml:
     def _shown(self) -> list[int]:
         return [index for index in range(len(self._gpus)) if "absent" not in self._over.get(index, {})]
 
+    def _hang(self) -> None:
+        """Come back once the fault has ended, or the agent has."""
+        parent, deadline = os.getppid(), time.monotonic() + HANG_S
+        while "blocks" in self._over.get(faults.NODE, {}) and os.getppid() == parent and time.monotonic() < deadline:
+            time.sleep(0.2)
+            self._refresh()
+
     def _refresh(self) -> None:
         """Read the injected faults again if they changed."""
         path = faults.state_path(self._folder)
@@ -146,12 +152,6 @@ class FakeNvml:
         if changed != self._changed:
             self._over = faults.overlays(self._folder)
             self._changed = changed
-
-
-def _hang() -> None:
-    parent, deadline = os.getppid(), time.monotonic() + HANG_S
-    while os.getppid() == parent and time.monotonic() < deadline:
-        time.sleep(0.5)
 
 
 def _text(name: str, args: tuple[Any, ...]) -> str:

@@ -14,7 +14,7 @@ import structlog
 from godwit.agents.accelerators import faults, profiles
 from godwit.agents.checks import pci, watching
 from godwit.agents.checks.gpu.events import EventLines
-from godwit.agents.checks.gpu.reader import DEADLINE_S, Died, Reading, Silent
+from godwit.agents.checks.gpu.reader import BUSY_DEADLINE_S, DEADLINE_S, Died, Reading, Silent
 from godwit.agents.checks.gpu.whole import Poll
 from godwit.agents.checks.host.reading import Host
 from godwit.agents.checks.kernel.forms import KernelSign
@@ -61,11 +61,12 @@ class Monitor:
         report: Callable[[Found], None],
         held: Callable[[], Collection[int]] = tuple,
         poll_s: float | None = None,
-        deadline_s: float = DEADLINE_S,
+        deadline_s: float | None = None,
     ) -> None:
         self._dir, self._gpus, self._simulated, self._shared = node_dir, list(gpus), simulated, shared
         self._report, self._held = report, held
-        self._poll_s, self._deadline_s = poll_s or POLL_S, deadline_s
+        self._poll_s, usual_s = poll_s or POLL_S, BUSY_DEADLINE_S if simulated else DEADLINE_S
+        self._deadline_s = deadline_s or usual_s
         self._wake, self._close_polls, self._gone = threading.Event(), 0, False
         self._lock = threading.Lock()
         self._reading_lock = threading.Lock()
@@ -112,16 +113,16 @@ class Monitor:
             yield
 
     def was_reset(self, gpus: Collection[str]) -> None:
-        """These GPUs (UUIDs) were reset."""
+        """These GPUs (UUIDs) were reset: what that ended is told before this returns, and they are looked at."""
         self._tell(lambda: self._ledger.was_reset(gpus))
-        self.look()
+        self.poll()
 
     def was_booted(self) -> None:
-        """The simulated machine was booted."""
+        """The simulated machine was booted: what that ended is told before this returns."""
         standing = self._ledger.to_list()
         self._ledger = Ledger(self.boot_id(), standing)
         self._tell(self._ledger.booted)
-        self.look()
+        self.poll()
 
     def standing(self, gpus: Collection[str]) -> list[Found]:
         """What was told of these GPUs and of the node, and is not over."""

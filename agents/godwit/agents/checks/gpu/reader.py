@@ -13,6 +13,12 @@ from pathlib import Path
 DEADLINE_S = 10.0
 """A poll of eight GPUs takes well under a second; on a sick driver a call blocks for minutes."""
 
+BUSY_DEADLINE_S = 20.0
+"""The same on a machine that many simulated nodes share, where a process may wait long for its turn."""
+
+START_S = 60.0
+"""The first answer of a process may take so long: without persistence the driver wakes each GPU, seconds for each."""
+
 GOING_S = 1.0
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
@@ -28,11 +34,12 @@ class Died(Exception):
 class Reading:
     """One reading process at a time. One that is stuck in the kernel stays, and no other is started beside it."""
 
-    def __init__(self, fake_folder: Path | None, argv: Sequence[str] | None = None) -> None:
+    def __init__(self, fake_folder: Path | None, argv: Sequence[str] | None = None, start_s: float = START_S) -> None:
         own = [sys.executable, "-I", "-m", "godwit.agents.checks.gpu.poller"]
         self._argv = [*(argv or own), *([str(fake_folder)] if fake_folder is not None else [])]
         self._process: subprocess.Popen[bytes] | None = None
         self._stuck: subprocess.Popen[bytes] | None = None
+        self._start_s, self._has_answered = start_s, False
 
     @property
     def pid(self) -> int | None:
@@ -40,7 +47,7 @@ class Reading:
         return self._process.pid if self._process is not None else None
 
     def poll(self, deadline_s: float = DEADLINE_S) -> dict[str, object]:
-        """One answer. Raises `Silent` or `Died`."""
+        """One answer; the first of a process may take longer. Raises `Silent` or `Died`."""
         if self._stuck is not None:
             if self._stuck.poll() is None:
                 raise Silent(f"process {self._stuck.pid} is stuck in a call to the driver and cannot be ended")
@@ -50,7 +57,10 @@ class Reading:
             assert process.stdin is not None
             process.stdin.write(b"\n")
             process.stdin.flush()
-            return self._answer(process, time.monotonic() + deadline_s, deadline_s)
+            wait_s = deadline_s if self._has_answered else max(self._start_s, deadline_s)
+            answer = self._answer(process, time.monotonic() + wait_s, wait_s)
+            self._has_answered = True
+            return answer
         except OSError as exc:
             self.stop()
             raise Died(f"the process that reads NVML ended ({exc})") from exc
@@ -75,6 +85,7 @@ class Reading:
             self._process = subprocess.Popen(
                 self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment()
             )
+            self._has_answered = False
         return self._process
 
     def _answer(self, process: subprocess.Popen[bytes], deadline: float, deadline_s: float) -> dict[str, object]:
