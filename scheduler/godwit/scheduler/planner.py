@@ -13,6 +13,7 @@ from godwit.scheduler import dependencies, giving_way, projects, release, repair
 from godwit.scheduler import fleet as fleets
 from godwit.scheduler.counter import Counter
 from godwit.scheduler.engine import Engine
+from godwit.scheduler.health import attribution
 from godwit.scheduler.health import decide as health
 from godwit.scheduler.plan import Action, BuyNode, Plan, Preempt, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
@@ -81,9 +82,12 @@ def _is_for(action: Action, job_id: JobId) -> bool:
 def _unserved(snapshot: Snapshot) -> dict[JobId, tuple[Refusal, ...]]:
     """Waiting jobs that no node would help: they may still run somewhere, or others must come first."""
     told: dict[JobId, tuple[Refusal, ...]] = {}
+    tested = attribution.under_test(snapshot)
     for job in snapshot.jobs:
         attempt = snapshot.attempt_by_job.get(job.id)
         why = dependencies.why_waiting(job, snapshot.standings(job)) if attempt is None else (_fencing(attempt.id),)
+        if not why and job.id in tested:
+            why = (Refusal(Code.UNFIT, "its nodes", "are tested before it goes on", "wait: `godwit incidents`"),)
         if why and repair.waits(job):
             told[job.id] = why
     return told

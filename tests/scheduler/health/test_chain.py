@@ -341,7 +341,7 @@ def test_nothing_starts_on_what_is_held_with_others_and_what_passes_its_test_mea
 
 
 def test_a_loss_that_is_no_number_again_stops_the_job_and_tests_all_its_nodes() -> None:
-    care = Care(running(), NOW, passes=lambda _order: None)
+    care = Care(running(policy=Policy()), NOW, passes=lambda _order: None)
 
     def spoilt(name: str, loss: str = "nan") -> None:
         (ran,) = care.snapshot.attempts
@@ -363,11 +363,16 @@ def test_a_loss_that_is_no_number_again_stops_the_job_and_tests_all_its_nodes() 
     spoilt("3")
     assert [one.saves for one in care.of(Evict)] == [False]
     assert {one.node_id for one in care.of(plan.TestNode)} == gang
-    assert not gang & {slot.node_id for slot in care.snapshot.attempts[0].slots}
+    assert not care.snapshot.attempts
     assert not care.of(plan.CordonNode)
+    assert not care.of(plan.BuyNode)
+    care.pass_s(600)
+    care.rest()
+    assert gang <= care.snapshot.node_by_id.keys(), "what is tested is not idle"
     care.answer("3", passed=True)
     care.answer("3-1", passed=False)
     care.rest()
     assert care.incident("3").state is IncidentState.CLOSED
     assert care.incident("3-1").remedy is Remedy.RESET_GPU
+    assert len(care.snapshot.attempts) == 1
     assert care.view.tripped_at is None

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from godwit.domain.health import Incident, IncidentState, Remedy
-from godwit.domain.ids import NodeId
+from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Attempt
 from godwit.domain.nodes import Node
 from godwit.scheduler.health.casebook import is_whole, takes_out
@@ -49,6 +49,16 @@ def barred(snapshot: Snapshot) -> frozenset[NodeId]:
     """Nodes of a burst with one cause: nothing is done to them while they are held, and nothing starts there either."""
     return frozenset(
         one.node_id for one in snapshot.health.incidents if one.state is IncidentState.HELD and one.cause is not None
+    )
+
+
+def under_test(snapshot: Snapshot) -> frozenset[JobId]:
+    """Jobs whose nodes are tested as a whole: they wait for these, and nothing is bought meanwhile."""
+    return frozenset(
+        job_id
+        for one in snapshot.health.incidents
+        if one.state is IncidentState.HELD and one.cause is not None and one.check in JOB_CHECKS
+        for job_id in one.job_ids
     )
 
 

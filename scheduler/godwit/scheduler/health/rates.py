@@ -9,6 +9,7 @@ of each offer already (`trust`); here what checks found comes on top, by provide
     rates.failures_per_s([first, second], snapshot)      # of a gang, which any of its nodes stops
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 from godwit.domain.nodes import Node
@@ -37,7 +38,8 @@ def per_1000_node_days(offer: Offer, snapshot: Snapshot) -> float:
 
 def failures_per_s(nodes: Iterable[Node], snapshot: Snapshot) -> float:
     """Failures per second of a gang on these nodes: each of them stops it."""
-    return sum(per_hour(node.offer, snapshot) for node in nodes) / HOUR_S
+    alike = Counter(node.offer for node in nodes)
+    return sum(count * per_hour(offer, snapshot) for offer, count in alike.items()) / HOUR_S
 
 
 def incidents(provider: str, snapshot: Snapshot) -> int:

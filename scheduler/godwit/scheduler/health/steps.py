@@ -156,7 +156,7 @@ def _held(incident: Incident, node: Node, book: Casebook, budget: Budget) -> Ite
 def _try_meanwhile(incident: Incident, node: Node, book: Casebook, budget: Budget) -> Iterator[Action]:
     """One of several that nothing runs on is tested while it is held: what passes was never its own fault."""
     order = book.orders.get((incident.id, CHECKS))
-    if not incident.gpus and incident.remedy is not Remedy.NONE:
+    if not incident.gpus and incident.remedy is not Remedy.NONE and incident.rule != Rule.LOSS:
         return  # tests of GPUs say nothing of a network or a host
     if order is None:
         yield from _test(incident, node)
@@ -164,7 +164,11 @@ def _try_meanwhile(incident: Incident, node: Node, book: Casebook, budget: Budge
         yield MoveIncident(incident.id, CLOSED, "it passed its tests while it was held, and is back")
     elif order.passed is False and incident.rule == Rule.LOSS and budget.refusal(node) is None:
         budget.take(node)
-        yield from _next_rung(incident, f"it failed its tests: {order.detail}", _suggested(incident, book))
+        why = f"it failed its tests: {order.detail}"
+        if incident.remedy is Remedy.NONE:
+            yield from _next_rung(incident, why, _suggested(incident, book))
+        else:  # what failed has said already what it takes
+            yield MoveIncident(incident.id, OPEN, why)
 
 
 def held_until(incident: Incident, book: Casebook) -> float:
