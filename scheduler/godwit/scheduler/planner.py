@@ -29,8 +29,9 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     counter, engine = _serve_queue(snapshot, now, seed)
     refusals = counter.told() | _unserved(snapshot)
     wanted = counter.spoken_for()
-    # Which idle nodes are spares shows when those that start now hold theirs: the next plan gives back the others.
-    starts = any(isinstance(one, StartAttempt) for one in counter.actions)
+    # Which idle nodes are spares shows when those that start now hold theirs, or those whose nodes are being tested: a
+    # later plan gives back the others.
+    starts = any(isinstance(one, StartAttempt) for one in counter.actions) or bool(attribution.under_test(snapshot))
     idle = [one for one in release.idle(snapshot, now) if not (starts and isinstance(one, TerminateNode))]
     actions: list[Action] = [one for one in idle if not isinstance(one, TerminateNode) or one.node_id not in wanted]
     actions += counter.actions

@@ -342,6 +342,7 @@ def test_nothing_starts_on_what_is_held_with_others_and_what_passes_its_test_mea
 
 def test_a_loss_that_is_no_number_again_stops_the_job_and_tests_all_its_nodes() -> None:
     care = Care(running(), NOW, passes=lambda _order: None)
+    spares = {f"n{number}" for number in range(10)}
 
     def spoilt(name: str, loss: str = "nan") -> None:
         (ran,) = care.snapshot.attempts
@@ -366,6 +367,10 @@ def test_a_loss_that_is_no_number_again_stops_the_job_and_tests_all_its_nodes() 
     assert not care.snapshot.attempts
     assert not care.of(plan.CordonNode)
     assert not care.of(plan.BuyNode)
+    policy = replace(care.snapshot.policy, idle_after_s=1.0)
+    given_back = planner.plan(replace(care.snapshot, policy=policy), care.now, 1).actions
+    assert spares == care.snapshot.node_by_id.keys()
+    assert not given_back, "its spare stays, though nothing runs that it would be a spare of"
     care.answer("3", passed=True)
     care.answer("3-1", passed=False)
     care.rest()
