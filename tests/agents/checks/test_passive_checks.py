@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from godwit.agents.accelerators import faultlist, faults, profiles
+from godwit.domain import drills
 from godwit.domain.health import Grade, Remedy
 
 from tests.agents.checks.conftest import Bench
@@ -85,6 +86,11 @@ def test_healthy_gpus_show_nothing(bench: Make, model: str) -> None:
 def test_every_fault_has_its_place_here() -> None:
     hanging = {"driver-hang"}
     assert set(SHOWS) == (set(faultlist.ON_GPU) | set(faultlist.ON_NODE)) - hanging
+
+
+def test_every_drill_that_is_left_to_the_agent_is_a_fault_that_it_knows() -> None:
+    left = set(drills.Drill) - drills.OF_THE_CLOUD - {drills.Drill.MEND}
+    assert [drill for drill in sorted(left) if faultlist.named(drill) is None] == []
 
 
 @pytest.mark.parametrize("fault", sorted(set(SHOWS) - RATES))
@@ -176,7 +182,7 @@ def test_a_dropped_file_is_a_fault_and_nonsense_is_put_aside(bench: Make) -> Non
     node = bench()
     drops = node.folder / "faults"
     (drops / "a.json").write_text('{"fault": "gpu-lost", "gpu": 2}')
-    (drops / "b.json").write_text('{"fault": "hang-driver", "gpu": null}')
+    (drops / "b.json").write_text('{"fault": "driver-hang", "gpu": null}')
     assert len(faults.take_dropped(node.folder)) == 2
     assert faults.active(node.folder) == {2: {"gpu-lost"}, faults.NODE: {"driver-hang"}}
     assert list(drops.glob("*.json")) == []

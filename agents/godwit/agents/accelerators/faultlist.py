@@ -181,15 +181,10 @@ ON_NODE: dict[str, Fault] = {
 }  # fmt: skip
 
 
-ALIASES = {"hang-driver": "driver-hang"}
-"""Other names of faults, as drills call them."""
-
-
 def named(name: str) -> Fault | None:
     """The fault of this name; "xid-13" and "xid:13" are the line of that number. None: there is none."""
     kind, _, number = name.replace(":", "-").partition("-")
     if kind == "xid" and number.isdigit():
         line = APPLICATION_LINES.get(int(number), _xid(int(number), "injected on purpose"))
         return Fault(f"the driver says Xid {number}", lines=(line,))
-    name = ALIASES.get(name, name)
     return ON_GPU.get(name) or ON_NODE.get(name)

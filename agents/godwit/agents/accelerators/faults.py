@@ -70,7 +70,6 @@ def inject(folder: Path, fault: str, gpu: int | None = None) -> None:
         known = ", ".join([*faultlist.ON_GPU, *faultlist.ON_NODE, "xid-N"])
         raise ValueError(f"no fault is called {fault!r}; known: {known}")
     state, index = _state(folder), gpu if gpu is not None else 0
-    fault = faultlist.ALIASES.get(fault, fault)
     state["faults"].append({"fault": fault, "gpu": NODE if what.of_driver else index, "at": time.time()})
     _save(folder, state)
     _write_files(folder, what.files)
