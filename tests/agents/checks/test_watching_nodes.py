@@ -13,6 +13,7 @@ from godwit.agents.accelerators import faults
 from godwit.agents.caring import CannotRepair, Caring
 from godwit.agents.checks import page
 from godwit.agents.checks.gpu.reader import Died, Reading, Silent
+from godwit.agents.checks.kernel.parsing import read
 from godwit.agents.checks.monitor import Monitor
 from godwit.agents.effects import Check, Checked, Found, HealthEvent, Repaired
 from godwit.domain.health import Grade, Remedy
@@ -72,6 +73,19 @@ def test_a_dropped_fault_is_found_and_named_by_line_and_by_value(
     assert line.suggested is Remedy.NONE
     assert str(line.evidence["line"]).startswith("NVRM: Xid (PCI:0000:18:00): 79")
     assert line.boot_id == faults.boot_id(tmp_path)
+
+
+def test_an_error_of_the_bus_at_the_address_of_a_gpu_is_that_gpus(
+    watch: Callable[..., Monitor], told: Told, tmp_path: Path
+) -> None:
+    monitor = watch()
+    for place in ("0000:18:00.0", "0000:00:02.0"):
+        found = read(
+            f"device {place}: PCIe Bus Error: severity=Uncorrected (Fatal), type=Transaction Layer, (Receiver)"
+        )
+        assert found is not None
+        monitor.hear(found)
+    assert told.codes() == {("pcie-bus:fatal", "GPU-1"), ("pcie-bus:fatal", None)}
 
 
 def test_a_driver_that_does_not_answer_is_a_finding_and_is_left_alone(
