@@ -260,6 +260,10 @@ def test_with_automation_off_everything_is_told_and_nothing_is_done() -> None:
     care.hear(finding("1", "n0", "xid:79"))
     care.rest()
     assert care.incident("1").state is IncidentState.HELD
+    (ran,) = care.snapshot.attempts
+    hang = finding("2", "n1", "hang", None, care.now, "hang", attempt_id=ran.id, job_id=ran.job_id)
+    care.hear(hang)
+    care.rest()
     assert not care.of(Evict)
     assert care.gpu("n0") is Health.HEALTHY
 
@@ -371,10 +375,10 @@ def test_a_loss_that_is_no_number_again_stops_the_job_and_tests_all_its_nodes() 
     given_back = planner.plan(replace(care.snapshot, policy=policy), care.now, 1).actions
     assert spares == care.snapshot.node_by_id.keys()
     assert not given_back, "its spare stays, though nothing runs that it would be a spare of"
-    care.answer("3", passed=True)
-    care.answer("3-1", passed=False)
+    care.answer("3-1", passed=True)
+    care.answer("3-2", passed=False)
     care.rest()
-    assert care.incident("3").state is IncidentState.CLOSED
-    assert care.incident("3-1").remedy is Remedy.RESET_GPU
+    assert {care.incident(name).state for name in ("3", "3-1")} == {IncidentState.CLOSED}
+    assert care.incident("3-2").remedy is Remedy.RESET_GPU
     assert len(care.snapshot.attempts) == 1
     assert care.view.tripped_at is None

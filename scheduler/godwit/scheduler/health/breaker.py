@@ -7,6 +7,7 @@ them would be cordoned within five minutes.
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cached_property
 
 from godwit.domain.health import Incident, IncidentState
 from godwit.domain.ids import NodeId
@@ -23,16 +24,33 @@ class Budget:
     """What may still be taken out in this round; booked as it is used. One node counts once, whatever is wrong."""
 
     def __init__(self, book: Casebook) -> None:
-        self._policy = book.policy
-        nodes = [node for node in book.snapshot.nodes if node.state not in _NEVER_THERE]
-        self._places = {node.id: scopes_of(node) for node in nodes}
-        self._sizes = Counter(scope for scopes in self._places.values() for scope in scopes)
-        for cordon in book.view.cordons:  # what was given back since counts on
-            self._places.setdefault(cordon.node_id, _scopes(cordon.provider, cordon.fabric_domain))
-        self._lately = _lately(book)
-        self._out = {one.node_id for active in book.active.values() for one in active if acts(one)} | {
-            node.id for node in nodes if node.state is NodeState.CORDONED
-        }
+        self._policy, self._book = book.policy, book
+
+    # Most rounds take nothing out, and then nobody counts the fleet.
+
+    @cached_property
+    def _nodes(self) -> list[Node]:
+        return [node for node in self._book.snapshot.nodes if node.state not in _NEVER_THERE]
+
+    @cached_property
+    def _sizes(self) -> Counter[Scope]:
+        return Counter(scope for node in self._nodes for scope in scopes_of(node))
+
+    @cached_property
+    def _places(self) -> dict[NodeId, tuple[Scope, ...]]:
+        places = {node.id: scopes_of(node) for node in self._nodes}
+        for cordon in self._book.view.cordons:  # what was given back since counts on
+            places.setdefault(cordon.node_id, _scopes(cordon.provider, cordon.fabric_domain))
+        return places
+
+    @cached_property
+    def _lately(self) -> set[NodeId]:
+        return _lately(self._book)
+
+    @cached_property
+    def _out(self) -> set[NodeId]:
+        acting = {one.node_id for active in self._book.active.values() for one in active if acts(one)}
+        return acting | {node.id for node in self._nodes if node.state is NodeState.CORDONED}
 
     def refusal(self, node: Node) -> str | None:
         """Say which cap does not let automation take this node out as well; None when it may."""

@@ -1,10 +1,10 @@
 """From a finding to a decision: what it calls for, whether an incident has it already, or a new one begins."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from godwit.domain.health import Finding, Incident, IncidentState, Remedy
-from godwit.domain.ids import IncidentId
+from godwit.domain.ids import IncidentId, NodeId
 from godwit.domain.nodes import Node
 from godwit.scheduler.health import bursts, combinations, eviction, ladder, repeats, signs, steps, verdicts, work, xids
 from godwit.scheduler.health.breaker import Budget
@@ -94,11 +94,13 @@ def _open(finding: Finding, verdict: Verdict, node: Node, book: Casebook, budget
     if verdict.takes_out:
         incident, trip = _held(incident, finding, node, book, budget)
         yield from trip
+    elif verdict.restarts and not book.policy.acts:
+        incident = replace(incident, state=IncidentState.HELD, detail="health.acts is off")
     yield DecideFinding(finding.id, verdict.remedy, verdict.rule, verdict.reason, incident.id)
     yield OpenIncident(incident, verdict.reason)
     if incident.state is IncidentState.OPEN and verdict.takes_out:
         yield from steps.begin(incident, node, book, budget)
-    elif verdict.restarts:
+    elif verdict.restarts and incident.state is IncidentState.OPEN:
         yield from eviction.restarts(incident, book)
     book.open(incident)
 
@@ -109,21 +111,30 @@ def _gang(finding: Finding, verdict: Verdict, book: Casebook) -> Iterator[Action
     if attempt is None or attempt.outcome is not None:
         yield DecideFinding(finding.id, Remedy.NONE, verdict.rule, f"{verdict.reason}; its attempt has ended already")
         return
-    first = incident_id(finding.id)
-    yield DecideFinding(finding.id, verdict.remedy, verdict.rule, verdict.reason, first)
-    for number, node_id in enumerate(sorted({slot.node_id for slot in attempt.slots})):
+    node = book.node(finding.node_id)
+    if node is None:
+        return
+    stops = replace(_incident(finding, verdict, node, book), remedy=Remedy.RESTART_JOB, job_ids=(attempt.job_id,))
+    stops = stops if book.policy.acts else replace(stops, state=IncidentState.HELD)
+    yield DecideFinding(finding.id, verdict.remedy, verdict.rule, verdict.reason, stops.id)
+    yield OpenIncident(stops, verdict.reason)
+    book.open(stops)
+    if book.policy.acts:
+        yield from _held_together(stops, sorted({slot.node_id for slot in attempt.slots}), book)
+        yield Evict(attempt.id, attempt.job_id, stops.id, saves=False, reason=verdict.reason)
+
+
+def _held_together(cause: Incident, node_ids: Iterable[NodeId], book: Casebook) -> Iterator[Action]:
+    for number, node_id in enumerate(node_ids, 1):
         node = book.node(node_id)
         if node is not None:
-            base = _incident(finding, verdict, node, book)
-            name = first if number == 0 else incident_id(f"{finding.id}-{number}")
             held = replace(
-                base, id=name, state=IncidentState.HELD, gpus=(), cause=first, job_ids=(attempt.job_id,),
+                cause, id=IncidentId(f"{cause.id}-{number}"), node_id=node_id, provider=node.offer.provider,
+                state=IncidentState.HELD, remedy=Remedy.NONE, gpus=(), cause=cause.id,
                 detail="all nodes of the job are tested",
             )  # fmt: skip
-            yield OpenIncident(held, verdict.reason)
+            yield OpenIncident(held, cause.reason)
             book.open(held)
-    if book.policy.acts:
-        yield Evict(attempt.id, attempt.job_id, first, saves=False, reason=verdict.reason)
 
 
 def _suspect(finding: Finding, verdict: Verdict, book: Casebook, budget: Budget) -> Iterator[Action]:

@@ -108,7 +108,7 @@ def _recovered(before: Finding, finding: Finding, book: Casebook) -> bool:
 
 
 def _is_gang_test(one: Incident) -> bool:
-    return one.rule == Rule.LOSS and one.check == "loss"
+    return one.rule == Rule.LOSS and one.check == "loss" and one.cause is not None
 
 
 def _crash(finding: Finding, book: Casebook) -> Verdict:
