@@ -43,8 +43,8 @@ GPUS = 8
 class Rows:
     """The tables of one run. `now` is set by whoever writes."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet, self.now = fleet, 0.0
+    def __init__(self, fleet: Fleet, *, is_exact: bool) -> None:
+        self.fleet, self.now, self.is_exact = fleet, 0.0, is_exact
         ask = Resources(gpus=GpuAsk(GPUS, ("H100",)), nodes_min=fleet.nodes, nodes_max=fleet.nodes, fabric=Fabric.ANY)
         # A run of weeks is interrupted hundreds of times; its owner knows.
         self.spec = JobSpec(name="pretraining", run="python train.py", resources=ask, retries=Retries(max=100_000))
@@ -182,7 +182,9 @@ class Rows:
         self.saved_at = None
         self.gang = tuple(slot.node_id for slot in slots)
         for slot in slots:
-            self.node(slot.node_id, reserved_for=None, idle_since=None)
+            node = self.nodes[slot.node_id]
+            if node.idle_since is not None or node.reserved_for is not None:
+                self._write(replace(node, reserved_for=None, idle_since=None))
 
     def running(self) -> None:
         """Its program runs."""
@@ -218,7 +220,9 @@ class Rows:
             return
         slots = tuple(replace(s, released=True) if s.node_id in there else s for s in self.attempt.slots)
         self.attempt = replace(self.attempt, slots=slots)
-        for node_id in there:
+        # Of machines that nothing is known of nobody asks when they became idle: the job takes them again.
+        plain = set() if self.is_exact else set(self.gang) - self.odd()
+        for node_id in sorted(there - plain):
             self.node(node_id, idle_since=self.now)
 
     def _job(self) -> Job:

@@ -64,7 +64,7 @@ class Shell(Deaf):
 
     def begin(self, world: World) -> None:
         """The fleet is there, and the owner submits the job."""
-        self.world, self.rows = world, Rows(world.fleet)
+        self.world, self.rows = world, Rows(world.fleet, is_exact=self._exact)
         self.planning = Planning(self.rows, exact=self._exact)
         self.repairs = defaultdict[str, list[tuple[str, Remedy, tuple[int, ...]]]](list)
         self.tests = defaultdict[str, list[str | None]](list)
