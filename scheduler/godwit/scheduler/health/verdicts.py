@@ -56,7 +56,7 @@ RULES: Mapping[Rule, tuple[str, str]] = {
     ),
     Rule.PROGRAM: ("the same program meets the same fault on two nodes: nothing is done to either", "NVRx"),
     Rule.HANG: (
-        "no hardware has said anything: restarted once; then a node whose stacks are odd is tested",
+        "no hardware has said anything: restarted; a node whose stacks are odd for the second time is tested",
         "ByteRobust, NVRx",
     ),
     Rule.STRAGGLER: (

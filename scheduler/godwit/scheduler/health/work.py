@@ -60,8 +60,10 @@ def _hang(finding: Finding, book: Casebook) -> Verdict:
     told = f"the job makes no step: {finding.reason}"
     if not before:
         return Verdict(Remedy.RESTART_JOB, Rule.HANG, f"{told}; it starts again, once", restarts=True)
-    if not is_odd(finding):
-        return Verdict(Remedy.RESTART_JOB, Rule.HANG, f"{told}; nothing points at a node", restarts=True)
+    began_at = _began_at(finding, book)
+    was_odd = any(one.node_id == finding.node_id and one.at < began_at and is_odd(one) for one in _same(finding, book))
+    if not is_odd(finding) or not was_odd:
+        return Verdict(Remedy.RESTART_JOB, Rule.HANG, f"{told}; nothing points at the same node twice", restarts=True)
     return Verdict(Remedy.NONE, Rule.HANG, f"{told}, again, and the stacks point at this node", tests=True)
 
 
