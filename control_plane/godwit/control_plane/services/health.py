@@ -32,6 +32,10 @@ FINDINGS_PER_DAY, DEGRADED_PER_DAY = 1_000, 500
 out what is fatal. A check tells only of changes: the busiest nodes of a sound fleet tell of some tens."""
 
 
+SWEEP_EVERY = 50
+"""After so many findings of one node, and at its first in a day, what is old is forgotten: one deletion by an index."""
+
+
 def observe(
     tx: Transaction, ids: IdSource, node_id: NodeId, seen: FindingSeen | ChecksDone | RepairDone, now: float
 ) -> None:
@@ -47,8 +51,8 @@ def observe(
 
 def _found(tx: Transaction, ids: IdSource, node: Node, seen: FindingSeen, now: float) -> None:
     count = remembered.findings_since(tx.conn, node.id, now - DAY_S)
-    if count == 0:
-        remembered.sweep(tx, now)  # once per node and day is often enough, and costs little
+    if count % SWEEP_EVERY == 0:
+        remembered.sweep(tx, now)
     most = DEGRADED_PER_DAY if seen.grade is Grade.DEGRADED else FINDINGS_PER_DAY
     if count >= most:
         log.warning("a node tells too much", node=node.id, check=seen.check, code=seen.code, findings=count)
