@@ -1,8 +1,11 @@
 """Runs the scenarios under everybody who answers, and makes figures of what came out."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, median
 
 from benchmarks.figures import Figure, Goal, at_least, at_most
@@ -46,14 +49,24 @@ def measure(scenarios: Sequence[Scenario] = SCENARIOS, seeds: int = SEEDS) -> It
 
 def _of(scenario: Scenario, seeds: int) -> Iterator[Figure]:
     fleet = scenario.fleet
-    ours = [World(fleet, seed, Godwit()).live() for seed in range(seeds)]
-    others = {
-        made().name: [World(fleet, seed, made()).live() for seed in range(seeds)] for made in BASELINES
-    }  # fmt: skip
+    ours, *theirs = (_runs(fleet, made, seeds) for made in (Godwit, *BASELINES))
+    others = {made().name: runs for made, runs in zip(BASELINES, theirs, strict=True)}
     yield from _ratios(scenario, ours, others)
     yield from _times(fleet, ours)
     yield from _mistakes(fleet, ours)
     yield from _costs(fleet, ours)
+
+
+def _runs(fleet: Fleet, made: Callable[[], Responder], seeds: int) -> list[Tally]:
+    """One run for each seed; several at a time where there are cores for it, since runs share nothing."""
+    if seeds == 1:
+        return [_run(fleet, made, 0)]
+    with ProcessPoolExecutor(min(seeds, os.cpu_count() or 1)) as pool:
+        return list(pool.map(partial(_run, fleet, made), range(seeds)))
+
+
+def _run(fleet: Fleet, made: Callable[[], Responder], seed: int) -> Tally:
+    return World(fleet, seed, made()).live()
 
 
 def _ratios(scenario: Scenario, ours: Sequence[Tally], others: dict[str, list[Tally]]) -> Iterator[Figure]:
