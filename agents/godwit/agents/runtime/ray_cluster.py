@@ -20,11 +20,13 @@ _SIMULATED_STORE_BYTES = 80_000_000
 """Ray's object store on a simulated node: the least that Ray takes is 75 MiB, and nodes share the machine's memory."""
 
 _HEALTH = {
-    # A dead node is seen in 1.5 s (Ray's defaults: 16 s), a connection cut in silence heals in about 10 s.
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "500",
-    "RAY_health_check_timeout_ms": "500",
-    "RAY_health_check_failure_threshold": "3",
+    # A dead node is seen in 5 s (Ray's defaults: 16 s), one that does not answer in 15 s: as long as an agent's lease.
+    # godwit hears of most before; a busy node that is silent for a moment, above all while it starts, must not cost an
+    # attempt. A connection cut in silence heals in about 10 s.
+    "RAY_health_check_initial_delay_ms": "5000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "5",
     "RAY_grpc_client_keepalive_time_ms": "2000",
     "RAY_grpc_client_keepalive_timeout_ms": "2000",
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "1",
