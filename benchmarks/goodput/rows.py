@@ -1,6 +1,6 @@
 """What a control plane writes down, in memory: every action of a plan does to these rows what it does to the tables.
 
-What an action asks of the world (a stop, a repair, a purchase) is left to `godwit`.
+What an action asks of the world (a stop, a repair, a purchase) is left to `shell`.
 """
 
 from collections import Counter
@@ -16,11 +16,12 @@ from godwit.domain.nodes import Gpu, Health, Node, NodeState
 from godwit.domain.offers import Offer
 from godwit.domain.resources import GpuAsk
 from godwit.scheduler.bounds import Bounds
-from godwit.scheduler.health import breaker, rates, spares
+from godwit.scheduler.health import rates, spares
 from godwit.scheduler.health.policy import HealthPolicy
 from godwit.scheduler.health.view import Cordon, HealthView, TestResult
 from godwit.scheduler.plan import MarkHealth, MoveIncident, StartAttempt
 from godwit.scheduler.snapshot import Policy, Snapshot
+from godwit.scheduler.trust import Record
 
 from benchmarks.goodput.inputs import DAY_S, NODE_USD_PER_HOUR
 from benchmarks.goodput.machines import Machine
@@ -60,6 +61,7 @@ class Rows:
         self.orders: dict[tuple[str, str], TestResult] = {}
         self.cordons: list[Cordon] = []
         self.tripped_at: float | None = None
+        self.lost: Counter[str] = Counter()
         self.gang: tuple[NodeId, ...] = ()
         self._special: set[NodeId] = set()
         self._jobs = 0
@@ -78,17 +80,21 @@ class Rows:
         )  # fmt: skip
 
     def learn(self) -> float:
-        """Look at the failures so far: sets how many spares are kept, as `health.spares: auto` does, and returns the
-        failures per second of the job's nodes.
-
-        Apart from `snapshot`, since both need to know when all nodes were last heard.
-        """
+        """Set how many spares are kept, as `health.spares: auto` does; returns failures per second of the job's nodes."""
         heard = tuple(
             replace(node, last_seen_at=self.now) if node.last_seen_at == ALWAYS else node
             for node in self.nodes.values()
         )
         auto = replace(self.policy, health=HealthPolicy(spares=None))
-        snapshot = replace(self.snapshot(), nodes=heard, policy=auto)
+        hours = (self.now - START_S) / 3_600
+        records = {
+            self.offer(domain).key: Record(
+                losses=self.lost[domain],
+                hours=hours * sum(node.offer.fabric_domain == domain for node in self.nodes.values()),
+            )
+            for domain in self.fleet.domains
+        }
+        snapshot = replace(self.snapshot(), nodes=heard, policy=auto, records=records)
         if self.attempt is not None:
             self.policy = replace(self.policy, bounds=Bounds(warm=spares.asks(snapshot)))
         mine = (snapshot.node_by_id[node_id] for node_id in self.gang)
@@ -226,8 +232,7 @@ class Rows:
             self.node(node_id, idle_since=self.now)
 
     def _job(self) -> Job:
-        if self.job is None:
-            raise RuntimeError("there is no job")
+        assert self.job is not None, "there is no job"
         return self.job
 
     # --- health ---
@@ -294,13 +299,3 @@ class Rows:
     def ordered(self, order: TestResult) -> None:
         """A repair or a test is under way, or over."""
         self.orders[(order.incident_id or order.node_id, order.kind)] = order
-
-    def exceeds_cap(self) -> bool:
-        """Whether more nodes were cordoned within the breaker's window than its share of the fleet or of a domain."""
-        since = self.now - self.policy.health.breaker_window_s
-        lately = {one.node_id: one.fabric_domain for one in self.cordons if one.at > since}
-        for domain, count in Counter(lately.values()).items():
-            size = sum(node.offer.fabric_domain == domain for node in self.nodes.values())
-            if count > breaker.cap(self.policy.health.breaker_share, size):
-                return True
-        return len(lately) > breaker.cap(self.policy.health.breaker_share, len(self.nodes))

@@ -34,6 +34,7 @@ from godwit.scheduler.plan import (
     TripBreaker,
 )
 
+from benchmarks.goodput import caps
 from benchmarks.goodput.faults import Effect
 from benchmarks.goodput.inputs import DAY_S
 from benchmarks.goodput.planning import Planning
@@ -122,6 +123,7 @@ class Shell(Deaf):
             case ReleaseSlot(node_id=node_id):
                 rows.released([node_id])
             case MarkNodeLost(node_id=node_id):
+                rows.lost[rows.nodes[node_id].offer.fabric_domain or ""] += 1
                 rows.node(node_id, state=NodeState.LOST, state_since=rows.now)
             case TerminateNode(node_id=node_id):
                 self._give_back(node_id)
@@ -246,7 +248,7 @@ class Shell(Deaf):
 
     def _watch_cap(self) -> None:
         """Whether automation took more out within the breaker's window than it may: counted here, not by the policy."""
-        self.world.tally.cap_exceeded += self.rows.exceeds_cap()
+        self.world.tally.cap_exceeded += caps.exceeded(self.rows)
 
     def _wake(self, at: float | None) -> None:
         waits = [one for one in self.rows.incidents.values() if one.state is IncidentState.OPEN and eviction.swaps(one)]
