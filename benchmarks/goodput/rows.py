@@ -80,7 +80,7 @@ class Rows:
         )  # fmt: skip
 
     def learn(self) -> float:
-        """Set how many spares are kept, as `health.spares: auto` does; returns failures per second of the job's nodes."""
+        """Set how many spares are kept, as by `health.spares: auto`; returns failures per second of the job's nodes."""
         heard = tuple(
             replace(node, last_seen_at=self.now) if node.last_seen_at == ALWAYS else node
             for node in self.nodes.values()
@@ -226,7 +226,7 @@ class Rows:
             return
         slots = tuple(replace(s, released=True) if s.node_id in there else s for s in self.attempt.slots)
         self.attempt = replace(self.attempt, slots=slots)
-        # Of machines that nothing is known of nobody asks when they became idle: the job takes them again.
+        # Nobody asks when machines became idle that nothing is known of: the job takes them again.
         plain = set() if self.is_exact else set(self.gang) - self.odd()
         for node_id in sorted(there - plain):
             self.node(node_id, idle_since=self.now)
