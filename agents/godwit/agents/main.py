@@ -18,6 +18,7 @@ from godwit.agents.caring import Caring
 from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.checks.monitor import Monitor
 from godwit.agents.core import Core
+from godwit.agents.effects import HealthEvent
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.node import Node
 from godwit.agents.runtime.guard import boottime_s, write_whole
@@ -80,7 +81,6 @@ class Agent:
         state = core.load(self._settings.node_dir, _agent_id(self._settings.node_dir))
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
         self._core = Core(state, self._settings.node_dir, node.carry_out)
-        node.found = self._core.health
         monitor = self._look_after(node)
         node.report = lambda event: self._core.apply(lambda state, now: state.runtime(event, now))
         node.clear_leftovers({attempt.attempt_id for attempt in state.live()})
@@ -94,16 +94,20 @@ class Agent:
     def _look_after(self, node: Node) -> Monitor:
         """Passive checks, active checks and repairs, wired to the core."""
         chosen, gpus = self._settings, machine.joined_gpus(self._settings)
-        folder, simulated, tell = chosen.node_dir, chosen.simulated, self._core.health
+        folder, simulated = chosen.node_dir, chosen.simulated
         kind = {"simulated": simulated, "shared": chosen.shared}
 
         def in_use() -> set[int]:
             return self._core.held() | (set() if node.checks is None else node.checks.trying)
 
+        def tell(event: HealthEvent) -> None:
+            checks.proven.hear(event)
+            self._core.health(event)
+
         monitor = Monitor(folder, gpus, report=tell, held=in_use, poll_s=chosen.poll_s, **kind)
         caring = Caring(folder, monitor, gpus, tell, **kind)
         injected = (lambda: faults.active(folder)) if simulated else None
-        node.gpus = lambda: gpus
+        node.gpus, node.found = lambda: gpus, tell
         node.checks = checks = ActiveChecks(node.gpus, caring.hear, injected)
         caring.check, node.care = checks.start, caring.take
         return monitor

@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Node:
         self._runs: dict[str, AttemptRun] = {}
         self._shippers: dict[str, LogShipper] = {}
         self._watches: dict[str, WorkWatch] = {}
+        self._begun: dict[str, tuple[StartAttempt, float]] = {}
         self._lock = threading.Lock()
         self.report: Callable[[RuntimeEvent], None] = lambda _event: None
         """Where runtime events go; set once, before the first effect."""
@@ -91,6 +93,7 @@ class Node:
             around = Surroundings(self._link, self._facts, dict(os.environ), self._hear, self._preflight)
             run = AttemptRun(command, folder, Custody(folder, self._lease_path), around)
             self._runs[command.attempt_id] = run
+            self._begun[command.attempt_id] = (command, time.monotonic())
             if command.rank == 0:  # an attempt has one log: its program's, which runs on the head
                 shipper = LogShipper(Tail(folder.output, command.attempt_id, command.epoch), self._link)
                 self._shippers[command.attempt_id] = shipper
@@ -107,7 +110,7 @@ class Node:
             command.attempt_id,
             folder.run,
             folder.output if command.rank == 0 else None,
-            lambda: [gpu.uuid for index in command.gpus for gpu in self.gpus() if gpu.index == index],
+            lambda: self._uuids(command),
             command.hang_after_s,
             # On other nodes than the head's nobody knows when the program starts, until it says something there.
             started=lambda: folder.program_started() or (folder.run / "progress.jsonl").exists(),
@@ -115,12 +118,20 @@ class Node:
             place=gang.place_of(command),
         )
 
+    def _uuids(self, command: StartAttempt) -> list[str]:
+        return [gpu.uuid for index in command.gpus for gpu in self.gpus() if gpu.index == index]
+
     def _preflight(self, command: StartAttempt, going_on: Callable[[], bool]) -> str:
         """Say why the GPUs of an attempt are not fit; nothing when they are, or are not to be tried."""
         if self.checks is None or not preflight.is_wanted(command, os.environ, simulated=self._facts.simulated):
             return ""
-        result = self.checks.preflight(command.gpus, going_on)
+        result = self.checks.preflight(command.gpus, going_on, anew=command.preflight == "always")
         return "" if result.passed else result.detail
+
+    def _note_work(self, checks: ActiveChecks, command: StartAttempt, since: float) -> None:
+        """GPUs on which a program got as far as to tell of steps have shown that they are fit."""
+        if (AttemptFolder(self._node_dir, command.attempt_id).run / "progress.jsonl").exists():
+            checks.proven.worked(self._uuids(command), since)
 
     def _hear(self, event: RuntimeEvent) -> None:
         if not isinstance(event, Stopped):
@@ -130,11 +141,14 @@ class Node:
             shipper = self._shippers.pop(event.attempt_id, None)
             self._runs.pop(event.attempt_id)
             watch = self._watches.pop(event.attempt_id, None)
+            begun = self._begun.pop(event.attempt_id, None)
         if watch is not None:
             watch.close()
         blamed = crash.attribution(event)
         if blamed is not None:
             self.found(blamed)  # before the end itself, so that whoever judges the end knows it
+        elif self.checks is not None and begun is not None:
+            self._note_work(self.checks, *begun)
         # The log first: whoever sees the job's end may read its log to the end.
         stored = shipper is None or shipper.finish(LAST_OUTPUT_S)
         self.report(event)

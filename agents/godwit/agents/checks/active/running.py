@@ -9,6 +9,7 @@ import structlog
 from godwit.agents.checks.active import child, judging
 from godwit.agents.checks.active.child import Ended, Order
 from godwit.agents.checks.active.judging import Verdict
+from godwit.agents.checks.active.proven import Proven
 from godwit.agents.effects import Checked, Found, HealthEvent
 from godwit.domain import mig
 from godwit.domain.health import Grade
@@ -76,6 +77,8 @@ class ActiveChecks:
         self._work = threading.Event()
         self._told: set[tuple[str, str | None, str]] = set()
         self._trying: list[frozenset[int]] = []
+        self.proven = Proven()
+        """What need not be tried again; whoever hears findings tells it."""
 
     def start(self, command: RunChecks) -> None:
         """Carry out an order beside everything else; returns at once."""
@@ -106,14 +109,17 @@ class ActiveChecks:
         """Something starts on this node: a sweep makes room at once."""
         self._work.set()
 
-    def preflight(self, indexes: Collection[int], going_on: Callable[[], bool]) -> Result:
+    def preflight(self, indexes: Collection[int], going_on: Callable[[], bool], *, anew: bool = False) -> Result:
         """Try these GPUs before a program gets them; findings are reported, and the result tells whether it may start.
 
-        Blocks for up to `PREFLIGHT_S`. What cannot be tried passes: it is no fault of a GPU.
+        Blocks for up to `PREFLIGHT_S`; not at all where all have shown lately that they are fit, unless `anew`. What
+        cannot be tried passes: it is no fault of a GPU.
         """
         self.work_comes()
         try:
             facts = self._facts(indexes)
+            if not anew and self.proven.covers([fact.uuid for fact in facts.values()]):
+                return Result(True, "all have shown lately that they are fit", applies=False)
             result = self._try("preflight", facts, PREFLIGHT_S, going_on)
             self._tell(result, facts, "preflight")
         except Exception as exc:  # an attempt must not depend on the soundness of what checks it
@@ -131,7 +137,7 @@ class ActiveChecks:
             # A process can use one slice only (MIG User Guide, "CUDA device enumeration").
             return Result(True, "slices of GPUs are not tried", applies=False)
         order = self._order(occasion, facts, min(max(budget_s, LEAST_S), MOST_S))
-        mine = frozenset(facts)
+        mine, since = frozenset(facts), time.monotonic()
         with self._telling:
             self._trying.append(mine)
         try:
@@ -139,7 +145,10 @@ class ActiveChecks:
         finally:
             with self._telling:
                 self._trying.remove(mine)
-        return _result(ended, facts, strict=occasion in STRICT)
+        result = _result(ended, facts, strict=occasion in STRICT)
+        if result.passed and result.applies and not (result.stopped or result.verdicts):
+            self.proven.passed([fact.uuid for fact in facts.values()], since)
+        return result
 
     def _order(self, occasion: str, facts: Mapping[int, GpuFact], budget_s: float) -> Order:
         faults = {} if self._faults is None else self._faults()
