@@ -170,7 +170,8 @@ def test_a_preview_says_what_it_would_wait_for(world: World) -> None:
 
 def test_ten_thousand_that_wait_for_one_hide_nobody_and_cost_a_plan_little(world: World) -> None:
     prep = world.submit("prep", gpus="H100:8")
-    submit(world, "sweep", ["prep"], count=10_000, priority="high")
+    many = spec("sweep", after=["prep"], count=10_000, priority="high")
+    jobs.submit(world.context, world.shelf, many, None, "token t")
     world.clock.advance(1.0)
     last = world.submit("last")
     assert explain(world, last).refusals[0].subject == "1 jobs", "those who wait for others are not before it"
