@@ -33,7 +33,6 @@ ALWAYS = float("inf")
 
 FINDINGS_S, PAST_S, CORDONS_S = DAY_S, 28 * DAY_S, 900.0
 """How far back the snapshot reads, as its view says."""
-
 START_S = 1_000_000.0
 """When the world begins, by the rows' clock: not at 0, which some rows take for never."""
 
