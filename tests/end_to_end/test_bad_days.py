@@ -10,7 +10,7 @@ import pytest
 
 from tests.end_to_end.conftest import System, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(540)]
 
 COUNT = "for i in 1 2 3 4 5 6; do echo line $i; sleep 2; done"
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.end_to_end.conftest import System, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
 
 PATIENCE_S = 180.0
 """For each step: on two busy cores three Rays that start at once take a minute."""

@@ -7,7 +7,7 @@ import pytest
 
 from tests.end_to_end.conftest import System, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(540)]
 
 SMALL = """
 providers: [{kind: simulated, name: sim-aurora}]

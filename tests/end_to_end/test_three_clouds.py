@@ -16,7 +16,7 @@ from tests.emulators.lambdalabs.emulator import SHAPES as LAMBDA_SHAPES
 from tests.emulators.lambdalabs.emulator import LambdaEmulator
 from tests.end_to_end.conftest import System, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(540)]
 
 
 @pytest.fixture
