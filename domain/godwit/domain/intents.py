@@ -18,12 +18,16 @@ class IntentKind(StrEnum):
     STOP_ATTEMPT = "stop-attempt"
     REPAIR_NODE = "repair-node"
     RUN_CHECKS = "run-checks"
+    COPY_CHECKPOINT = "copy-checkpoint"
 
 
 FOR_PROVIDERS = frozenset({IntentKind.LAUNCH_NODE, IntentKind.TERMINATE_NODE, IntentKind.DRILL})
 FOR_AGENTS = frozenset(
-    {IntentKind.START_ATTEMPT, IntentKind.STOP_ATTEMPT, IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS}
-)
+    {
+        IntentKind.START_ATTEMPT, IntentKind.STOP_ATTEMPT, IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS,
+        IntentKind.COPY_CHECKPOINT,
+    }
+)  # fmt: skip
 
 
 class IntentState(StrEnum):

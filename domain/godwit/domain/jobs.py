@@ -57,6 +57,8 @@ class Outcome(StrEnum):
 
 
 class Spot(StrEnum):
+    MIGRATED = "migrated"
+    RESIZED = "resized"
     """Whether machines that the provider may take back will do."""
 
     AUTO = "auto"

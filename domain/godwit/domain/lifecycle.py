@@ -14,10 +14,11 @@ from godwit.domain.events import Event
 from godwit.domain.health import HealthRecord, Incident, IncidentState
 from godwit.domain.intents import Intent, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
+from godwit.domain.migrations import EDGES, WAITS_S, Migration
 from godwit.domain.nodes import Health, Node, NodeState
 
 Table = Mapping[StrEnum, Mapping[StrEnum, str]]
-Entity = TypeVar("Entity", Job, Attempt, Node, Intent, Incident, HealthRecord)
+Entity = TypeVar("Entity", Job, Attempt, Node, Intent, Incident, HealthRecord, Migration)
 
 _J, _A, _N, _I, _X, _H = JobState, AttemptState, NodeState, IntentState, IncidentState, Health
 
@@ -36,7 +37,7 @@ JOB: Table = {
     },
     _J.RUNNING: {
         _J.RECOVERING: "the platform lost the attempt, or it gave way to another job",
-        _J.MIGRATING: "it moves to better nodes",
+        _J.MIGRATING: "it moves to other nodes, which are ready for it",
         _J.RESIZING: "it grows or shrinks",
         _J.STOPPING: "its owner cancelled it",
         _J.SUCCEEDED: "the program ended with exit code 0",
@@ -193,6 +194,7 @@ INCIDENT: Table = {
 
 TABLES: Mapping[type, Table] = {
     Job: JOB, Attempt: ATTEMPT, Node: NODE, Intent: INTENT, Incident: INCIDENT, HealthRecord: HEALTH,
+    Migration: EDGES,
 }  # fmt: skip
 
 
@@ -212,7 +214,7 @@ DEADLINES: Mapping[StrEnum, Deadline] = {
     _J.STARTING: Deadline(600, "the attempt's own deadline interrupts it"),
     _J.RUNNING: Deadline(None, "runs as long as its program does"),
     _J.RECOVERING: Deadline(None, "waits for capacity like a queued job"),
-    _J.MIGRATING: Deadline(600, "the attempt's own deadline interrupts it"),
+    _J.MIGRATING: Deadline(600, "its migration's own deadline ends that; then it recovers"),
     _J.RESIZING: Deadline(600, "the attempt's own deadline interrupts it"),
     _J.STOPPING: Deadline(60, "the attempt's own deadline releases its slots"),
     # Ray's head and a worker start in under 10 s; installing a job's requirements is what takes minutes.
@@ -241,6 +243,7 @@ DEADLINES: Mapping[StrEnum, Deadline] = {
     _H.SUSPECT: Deadline(None, "its incident has deadlines"),
     _H.FAULTY: Deadline(None, "its incident has deadlines"),
     _H.QUARANTINED: Deadline(None, "its incident has deadlines"),
+    **{state: Deadline(*wait) for state, wait in WAITS_S.items()},
 }
 
 
@@ -273,16 +276,16 @@ def advance(entity: Entity, to: StrEnum, *, reason: str, actor: str, now: float)
     return replace(entity, state=to, state_since=now), event  # type: ignore[arg-type]
 
 
-def _job_of(entity: Job | Attempt | Node | Intent | Incident | HealthRecord) -> str | None:
+def _job_of(entity: Job | Attempt | Node | Intent | Incident | HealthRecord | Migration) -> str | None:
     if isinstance(entity, Job):
         return entity.id
-    return entity.job_id if isinstance(entity, Attempt | Intent) else None
+    return entity.job_id if isinstance(entity, Attempt | Intent | Migration) else None
 
 
-def _node_of(entity: Job | Attempt | Node | Intent | Incident | HealthRecord) -> str | None:
+def _node_of(entity: Job | Attempt | Node | Intent | Incident | HealthRecord | Migration) -> str | None:
     if isinstance(entity, Node):
         return entity.id
-    return None if isinstance(entity, Job | Attempt) else entity.node_id
+    return None if isinstance(entity, Job | Attempt | Migration) else entity.node_id
 
 
 def _table_of(state: StrEnum) -> Table:
