@@ -8,9 +8,11 @@ import pytest
 from fastapi.testclient import TestClient
 from godwit.control_plane.services import jobs
 from godwit.control_plane.store import arrays, dependencies, entities, queries, schema
+from godwit.domain.afters import Dependency, When
+from godwit.domain.arrays import Member
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.ids import ArrayId, JobId
-from godwit.domain.jobs import Dependency, Job, JobSpec, JobState, Member, When
+from godwit.domain.jobs import Job, JobSpec, JobState
 from godwit.domain.projects import DEFAULT
 from godwit.domain.wire.views import ExplainView, JobView
 from godwit.scheduler.dependencies import why_waiting

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from godwit.domain import lifecycle
-from godwit.domain.jobs import Dependency, Job, JobState, When
+from godwit.domain.afters import Dependency, When
+from godwit.domain.jobs import Job, JobState
 from godwit.scheduler import dependencies, planner
 from godwit.scheduler.dependencies import Standing
 from godwit.scheduler.plan import BuyNode, FinishJob, StartAttempt

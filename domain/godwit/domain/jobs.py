@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from godwit.domain.ids import ArrayId, AttemptId, JobId, NodeId, ProjectId
+from godwit.domain.afters import After
+from godwit.domain.arrays import Member
+from godwit.domain.elasticity import Batch, Bends
+from godwit.domain.ids import AttemptId, JobId, NodeId, ProjectId
 from godwit.domain.projects import DEFAULT
 from godwit.domain.resources import GpuAsk, Infra
 
@@ -45,7 +48,8 @@ class Outcome(StrEnum):
     """How an attempt came out. Only `failed` is the program's own doing; `interrupted` is the platform's.
 
     `preempted` is nobody's fault: it gave way to another job, was told first, and its job goes on later. `evicted`: a
-    node or a GPU under it is suspect; it was told first where it could still save, and goes on elsewhere.
+    node or a GPU under it is suspect; it was told first where it could still save, and goes on elsewhere. `resized`: it
+    starts again with more or fewer nodes.
     """
 
     SUCCEEDED = "succeeded"
@@ -53,12 +57,12 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
     PREEMPTED = "preempted"
     EVICTED = "evicted"
+    MIGRATED = "migrated"
+    RESIZED = "resized"
     CANCELLED = "cancelled"
 
 
 class Spot(StrEnum):
-    MIGRATED = "migrated"
-    RESIZED = "resized"
     """Whether machines that the provider may take back will do."""
 
     AUTO = "auto"
@@ -79,13 +83,6 @@ class Preflight(StrEnum):
     AUTO = "auto"
     NEVER = "never"
     ALWAYS = "always"
-
-
-class When(StrEnum):
-    """What one job must come to before another that waits for it may start: a good end, or any."""
-
-    SUCCEEDED = "succeeded"
-    ENDED = "ended"
 
 
 @dataclass(frozen=True)
@@ -140,21 +137,14 @@ class Retries:
 
 
 @dataclass(frozen=True)
-class After:
-    """A job or an array that must come first, by its name or id as the owner wrote it."""
-
-    job: str
-    when: When = When.SUCCEEDED
-
-
-@dataclass(frozen=True)
 class JobSpec:
     """The desired job, as its owner wrote it. `workdir_digest` names an uploaded archive by its SHA-256.
 
     `run_time_s` is how long its owner thinks that it runs in all, which may be wrong. `deadline_at` and `budget_usd`
     say by when it should be done and for how much. `preemptible`: it may be made to give way to others, and goes on
     later from its last checkpoint. `hang_after_s` is how long it may be without a step until it counts as hanging:
-    None for what its own steps suggest, 0 for never.
+    None for what its own steps suggest, 0 for never. `elastic` and `batch` say how it bends where it may have more or
+    fewer nodes.
     """
 
     name: str
@@ -175,35 +165,8 @@ class JobSpec:
     preemptible: bool = True
     preflight: Preflight = Preflight.AUTO
     hang_after_s: float | None = None
-
-
-@dataclass(frozen=True)
-class Member:
-    """A job's place in an array: the jobs NAME-0, NAME-1, ... that were submitted as one."""
-
-    array_id: ArrayId
-    index: int
-    size: int
-
-
-@dataclass(frozen=True)
-class Array:
-    """Jobs that were submitted as one and share a name: `size` of them, called `name`-0 and so on."""
-
-    id: ArrayId
-    project: ProjectId
-    name: str
-    size: int
-    created_at: float
-
-
-@dataclass(frozen=True)
-class Dependency:
-    """Something that must come first, found: `on` is the id of a job or of an array, `name` what people call it."""
-
-    on: str
-    name: str
-    when: When = When.SUCCEEDED
+    elastic: Bends = Bends.RESTART
+    batch: Batch = Batch.KEEP
 
 
 @dataclass(frozen=True)
@@ -222,7 +185,8 @@ class Job:
 
     `epoch` is that of the newest attempt, 0 before the first. `interruptions` counts attempts that ended through
     no fault of the program. `exit_code` and `detail` are set once the job is final. `after_id` names the dependencies
-    that it waits for, as they were found when it was submitted; jobs of one array share them.
+    that it waits for, as they were found when it was submitted; jobs of one array share them. `nodes_wanted` is the
+    size that its owner asked for since; None: the planner's choice.
     """
 
     id: JobId
@@ -239,6 +203,7 @@ class Job:
     detail: str = ""
     member: Member | None = None
     after_id: str | None = None
+    nodes_wanted: int | None = None
     version: int = 1
 
     @property
@@ -254,6 +219,8 @@ class Slot:
 
     `released` is set when it is certain that the attempt no longer runs there: the agent said so, the provider said
     that the machine is gone, or the lease ran out. Only then may the GPUs serve another attempt.
+    A running attempt may get and lose nodes: one that came later has `since`, and is `joining` until it takes part;
+    one that is `leaving` was told to stop, and has `until` once it is `released`.
     """
 
     node_id: NodeId
@@ -262,6 +229,10 @@ class Slot:
     address: str
     released: bool = False
     gpu_milli: int = 1000
+    joining: bool = False
+    leaving: bool = False
+    since: float | None = None
+    until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -272,7 +243,8 @@ class Attempt:
     last one, for copies of checkpoints.
     `outcome` is known from `stopping` on. `failed_at` is when the program reported a failure of its own that is not
     yet believed: a dying node makes programs fail too, so the verdict waits until every node has been heard since.
-    `yields_to` is the waiting job that it gives way to, once it is `preempted`.
+    `yields_to` is the waiting job that it gives way to, once it is `preempted`, or with nodes that leave it.
+    `left` are the parts of nodes that left it while it went on, and `resized_at` is when its size last changed.
     """
 
     id: AttemptId
@@ -288,12 +260,24 @@ class Attempt:
     failed_at: float | None = None
     detail: str = ""
     yields_to: JobId | None = None
+    left: tuple[Slot, ...] = ()
+    resized_at: float | None = None
     version: int = 1
 
     @property
     def head(self) -> Slot:
         """The slot of rank 0."""
         return self.slots[0]
+
+    @property
+    def staying(self) -> tuple[Slot, ...]:
+        """The slots that were not told to leave it: its size."""
+        return tuple(slot for slot in self.slots if not slot.leaving)
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether a node is on its way in or out."""
+        return any(slot.joining or slot.leaving for slot in self.slots)
 
     @property
     def released(self) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from godwit.domain import lifecycle
-from godwit.domain.jobs import Dependency, Job, JobState, When
+from godwit.domain.afters import Dependency, When
+from godwit.domain.jobs import Job, JobState
 from godwit.scheduler.reasons import Code, Refusal
 
 

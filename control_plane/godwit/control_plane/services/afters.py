@@ -7,9 +7,9 @@ one, and no two wait for each other.
 from difflib import get_close_matches
 
 from godwit.control_plane.store import dependencies
+from godwit.domain.afters import After, Dependency, When
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.ids import ProjectId
-from godwit.domain.jobs import After, Dependency, When
 from godwit.scheduler.dependencies import broken
 from sqlalchemy import Connection
 

@@ -9,10 +9,11 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.services import attempts, health, nodes, observations, saving
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
+from godwit.domain.arrays import Member
 from godwit.domain.errors import Forbidden, Gone, NotFound, Unauthenticated
 from godwit.domain.ids import GpuUuid, NodeId
 from godwit.domain.intents import FOR_AGENTS, Intent, IntentKind, IntentState
-from godwit.domain.jobs import Attempt, AttemptState, Member, Outcome
+from godwit.domain.jobs import Attempt, AttemptState, Outcome
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.resources import GPU_MODELS
 from godwit.domain.wire import agents as wire

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from godwit.control_plane.store import arrays, entities
 from godwit.control_plane.store.database import Transaction
+from godwit.domain.arrays import Array, Member
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.events import Event
 from godwit.domain.ids import ArrayId, IdSource, JobId
-from godwit.domain.jobs import Array, Job, JobState, Member
+from godwit.domain.jobs import Job, JobState
 from godwit.domain.wire.arrays import ArrayView
 from sqlalchemy import Connection
 

@@ -24,6 +24,7 @@ _NEXT_JOB_STATE = {
     Outcome.INTERRUPTED: JobState.RECOVERING,
     Outcome.PREEMPTED: JobState.RECOVERING,
     Outcome.EVICTED: JobState.RECOVERING,
+    Outcome.RESIZED: JobState.RESIZING,
     Outcome.CANCELLED: JobState.STOPPING,
 }
 

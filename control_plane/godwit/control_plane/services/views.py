@@ -7,8 +7,9 @@ from typing import Any, Literal
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.store import entities
 from godwit.domain import times
+from godwit.domain.afters import When
 from godwit.domain.events import Event
-from godwit.domain.jobs import Attempt, CheckpointPolicy, Job, JobSpec, Progress, When
+from godwit.domain.jobs import Attempt, CheckpointPolicy, Job, JobSpec, Progress
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.wire import views

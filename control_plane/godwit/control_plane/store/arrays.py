@@ -6,9 +6,10 @@ from typing import Any
 from godwit.control_plane.store import entities, schema
 from godwit.control_plane.store.database import Transaction, batches
 from godwit.domain import lifecycle
+from godwit.domain.arrays import Array
 from godwit.domain.errors import NotFound
 from godwit.domain.ids import ArrayId, ProjectId
-from godwit.domain.jobs import Array, Job, JobState
+from godwit.domain.jobs import Job, JobState
 from sqlalchemy import Connection, Row, Select, exists, func, insert, select
 
 LIVE_JOBS = tuple(state for state in JobState if not lifecycle.is_final(state))

@@ -9,8 +9,9 @@ from typing import Any
 
 from godwit.control_plane.store import arrays, schema
 from godwit.control_plane.store.database import Transaction, batches
+from godwit.domain.afters import Dependency, When
 from godwit.domain.ids import ProjectId
-from godwit.domain.jobs import Dependency, JobState, When
+from godwit.domain.jobs import JobState
 from godwit.scheduler.dependencies import Standing
 from sqlalchemy import ColumnElement, Connection, Row, Select, exists, insert, or_, select
 

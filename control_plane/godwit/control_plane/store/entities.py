@@ -11,11 +11,12 @@ from godwit.control_plane import hints
 from godwit.control_plane.store import health_rows, health_tables, schema, statements
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
+from godwit.domain.arrays import Member
 from godwit.domain.errors import StaleWrite
 from godwit.domain.events import Event
 from godwit.domain.health import HealthRecord, Incident
 from godwit.domain.intents import Intent, IntentKind, IntentState
-from godwit.domain.jobs import Attempt, AttemptState, Job, JobSpec, JobState, Member, Outcome, Progress, Resources, Slot
+from godwit.domain.jobs import Attempt, AttemptState, Job, JobSpec, JobState, Outcome, Progress, Resources, Slot
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.offers import Offer
 from pydantic import TypeAdapter
@@ -42,7 +43,7 @@ def job_from(row: Row[Any]) -> Job:
         id=row.id, project=row.project, spec=_SPEC.validate_json(row.spec), state=JobState(row.state),
         created_at=row.created_at, state_since=row.state_since, epoch=row.epoch, interruptions=row.interruptions,
         cancel_requested=row.cancel_requested, progress=progress_from(row.progress), exit_code=row.exit_code,
-        detail=row.detail, after_id=row.after_id, version=row.version,
+        detail=row.detail, after_id=row.after_id, nodes_wanted=row.nodes_wanted, version=row.version,
         member=None if row.array_id is None else Member(row.array_id, row.array_index, row.array_size),
     )  # fmt: skip
 
@@ -64,6 +65,7 @@ def attempt_from(row: Row[Any]) -> Attempt:
         slots=_SLOTS.validate_json(row.slots), port=row.port, created_at=row.created_at, state_since=row.state_since,
         outcome=None if row.outcome is None else Outcome(row.outcome), exit_code=row.exit_code,
         failed_at=row.failed_at, detail=row.detail, yields_to=row.yields_to, version=row.version,
+        left=_SLOTS.validate_json(row.left_slots), resized_at=row.resized_at,
     )  # fmt: skip
 
 
@@ -136,7 +138,7 @@ def _job_values(job: Job) -> dict[str, Any]:
         "array_id": None if member is None else member.array_id,
         "array_index": None if member is None else member.index,
         "array_size": None if member is None else member.size, "after_id": job.after_id,
-        "deadline_at": job.spec.deadline_at, "budget_usd": job.spec.budget_usd,
+        "deadline_at": job.spec.deadline_at, "budget_usd": job.spec.budget_usd, "nodes_wanted": job.nodes_wanted,
     }  # fmt: skip
 
 
@@ -146,6 +148,7 @@ def _attempt_values(attempt: Attempt) -> dict[str, Any]:
         "slots": _SLOTS.dump_json(attempt.slots).decode(), "port": attempt.port, "created_at": attempt.created_at,
         "state_since": attempt.state_since, "outcome": attempt.outcome, "exit_code": attempt.exit_code,
         "failed_at": attempt.failed_at, "detail": attempt.detail, "yields_to": attempt.yields_to,
+        "left_slots": _SLOTS.dump_json(attempt.left).decode(), "resized_at": attempt.resized_at,
     }  # fmt: skip
 
 

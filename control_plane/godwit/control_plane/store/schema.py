@@ -65,6 +65,7 @@ jobs = Table(
     Column("after_id", String(64)),
     Column("deadline_at", Float),
     Column("budget_usd", Float),
+    Column("nodes_wanted", Integer),
     Column("version", Integer, nullable=False),
     # observed
     Column("progress", Text),
@@ -123,6 +124,8 @@ attempts = Table(
     Column("failed_at", Float),
     Column("detail", Text, nullable=False),
     Column("yields_to", String(64)),
+    Column("left_slots", Text, nullable=False, server_default="[]"),
+    Column("resized_at", Float),
     Column("last_lines", Text, nullable=False),
     Column("version", Integer, nullable=False),
     # observed

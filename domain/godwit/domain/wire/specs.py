@@ -5,21 +5,10 @@ from dataclasses import replace
 from typing import Annotated, Literal
 
 from godwit.domain import resources, times
+from godwit.domain.afters import After, When
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.ids import ProjectId
-from godwit.domain.jobs import (
-    After,
-    CheckpointPolicy,
-    Data,
-    Fabric,
-    JobKind,
-    JobSpec,
-    Preflight,
-    Resources,
-    Retries,
-    Spot,
-    When,
-)
+from godwit.domain.jobs import CheckpointPolicy, Data, Fabric, JobKind, JobSpec, Preflight, Resources, Retries, Spot
 from godwit.domain.projects import DEFAULT
 from godwit.domain.wire.pages import Message
 from pydantic import Field, StringConstraints, field_validator, model_validator
