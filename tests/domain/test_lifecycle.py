@@ -17,7 +17,7 @@ from godwit.domain.offers import Offer
 OFFER = Offer(ProviderName("p"), "r", None, "t", "H100-SXM", 8, 80.0, 100, 1000.0, 20.0)
 
 
-def entity_in(state: StrEnum) -> Job | Attempt | Node | Intent | Incident | HealthRecord | Migration:
+def entity_in(state: StrEnum) -> Job | Attempt | Node | Intent | Incident | HealthRecord | Migration:  # noqa: PLR0911 - one return for each kind
     """Some entity in a state."""
     if isinstance(state, JobState):
         return Job(JobId("job-1"), ProjectId("default"), JobSpec("a", "true"), state, 0.0, 0.0)

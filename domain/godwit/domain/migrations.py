@@ -64,9 +64,10 @@ WAITS_S: Mapping[StrEnum, tuple[float, str]] = {
 class Sum:
     """The inequality behind a migration: `saving_usd_per_hour` x `left_h` against what moving costs.
 
-    Dollars an hour are of all nodes that the job holds, there (`from_`) and here (`to_`). `left_h` is how long it still
-    runs, by `left_by`. `overlap_usd` is for nodes that are paid twice while it prepares and until the old ones go back,
-    `standstill_usd` for the time in which it does not work and what it does again, `egress_usd` for what leaves a cloud.
+    Dollars an hour are of all nodes that the job holds, those that it leaves (`from_`) and the others (`to_`). `left_h`
+    is how long it still runs, by `left_by`. `overlap_usd` is for nodes that are paid twice while it prepares and until
+    the old ones go back, `standstill_usd` for the time in which it does not work and what it does again, `egress_usd`
+    for what leaves a cloud.
     """
 
     from_usd_per_hour: float = 0.0
@@ -124,11 +125,11 @@ class Copy:
 class Migration:
     """One migration of one job. `actor` is who wished it: a person, or "planner".
 
-    `to` is where, as wished; None: wherever it costs least. `store` is a new home for its checkpoints (fsspec URL), None
-    to leave them where they are. `from_epoch` is the attempt that is left. `nodes` are those that it goes to, once all
-    are ready, and `copies` what was copied ahead, by node. `stopped_at` is when the last step was made there,
-    `working_at` when the first one was made here; between them lies the downtime. `prepared_at` is when the first node
-    was asked for.
+    `to` is where, as wished; None: wherever it costs least. `store` is a new home for its checkpoints (fsspec URL),
+    None to leave them where they are. `from_epoch` is the attempt that is left. `nodes` are those that it goes to, once
+    all are ready, and `copies` what was copied ahead, by node. `prepared_at` is when the first node was asked for,
+    `switched_at` when the job was told to stop, `stopped_at` when its last step was made there, and `working_at` when
+    the first one was made here: between these two lies the downtime.
     """
 
     id: MigrationId
