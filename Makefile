@@ -6,12 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SMALL := server,agent,examples
 
-.PHONY: help demo test drills explore check bench clean
+.PHONY: help demo test drills partitions explore check bench clean
 
 help:
 	@echo "make demo    a real training job survives the loss of a node (under 3 minutes once installed)"
 	@echo "make test    the whole test suite"
 	@echo "make drills  every fault that agents know, on a real fleet with jobs on it (minutes)"
+	@echo "make partitions  many seeded schedules of cuts between hosts in network namespaces (root; a quarter of an hour)"
 	@echo "make explore the properties of the planner, the domain and the simulation on new random examples"
 	@echo "make check   format, lint, types, layers"
 	@echo "make bench   the figures that docs and decisions quote"
@@ -21,10 +22,13 @@ demo: $(VENV)/installed-demo
 	@$(BIN)/python examples/digits/demo.py
 
 test: $(VENV)/installed-dev
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15 -m "not drills"
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=15 -m "not drills and not partitions"
 
 drills: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -s -m drills tests/end_to_end
+
+partitions: $(VENV)/installed-dev
+	@$(BIN)/python -m pytest -n 4 -rP -m partitions tests/network
 
 explore: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n 2 --hypothesis-profile=explore tests/scheduler tests/domain tests/simulation

@@ -1,0 +1,52 @@
+"""A door between the hosts' network and this machine's loopback, where control plane and store listen."""
+
+import socket
+import threading
+from contextlib import suppress
+
+_BLOCK_BYTES = 65_536
+
+
+class Relay:
+    """Listens on `address`:`port` and passes what comes to 127.0.0.1:`target`, which may be set later."""
+
+    def __init__(self, address: str, port: int, target: int = 0) -> None:
+        self.target = target
+        self._listener = socket.create_server((address, port), backlog=64)
+        threading.Thread(target=self._accept, name="relay", daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._listener.getsockname()[1])
+
+    def close(self) -> None:
+        """Take nobody in any more."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                caller, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            try:
+                callee = socket.create_connection(("127.0.0.1", self.target), timeout=5)
+            except OSError:
+                caller.close()
+                continue
+            callee.settimeout(None)
+            for source, sink in ((caller, callee), (callee, caller)):
+                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while block := source.recv(_BLOCK_BYTES):
+            sink.sendall(block)
+    for end in (source, sink):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+    # Both pumps come here in turn; the second close of a socket does nothing.
+    source.close()
+    sink.close()
