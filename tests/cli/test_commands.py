@@ -324,6 +324,19 @@ def test_a_drill_names_the_node(
     assert json.loads(scripted.asked[0].content) == {"kind": "node-loss", "node_id": "node-1", "gpu": None}
 
 
+def test_a_drill_of_a_program_names_the_job_and_no_gpu(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted.on("POST", "/v1/drills", {"intent_id": "in-1", "node_id": "node-7", "kind": "hang"}, 202)
+    assert godwit("drill", "hang", "digits") == 0
+    assert godwit("drill", "straggler", "digits:2") == 0
+    assert [json.loads(asked.content) for asked in scripted.asked] == [
+        {"kind": "hang", "job": "digits", "gpu": None},
+        {"kind": "straggler", "job": "digits", "gpu": 2},
+    ]
+    assert "godwit events --node node-7 -f" in capsys.readouterr().err
+
+
 def test_a_drill_of_one_gpu_names_it(
     scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -194,9 +194,22 @@ def test_a_drill_is_ordered_as_an_intent_and_cuts_the_power(world: World) -> Non
     assert [e.actor for e in world.events("node.drill")] == ["token t"]
 
 
+def test_a_drill_of_a_program_finds_its_node_by_the_job(world: World) -> None:
+    job_id, (agent,) = world.run()
+    name = world.job(job_id).spec.name
+    view = drills.order(world.context, DrillRequest(kind=Drill.HANG, job=name), "t")
+    world.execute()
+    assert (view.node_id, view.gpu) == (agent.node_id, None)
+    assert world.paper["cheap"].drills == [(world.node(agent.node_id).instance_id, Drill.HANG, None)]
+    with pytest.raises(InvalidRequest, match="either a node or a job"):
+        drills.order(world.context, DrillRequest(kind=Drill.HANG, job=name, node_id=agent.node_id), "t")
+    with pytest.raises(Conflict, match="no program to break"):
+        drills.order(world.context, DrillRequest(kind=Drill.HANG, job=world.submit()), "t")
+
+
 def test_a_drill_is_refused_where_it_cannot_be(world: World) -> None:
     _, (agent,) = world.run()
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="no node 'node-nobody'; `godwit nodes` lists them"):
         drills.order(world.context, DrillRequest(kind=Drill.NODE_LOSS, node_id="node-nobody"), "t")
     world.clock.advance(5)
     world.plan()

@@ -108,6 +108,7 @@ class Agent:
         caring = Caring(folder, monitor, gpus, tell, **kind)
         injected = (lambda: faults.active(folder)) if simulated else None
         node.gpus, node.found = lambda: gpus, tell
+        node.drills = (lambda: faults.of_work(folder)) if simulated else None
         node.checks = checks = ActiveChecks(node.gpus, caring.hear, injected)
         caring.check, node.care = checks.start, caring.take
         return monitor

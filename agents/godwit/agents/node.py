@@ -9,6 +9,7 @@ from pathlib import Path
 
 from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.checks.work import crash, gang
+from godwit.agents.checks.work.drilled import Drilled, Faults
 from godwit.agents.checks.work.watch import Watched, WorkWatch
 from godwit.agents.effects import Check, Effect, HealthEvent, Repair, RuntimeEvent, StartRuntime, Stopped
 from godwit.agents.link import Link
@@ -39,7 +40,7 @@ class Node:
         self._facts = facts
         self._runs: dict[str, AttemptRun] = {}
         self._shippers: dict[str, LogShipper] = {}
-        self._watches: dict[str, WorkWatch] = {}
+        self._watches: dict[str, list[WorkWatch | Drilled]] = {}
         self._begun: dict[str, tuple[StartAttempt, float]] = {}
         self._lock = threading.Lock()
         self.report: Callable[[RuntimeEvent], None] = lambda _event: None
@@ -52,6 +53,8 @@ class Node:
         """The node's GPUs; may block on a sick driver, so it is asked from threads that may."""
         self.checks: ActiveChecks | None = None
         """What tries GPUs; set once, before the first effect. Without it none is tried."""
+        self.drills: Faults | None = None
+        """What fire drills do to programs here; set once, before the first effect. Without it they do nothing."""
 
     def carry_out(self, effect: Effect) -> None:
         """Start or stop an attempt; returns at once, `report` hears the rest from other threads."""
@@ -98,12 +101,18 @@ class Node:
                 shipper = LogShipper(Tail(folder.output, command.attempt_id, command.epoch), self._link)
                 self._shippers[command.attempt_id] = shipper
                 shipper.start()
-            watch = WorkWatch(self._watched(command, folder), self.found)
-            self._watches[command.attempt_id] = watch
+            watches = self._watches_of(command, folder)
+            self._watches[command.attempt_id] = watches
         if self.checks is not None:
             self.checks.work_comes()
         run.start()
-        watch.start()
+        for watch in watches:
+            watch.start()
+
+    def _watches_of(self, command: StartAttempt, folder: AttemptFolder) -> list[WorkWatch | Drilled]:
+        watched = self._watched(command, folder)
+        drills = [] if self.drills is None else [Drilled(watched.run_folder, watched.output, self.drills)]
+        return [WorkWatch(watched, self.found), *drills]
 
     def _watched(self, command: StartAttempt, folder: AttemptFolder) -> Watched:
         return Watched(
@@ -140,9 +149,9 @@ class Node:
         with self._lock:
             shipper = self._shippers.pop(event.attempt_id, None)
             self._runs.pop(event.attempt_id)
-            watch = self._watches.pop(event.attempt_id, None)
+            watches = self._watches.pop(event.attempt_id, [])
             begun = self._begun.pop(event.attempt_id, None)
-        if watch is not None:
+        for watch in watches:
             watch.close()
         blamed = crash.attribution(event)
         if blamed is not None:

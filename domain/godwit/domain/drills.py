@@ -3,6 +3,8 @@
 A cloud that can be drilled breaks one of its machines. What it cannot break itself it leaves to the machine's agent, as
 a file `faults/NAME.json` in the agent's folder that holds `{"fault": <kind>, "gpu": <index or null>}`: the agent then
 shows what a real fault of this kind shows (counters of the driver, lines of the kernel's log), to the same checks.
+What is wrong with a program is done to the program itself: its processes stand still or are slowed, or its report of a
+step has a loss that is no number.
 """
 
 from collections.abc import Mapping
@@ -60,6 +62,9 @@ class Drill(StrEnum):
     READ_ONLY = "read-only"
     OUT_OF_MEMORY = "out-of-memory"
     STUCK_KERNEL = "stuck-kernel"
+    STRAGGLER = "straggler"
+    HANG = "hang"
+    LOSS_NAN = "loss-nan"
     MEND = "mend"
 
 
@@ -112,6 +117,9 @@ TOLD: Mapping[Drill, str] = {
     Drill.READ_ONLY: "the root file system went read-only",
     Drill.OUT_OF_MEMORY: "the kernel killed a process to get memory",
     Drill.STUCK_KERNEL: "a CPU is stuck in the kernel",
+    Drill.STRAGGLER: "one process of the program is slowed; INDEX is its place on the node, the last if none is named",
+    Drill.HANG: "one process of the program stands still; INDEX as for a straggler",
+    Drill.LOSS_NAN: "the program reports a loss that is no number, once",
     Drill.MEND: "end every fault that was injected before",
 }
 """What happens, in words."""
@@ -133,4 +141,7 @@ OF_THE_NODE = OF_THE_CLOUD | {
     Drill.STUCK_KERNEL,
     Drill.MEND,
 }
-"""What concerns the whole node; the rest concerns one GPU of it."""
+"""What concerns the whole node; the rest concerns one GPU of it, or the program that runs there."""
+
+OF_THE_WORK = frozenset({Drill.STRAGGLER, Drill.HANG, Drill.LOSS_NAN})
+"""What befalls a program that runs on the node. Whoever starts after it is well."""

@@ -180,6 +180,13 @@ ON_NODE: dict[str, Fault] = {
     ),
 }  # fmt: skip
 
+ON_WORK: dict[str, Fault] = {
+    "straggler": Fault("one process of the program is slowed", "person"),
+    "hang": Fault("one process of the program stands still", "person"),
+    "loss-nan": Fault("the program reports a loss that is no number", "person"),
+}
+"""What befalls a program (see `godwit.agents.checks.work.drilled`); nothing of the machine shows it."""
+
 
 def named(name: str) -> Fault | None:
     """The fault of this name; "xid-13" and "xid:13" are the line of that number. None: there is none."""
@@ -187,4 +194,4 @@ def named(name: str) -> Fault | None:
     if kind == "xid" and number.isdigit():
         line = APPLICATION_LINES.get(int(number), _xid(int(number), "injected on purpose"))
         return Fault(f"the driver says Xid {number}", lines=(line,))
-    return ON_GPU.get(name) or ON_NODE.get(name)
+    return ON_GPU.get(name) or ON_NODE.get(name) or ON_WORK.get(name)

@@ -9,13 +9,14 @@ import json
 import secrets
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from godwit.agents.accelerators import faultlist, profiles
 
-NODE = -1
-"""Where overlays of the driver as a whole lie, beside those of GPUs by their numbers."""
+NODE, WORK = -1, -2
+"""Where overlays of the driver as a whole, and faults of programs, lie beside those of GPUs by their numbers."""
 
 DROP_BYTES_MAX = 4_096
 STILL_WRITTEN_S = 1.0
@@ -67,10 +68,13 @@ def inject(folder: Path, fault: str, gpu: int | None = None) -> None:
     """Break something. Raises `ValueError` for a fault that is not known."""
     what = faultlist.named(fault)
     if what is None:
-        known = ", ".join([*faultlist.ON_GPU, *faultlist.ON_NODE, "xid-N"])
+        known = ", ".join([*faultlist.ON_GPU, *faultlist.ON_NODE, *faultlist.ON_WORK, "xid-N"])
         raise ValueError(f"no fault is called {fault!r}; known: {known}")
     state, index = _state(folder), gpu if gpu is not None else 0
-    state["faults"].append({"fault": fault, "gpu": NODE if what.of_driver else index, "at": time.time()})
+    entry: dict[str, Any] = {"fault": fault, "gpu": NODE if what.of_driver else index, "at": time.time()}
+    if fault in faultlist.ON_WORK:
+        entry |= {"gpu": WORK, "process": gpu}
+    state["faults"].append(entry)
     _save(folder, state)
     _write_files(folder, what.files)
     log = kernel_log(folder)
@@ -103,6 +107,21 @@ def active(folder: Path) -> dict[int, set[str]]:
     for entry in _state(folder)["faults"]:
         found.setdefault(int(entry["gpu"]), set()).add(entry["fault"])
     return found
+
+
+@dataclass(frozen=True)
+class WorkFault:
+    """What befalls programs that were there `at` (seconds since the epoch); `process` is its place there."""
+
+    kind: str
+    process: int | None
+    at: float
+
+
+def of_work(folder: Path) -> list[WorkFault]:
+    """What befalls programs now."""
+    entries = [entry for entry in _state(folder)["faults"] if entry["gpu"] == WORK]
+    return [WorkFault(entry["fault"], entry["process"], entry["at"]) for entry in entries]
 
 
 def overlays(folder: Path) -> dict[int, dict[str, Any]]:

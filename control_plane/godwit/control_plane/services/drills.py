@@ -3,21 +3,23 @@
 from godwit.control_plane import hints
 from godwit.control_plane.context import Context
 from godwit.control_plane.store import entities, queries
-from godwit.domain.drills import OF_THE_NODE
+from godwit.domain.drills import OF_THE_NODE, OF_THE_WORK
 from godwit.domain.errors import Conflict, InvalidRequest
 from godwit.domain.events import Event
 from godwit.domain.ids import IntentId
 from godwit.domain.intents import Intent, IntentKind, IntentState
+from godwit.domain.jobs import AttemptState
 from godwit.domain.nodes import Node
 from godwit.domain.wire.views import DrillRequest, DrillView
 from godwit.scheduler.repair import HEARD_STATES
+from sqlalchemy import Connection
 
 
 def order(context: Context, request: DrillRequest, actor: str) -> DrillView:
     """Order a drill. Raises `NotFound`, `Conflict` for a node not in use, `InvalidRequest` where none can be."""
     now = context.now()
     with context.db.write() as tx:
-        node = queries.node(tx.conn, request.node_id)
+        node = _node(tx.conn, request)
         provider = context.providers.get(node.offer.provider)
         if provider is None or request.kind not in provider.capabilities.drills:
             possible = () if provider is None else sorted(provider.capabilities.drills)
@@ -38,12 +40,26 @@ def order(context: Context, request: DrillRequest, actor: str) -> DrillView:
     return DrillView(intent_id=intent_id, node_id=node.id, kind=request.kind, gpu=request.gpu)
 
 
+def _node(conn: Connection, request: DrillRequest) -> Node:
+    if (request.node_id is None) == (request.job is None):
+        raise InvalidRequest("a drill names either a node or a job")
+    if request.node_id is not None:
+        return queries.node(conn, request.node_id)
+    job = queries.job(conn, str(request.job))
+    live = [attempt for attempt in queries.attempts_of(conn, job.id) if attempt.state is AttemptState.RUNNING]
+    if not live:
+        raise Conflict(f"job {job.spec.name} is {job.state}: it has no program to break; drill it while it runs")
+    return queries.node(conn, live[-1].head.node_id)
+
+
 def _check_gpu(request: DrillRequest, node: Node) -> None:
     if request.kind in OF_THE_NODE:
         if request.gpu is not None:
             raise InvalidRequest(f"{request.kind} concerns the whole node; name no GPU")
         return
     known = [gpu.index for gpu in node.gpus]
+    if request.gpu is None and request.kind in OF_THE_WORK:
+        return
     if request.gpu is None:
         raise InvalidRequest(f"{request.kind} concerns one GPU; name it, as in {node.id}:0")
     if request.gpu not in known:

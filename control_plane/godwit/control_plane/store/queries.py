@@ -104,7 +104,7 @@ def last_lines(conn: Connection, job_id: str) -> list[str]:
 
 def node(conn: Connection, node_id: str) -> Node:
     """A node by id. Raises `NotFound`."""
-    return entities.node_from(_one(conn, schema.nodes, node_id, "node"))
+    return entities.node_from(_one(conn, schema.nodes, node_id, "node", "; `godwit nodes` lists them"))
 
 
 def nodes(conn: Connection, *, provider: str | None = None, final: bool = False) -> list[Node]:
@@ -276,8 +276,8 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
     )
 
 
-def _one(conn: Connection, table: Table, entity_id: str, what: str) -> Row[Any]:
+def _one(conn: Connection, table: Table, entity_id: str, what: str, listed: str = "") -> Row[Any]:
     row = conn.execute(statements.row_of(table.c.id), {"wanted": entity_id}).first()
     if row is None:
-        raise NotFound(f"there is no {what} {entity_id!r}")
+        raise NotFound(f"there is no {what} {entity_id!r}{listed}")
     return row

@@ -240,10 +240,15 @@ class LedgerView(Message):
 
 
 class DrillRequest(Message):
-    """Inject a fault on purpose, into a node or into one GPU of it (`gpu`, its index)."""
+    """Inject a fault on purpose: into a node, one GPU of it, or the program there.
+
+    `gpu` is the index of the GPU, or of the program's process on the node. Either `node_id` or `job` (id or name)
+    says where; a job stands for the first node of its attempt.
+    """
 
     kind: Drill
-    node_id: Annotated[str, Field(max_length=64)]
+    node_id: Annotated[str, Field(max_length=64)] | None = None
+    job: Annotated[str, Field(max_length=128)] | None = None
     gpu: Annotated[int, Field(ge=0, le=1_023)] | None = None
 
 
