@@ -22,6 +22,7 @@ class Relay:
 
     def close(self) -> None:
         """Take nobody in any more."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # or the thread that waits on it would keep it open
         self._listener.close()
 
     def _accept(self) -> None:
