@@ -18,6 +18,7 @@ from godwit.agents.checks.gpu.reader import BUSY_DEADLINE_S, DEADLINE_S, Died, R
 from godwit.agents.checks.gpu.whole import Poll
 from godwit.agents.checks.host.reading import Host
 from godwit.agents.checks.kernel.forms import KernelSign
+from godwit.agents.checks.kernel.journal import Journal
 from godwit.agents.checks.kernel.records import AppendedFile, KernelDevice, Lines
 from godwit.agents.checks.kernel.watch import LOOK_BACK_S, KernelWatch
 from godwit.agents.checks.ledger import Ledger
@@ -77,6 +78,7 @@ class Monitor:
         self._host = Host(faults.host_root(node_dir) if simulated else Path("/"), node_dir)
         self._reading = Reading(node_dir if simulated else None)
         self._events: EventLines | None = None
+        self._journal: Journal | None = None
         self._watched = self._recalled()
         self._ledger = Ledger(self.boot_id(), self._stored("findings.json", []))
 
@@ -95,8 +97,9 @@ class Monitor:
         self._gone = True
         self._wake.set()
         self._reading.stop()
-        if self._events is not None:
-            self._events.stop()
+        for source in (self._events, self._journal):
+            if source is not None:
+                source.stop()
 
     @property
     def reading_pid(self) -> int | None:
@@ -195,8 +198,15 @@ class Monitor:
             return AppendedFile(faults.kernel_log(self._dir))
         try:
             return KernelDevice()
-        except OSError as exc:
-            log.warning("the kernel log cannot be read here; of Xids only what NVML tells is seen", reason=str(exc))
+        except OSError as refused:
+            try:
+                self._journal = Journal()
+            except OSError as exc:
+                why = f"{refused}; {exc}"
+                log.warning("the kernel log cannot be read here; of Xids only what NVML tells is seen", reason=why)
+            else:
+                log.info("kernel lines come from the journal", reason=str(refused))
+                return self._journal
         self._events = EventLines() if self._gpus else None
         return self._events
 

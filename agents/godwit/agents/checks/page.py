@@ -23,7 +23,9 @@ Written from the code by `python -m godwit.agents.checks.page`; do not edit by h
 finding is in `health-policy.md`, and what an operator sees in `incidents.md`.
 
 An agent polls its GPUs and its host each {POLL_S:g} s (`GODWIT_HEALTH_POLL_S`), the first time at once, and follows the
-kernel log all the time. NVML is read in a process of its own: no answer within {reader.DEADLINE_S:g} s is
+kernel log all the time: `/dev/kmsg`, which is root's; where that may not be read, systemd's journal, for which the
+group `systemd-journal` or `adm` is enough; and without either the Xids that NVML tells, which come without text and
+only while somebody listens. NVML is read in a process of its own: no answer within {reader.DEADLINE_S:g} s is
 a finding. What a GPU, a driver or a guest does not support is not checked, and is no fault. A finding is told
 once, and once more when it is over; equal kernel lines less than {watch.BURST_GAP_S:g} s apart are one finding with a
 count. Of an Xid the control plane decides what is to be done (recovery flag, registers, combinations, table), so the
