@@ -8,11 +8,14 @@ from benchmarks.goodput.rows import Rows
 
 
 def exceeded(rows: Rows) -> bool:
-    """Whether more nodes were cordoned within the breaker's window than its share of the fleet or of a domain."""
+    """Whether more nodes were cordoned within the breaker's window than its share of the fleet or of a domain.
+
+    What was cordoned in that window and is given back since counts on, on both sides: the share is of what there was.
+    """
     policy = rows.policy.health
     lately = {one.node_id: one.fabric_domain for one in rows.cordons if one.at > rows.now - policy.breaker_window_s}
+    given_back = Counter(domain for node_id, domain in lately.items() if node_id not in rows.nodes)
     for domain, count in Counter(lately.values()).items():
-        size = sum(node.offer.fabric_domain == domain for node in rows.nodes.values())
-        if count > breaker.cap(policy.breaker_share, size):
+        if count > breaker.cap(policy.breaker_share, rows.sizes[domain or ""] + given_back[domain]):
             return True
-    return len(lately) > breaker.cap(policy.breaker_share, len(rows.nodes))
+    return len(lately) > breaker.cap(policy.breaker_share, len(rows.nodes) + given_back.total())

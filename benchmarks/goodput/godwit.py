@@ -203,5 +203,5 @@ class Godwit(Shell):
             return None
         if found.attempt_id is not None:
             return attempt.job_id
-        holds = found.gpu is not None and any(s.node_id == node_id and not s.released for s in attempt.slots)
+        holds = found.gpu is not None and node_id in self.rows.place_of and node_id not in self.rows.freed
         return attempt.job_id if holds else None

@@ -42,7 +42,7 @@ class Program:
         self.world, self.job, self.training = world, Job.IDLE, Training()
         self.gang: list[Machine] = []
         self.cause, self.at_start = "", False
-        self._epoch, self._held = 0, frozenset[str]()
+        self._epoch, self._held = 0, dict[str, int]()
         self._bugs: list[tuple[Happening, int]] = []
 
     def holds(self, machine: Machine) -> bool:
@@ -52,12 +52,13 @@ class Program:
     @property
     def odd(self) -> list[Machine]:
         """Machines of the gang that are not as they should be, in the gang's order."""
-        return [one for one in self.gang if one.id in self.world.odd]
+        odd = [machine for name, machine in self.world.odd.items() if name in self._held]
+        return sorted(odd, key=lambda one: self._held[one.id])
 
     def start(self, machines: Sequence[Machine], interval_s: float, *, takes_s: float | None = None) -> None:
         """Start on these, saving every `interval_s`; `takes_s` instead of the phases' own times."""
         world, times = self.world, self.world.times
-        held = frozenset(one.id for one in machines)
+        held = {one.id: place for place, one in enumerate(machines)}
         if self.job is not Job.IDLE or len(machines) != world.fleet.nodes or len(held) != len(machines):
             raise InvariantBroken(f"a start on {len(machines)} machines while the job is {self.job}")
         self._epoch += 1

@@ -5,12 +5,13 @@ What an action asks of the world (a stop, a repair, a purchase) is left to `shel
 
 from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
 from godwit.domain import lifecycle
-from godwit.domain.health import Finding, HealthRecord, Incident, IncidentState
-from godwit.domain.ids import AttemptId, FindingId, GpuUuid, IncidentId, JobId, NodeId, ProjectId, ProviderName
+from godwit.domain.health import HealthRecord
+from godwit.domain.ids import AttemptId, GpuUuid, JobId, NodeId, ProjectId, ProviderName
 from godwit.domain.jobs import Attempt, AttemptState, Fabric, Job, JobSpec, JobState, Outcome, Resources, Retries, Slot
 from godwit.domain.nodes import Gpu, Health, Node, NodeState
 from godwit.domain.offers import Offer
@@ -18,21 +19,19 @@ from godwit.domain.resources import GpuAsk
 from godwit.scheduler.bounds import Bounds
 from godwit.scheduler.health import rates, spares
 from godwit.scheduler.health.policy import HealthPolicy
-from godwit.scheduler.health.view import Cordon, HealthView, TestResult
-from godwit.scheduler.plan import MarkHealth, MoveIncident, StartAttempt
+from godwit.scheduler.health.view import Cordon
+from godwit.scheduler.plan import MarkHealth, StartAttempt
 from godwit.scheduler.snapshot import Policy, Snapshot
 from godwit.scheduler.trust import Record
 
-from benchmarks.goodput.inputs import DAY_S, NODE_USD_PER_HOUR
+from benchmarks.goodput.health_rows import ACTOR, HealthRows
+from benchmarks.goodput.inputs import NODE_USD_PER_HOUR
 from benchmarks.goodput.machines import Machine
 from benchmarks.goodput.scenario import Fleet
 
-ACTOR = "planner"
 ALWAYS = float("inf")
 """When a machine that answers was last heard: to write each second down for each machine would change no decision."""
 
-FINDINGS_S, PAST_S, CORDONS_S = DAY_S, 28 * DAY_S, 900.0
-"""How far back the snapshot reads, as its view says."""
 START_S = 1_000_000.0
 """When the world begins, by the rows' clock: not at 0, which some rows take for never."""
 
@@ -40,43 +39,50 @@ PROVIDER = ProviderName("cloud")
 GPUS = 8
 
 
-class Rows:
-    """The tables of one run. `now` is set by whoever writes."""
+class Rows(HealthRows):
+    """The tables of one run.
+
+    `sizes`: how many nodes there are of each fabric domain. `gang`: nodes that the job holds or held last, `place_of`
+    their places among its slots. Those on `freed` nodes are released: to write that into each slot at once would cost
+    more than all else that a stop does.
+    """
 
     def __init__(self, fleet: Fleet, *, is_exact: bool) -> None:
-        self.fleet, self.now, self.is_exact = fleet, 0.0, is_exact
+        super().__init__()
+        self.fleet, self.is_exact = fleet, is_exact
         ask = Resources(gpus=GpuAsk(GPUS, ("H100",)), nodes_min=fleet.nodes, nodes_max=fleet.nodes, fabric=Fabric.ANY)
         # A run of weeks is interrupted hundreds of times; its owner knows.
         self.spec = JobSpec(name="pretraining", run="python train.py", resources=ask, retries=Retries(max=100_000))
         self.policy = Policy()
         self.nodes: dict[NodeId, Node] = {}
+        self.sizes = Counter[str]()
         self.job: Job | None = None
         self.attempt: Attempt | None = None
         self.saved_at: float | None = None
-        self.findings: dict[FindingId, Finding] = {}
-        self.incidents: dict[IncidentId, Incident] = {}
-        self.past: list[Incident] = []
-        self.records: dict[str, HealthRecord] = {}
-        self.orders: dict[tuple[str, str], TestResult] = {}
-        self.cordons: list[Cordon] = []
-        self.tripped_at: float | None = None
         self.lost: Counter[str] = Counter()
         self.gang: tuple[NodeId, ...] = ()
+        self.place_of: dict[NodeId, int] = {}
+        self.freed: set[str] = set()
         self._special: set[NodeId] = set()
         self._jobs = 0
 
     # --- reading ---
 
-    def snapshot(self) -> Snapshot:
-        """Everything, as the planner gets it."""
+    def snapshot(self, left_out: AbstractSet[NodeId] = frozenset()) -> Snapshot:
+        """Everything, as the planner gets it, but these nodes and what is on them."""
         return Snapshot(
             jobs=() if self.job is None else (self.job,),
-            attempts=() if self.attempt is None else (self.attempt,),
-            nodes=tuple(self.nodes.values()),
+            attempts=() if self.attempt is None else (self._without(self.attempt, left_out),),
+            nodes=tuple(self.nodes[node_id] for node_id in self.nodes.keys() - left_out),
             offers=tuple(self.offer(domain) for domain in self.fleet.domains),
             saved_at={} if self.job is None or self.saved_at is None else {self.job.id: self.saved_at},
             health=self.view(), policy=self.policy,
         )  # fmt: skip
+
+    def _without(self, attempt: Attempt, left_out: AbstractSet[NodeId]) -> Attempt:
+        places = sorted(self.place_of[node_id] for node_id in self.place_of.keys() - left_out)
+        slots = (attempt.slots[place] for place in places)
+        return replace(attempt, slots=tuple(replace(s, released=True) if s.node_id in self.freed else s for s in slots))
 
     def learn(self) -> float:
         """Set how many spares are kept, as by `health.spares: auto`; returns failures per second of the job's nodes."""
@@ -87,10 +93,7 @@ class Rows:
         auto = replace(self.policy, health=HealthPolicy(spares=None))
         hours = (self.now - START_S) / 3_600
         records = {
-            self.offer(domain).key: Record(
-                losses=self.lost[domain],
-                hours=hours * sum(node.offer.fabric_domain == domain for node in self.nodes.values()),
-            )
+            self.offer(domain).key: Record(losses=self.lost[domain], hours=hours * self.sizes[domain])
             for domain in self.fleet.domains
         }
         snapshot = replace(self.snapshot(), nodes=heard, policy=auto, records=records)
@@ -98,18 +101,6 @@ class Rows:
             self.policy = replace(self.policy, bounds=Bounds(warm=spares.asks(snapshot)))
         mine = (snapshot.node_by_id[node_id] for node_id in self.gang)
         return rates.failures_per_s(mine, snapshot)
-
-    def view(self) -> HealthView:
-        """What is remembered of health, as far back as the store reads."""
-        self.findings = {
-            key: one for key, one in self.findings.items() if not one.decided or one.at > self.now - FINDINGS_S
-        }
-        self.past = [one for one in self.past if one.state_since > self.now - PAST_S]
-        self.cordons = [one for one in self.cordons if one.at > self.now - CORDONS_S]
-        return HealthView(
-            tuple(self.findings.values()), self.records, tuple(self.incidents.values()), tuple(self.past),
-            tuple(self.orders.values()), tuple(self.cordons), self.tripped_at,
-        )  # fmt: skip
 
     def offer(self, domain: str) -> Offer:
         """What machines of a fabric domain are sold as."""
@@ -151,15 +142,20 @@ class Rows:
     def gone(self, node_id: NodeId) -> None:
         """Its provider says that the machine is no more."""
         self.released([node_id])
-        self.nodes.pop(node_id, None)
+        node = self.nodes.pop(node_id, None)
+        if node is not None:
+            self.sizes[_domain(node)] -= 1
         self._special.discard(node_id)
-        self.gang = tuple(one for one in self.gang if one != node_id)
+        if node_id in self.place_of:
+            self.gang = tuple(one for one in self.gang if one != node_id)
 
     def odd(self) -> set[NodeId]:
         """Nodes of which more is known than that they are ready and well."""
-        return self._special | {incident.node_id for incident in self.incidents.values()}
+        return self._special | {incident.node_id for incident in self.incidents.values()} | self.telling()
 
     def _write(self, node: Node) -> None:
+        if node.id not in self.nodes:
+            self.sizes[_domain(node)] += 1
         self.nodes[node.id] = node
         is_plain = (
             node.state is NodeState.READY
@@ -186,6 +182,7 @@ class Rows:
         self.job = replace(job, state=JobState.STARTING, state_since=self.now, epoch=action.epoch)
         self.saved_at = None
         self.gang = tuple(slot.node_id for slot in slots)
+        self.place_of, self.freed = {node_id: place for place, node_id in enumerate(self.gang)}, set()
         for slot in slots:
             node = self.nodes[slot.node_id]
             if node.idle_since is not None or node.reserved_for is not None:
@@ -223,8 +220,7 @@ class Rows:
         there = set(nodes)
         if self.attempt is None:
             return
-        slots = tuple(replace(s, released=True) if s.node_id in there else s for s in self.attempt.slots)
-        self.attempt = replace(self.attempt, slots=slots)
+        self.freed |= there
         # Nobody asks when machines became idle that nothing is known of: the job takes them again.
         plain = set() if self.is_exact else set(self.gang) - self.odd()
         for node_id in sorted(there - plain):
@@ -234,37 +230,7 @@ class Rows:
         assert self.job is not None, "there is no job"
         return self.job
 
-    # --- health ---
-
-    def found(self, finding: Finding) -> None:
-        """A finding came."""
-        self.findings[finding.id] = finding
-
-    def decided(self, finding_id: FindingId) -> None:
-        """It was answered."""
-        self.findings[finding_id] = replace(self.findings[finding_id], decided=True)
-
-    def open(self, incident: Incident) -> None:
-        """An incident begins."""
-        self.incidents[incident.id] = incident
-
-    def move(self, action: MoveIncident) -> Incident:
-        """It goes on; what was being done and is not any more was tried."""
-        incident = self.incidents[action.incident_id]
-        if action.remedy is not None and action.remedy is not incident.remedy:
-            was_tried = incident.state in {IncidentState.REPAIRING, IncidentState.TESTING}
-            tried = (*incident.tried, incident.remedy) if was_tried else incident.tried
-            incident = replace(incident, remedy=action.remedy, tried=tried)
-        incident = replace(incident, detail=action.reason)
-        if action.to is not incident.state:
-            incident, _ = lifecycle.advance(incident, action.to, reason=action.reason, actor=ACTOR, now=self.now)
-        if incident.state is IncidentState.CLOSED:
-            del self.incidents[incident.id]
-            self.orders = {key: order for key, order in self.orders.items() if order.incident_id != incident.id}
-            self.past.append(incident)
-        else:
-            self.incidents[incident.id] = incident
-        return incident
+    # --- health, as far as it is of nodes ---
 
     def mark(self, action: MarkHealth) -> None:
         """What is believed of a device changes."""
@@ -274,7 +240,7 @@ class Rows:
         record = before
         if before.state is not action.to:
             record, _ = lifecycle.advance(before, action.to, reason=action.reason, actor=ACTOR, now=self.now)
-        self.records = {**self.records, action.record_id: replace(record, reason=action.reason)}
+        self.records[action.record_id] = replace(record, reason=action.reason)
         node = self.nodes.get(action.node_id)
         if node is not None:
             gpus = (replace(gpu, health=action.to) if gpu.uuid == action.record_id else gpu for gpu in node.gpus)
@@ -289,12 +255,6 @@ class Rows:
             if not lifted:
                 self.cordons.append(Cordon(self.now, node_id, PROVIDER, node.offer.fabric_domain))
 
-    def left_for(self, incident_id: IncidentId, job_id: JobId) -> None:
-        """A job left because of it."""
-        incident = self.incidents.get(incident_id)
-        if incident is not None and job_id not in incident.job_ids:
-            self.incidents[incident_id] = replace(incident, job_ids=(*incident.job_ids, job_id))
 
-    def ordered(self, order: TestResult) -> None:
-        """A repair or a test is under way, or over."""
-        self.orders[(order.incident_id or order.node_id, order.kind)] = order
+def _domain(node: Node) -> str:
+    return node.offer.fabric_domain or ""

@@ -34,7 +34,7 @@ class Budget:
 
     @cached_property
     def _sizes(self) -> Counter[Scope]:
-        return Counter(scope for node in self._nodes for scope in scopes_of(node))
+        return Counter(scope for node in self._nodes for scope in scopes_of(node)) + Counter(self._book.view.beside)
 
     @cached_property
     def _places(self) -> dict[NodeId, tuple[Scope, ...]]:

@@ -28,7 +28,11 @@ HOUR_S, DAY_H = 3_600.0, 24.0
 def per_hour(offer: Offer, snapshot: Snapshot) -> float:
     """Failures of one node of this offer per hour: machines that are lost, and machines that checks found broken."""
     lost = snapshot.records.get(offer.key, UNKNOWN).losses_per_hour(is_spot=offer.spot)
-    return lost + incidents(offer.provider, snapshot) / (PRIOR_HOURS + node_hours(offer.provider, snapshot))
+    return lost + _found_per_hour(offer.provider, snapshot)
+
+
+def _found_per_hour(provider: str, snapshot: Snapshot) -> float:
+    return incidents(provider, snapshot) / (PRIOR_HOURS + node_hours(provider, snapshot))
 
 
 def per_1000_node_days(offer: Offer, snapshot: Snapshot) -> float:
@@ -38,8 +42,13 @@ def per_1000_node_days(offer: Offer, snapshot: Snapshot) -> float:
 
 def failures_per_s(nodes: Iterable[Node], snapshot: Snapshot) -> float:
     """Failures per second of a gang on these nodes: each of them stops it."""
-    alike = Counter(node.offer for node in nodes)
-    return sum(count * per_hour(offer, snapshot) for offer, count in alike.items()) / HOUR_S
+    alike = Counter((node.offer.provider, node.offer.key, node.offer.spot) for node in nodes)
+    found = {provider: _found_per_hour(provider, snapshot) for provider in {provider for provider, _, _ in alike}}
+    per_hour = (
+        count * (snapshot.records.get(key, UNKNOWN).losses_per_hour(is_spot=is_spot) + found[provider])
+        for (provider, key, is_spot), count in alike.items()
+    )
+    return sum(per_hour) / HOUR_S
 
 
 def incidents(provider: str, snapshot: Snapshot) -> int:

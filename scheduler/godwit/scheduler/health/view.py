@@ -44,7 +44,8 @@ class HealthView:
     `records`: of every GPU and node of the fleet that has one, by UUID or node id. `incidents`: those not closed.
     `past`: those closed within 28 days. `orders`: the newest repair and the newest checks of each incident that is
     not closed, and the newest sweep of each node. `cordons`: by automation, within the breaker's window.
-    `tripped_at`: since when the breaker holds everything; only a person resets it.
+    `tripped_at`: since when the breaker holds everything; only a person resets it. `beside`: how many nodes are there
+    and well that the snapshot leaves out, for each scope of the breaker; whole snapshots leave out none.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -54,3 +55,4 @@ class HealthView:
     orders: tuple[TestResult, ...] = ()
     cordons: tuple[Cordon, ...] = ()
     tripped_at: float | None = None
+    beside: Mapping[tuple[str, str], int] = field(default_factory=dict)
