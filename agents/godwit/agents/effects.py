@@ -49,7 +49,7 @@ Effect = StartRuntime | StopRuntime | Repair | Check
 
 @dataclass(frozen=True)
 class Running:
-    """The program runs (rank 0 only)."""
+    """The program runs (rank 0), or this node is part of the Ray of a program that runs already."""
 
     attempt_id: str
 

@@ -7,10 +7,10 @@ from t to u all of it fades by 2^((t - u) / h). So whatever is kept is exact, in
 still runs is added when it is asked for: nothing has to be written while nothing ends.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from godwit.domain.jobs import Slot
+from godwit.domain.jobs import Attempt, Slot
 from godwit.scheduler.asks import Ask
 from godwit.scheduler.quotas import CPUS, GPUS, MEMORY
 from godwit.scheduler.quotas import amount as amount_of
@@ -66,6 +66,13 @@ def left(seconds: float, half_life_s: float) -> float:
 def held_by(ask: Ask, nodes: int) -> dict[str, float]:
     """What a gang of so many nodes holds of each resource."""
     return {name: float(amount_of(ask, name) * nodes) for name in RESOURCES}
+
+
+def spans(attempt: Attempt, now: float) -> Iterator[tuple[Slot, float, float]]:
+    """Every part that an attempt has or had until now, from when to when."""
+    for slot in (*attempt.slots, *attempt.left):
+        since = attempt.created_at if slot.since is None else slot.since
+        yield slot, since, now if slot.until is None else min(slot.until, now)
 
 
 def gpu_s(slots: Iterable[Slot], seconds: float) -> float:

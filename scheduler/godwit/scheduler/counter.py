@@ -34,7 +34,7 @@ class Counter:
 
     def __init__(self, snapshot: Snapshot, engine: Engine, gate: Quotas, now: float, seed: int) -> None:
         self._snapshot, self._engine, self._gate, self._now, self._seed = snapshot, engine, gate, now, seed
-        self._market, self._stops = market.Market(snapshot, engine, now), Stops(snapshot, engine, gate, now)
+        self.market, self._stops = market.Market(snapshot, engine, now), Stops(snapshot, engine, gate, now)
         self._ports = {attempt.port for attempt in snapshot.attempts}
         self._ports_on: dict[NodeId, set[int]] = {}
         for attempt in snapshot.attempts:
@@ -75,7 +75,7 @@ class Counter:
             self._wait_for_stops(job)
         elif why is not None and why != NO_ROOM:
             self._shut_out(job, demand, why)
-        elif (rest := self._market.rest(job, demand)) is not None:
+        elif (rest := self.market.rest(job, demand)) is not None:
             self._waits_for[job.id] = [rest]
             self._engine.gate.promised(demand, {})
         elif job.spec.resources in self._refused and not self._engine.kept_for(job.id):
@@ -172,13 +172,13 @@ class Counter:
     def _buy(self, job: Job, demand: Demand) -> None:
         """Buy what the gang lacks, and say what it waits for meanwhile."""
         before = [NodeId(node_id) for node_id in self._engine.kept_for(job.id)]
-        purchase, by_offers = self._market.choose(job, demand)
+        purchase, by_offers = self.market.choose(job, demand)
         if purchase is None:
             self._refused[job.spec.resources] = by_offers
             self._refuse(job, demand)
             self._let_go(job)
             return
-        self._market.book(purchase, job, demand)
+        self.market.book(purchase, job, demand)
         self._engine.gate.promised(demand, {})  # its project holds what is bought for it, before it is there
         for node_id in purchase.keep:
             if node_id not in before:

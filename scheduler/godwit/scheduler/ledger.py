@@ -94,9 +94,13 @@ def _sort_span(
     else:
         held = 0.0
         for attempt in attempts:
-            gpus = next((len(s.gpus) * s.gpu_milli / WHOLE_GPU_MILLI for s in attempt.slots if s.node_id == node.id), 0)
+            slot = next((s for s in (*attempt.slots, *attempt.left) if s.node_id == node.id), None)
+            if slot is None:
+                continue
+            gpus = len(slot.gpus) * slot.gpu_milli / WHOLE_GPU_MILLI
+            came, went = slot.since or start, end if slot.until is None else slot.until
             for a_start, a_end, a_state in by_attempt[attempt.id]:
-                overlap = max(0.0, min(end, a_end) - max(start, a_start))
+                overlap = max(0.0, min(end, a_end, went) - max(start, a_start, came))
                 use = _USE_OF_ATTEMPT.get(AttemptState(a_state))
                 if use is not None and overlap:
                     gpu_seconds[use] += gpus * overlap

@@ -66,6 +66,25 @@ class Preempt:
 
 
 @dataclass(frozen=True)
+class GrowAttempt:
+    """A running attempt gets these nodes besides; it goes on."""
+
+    attempt_id: AttemptId
+    slots: tuple[Slot, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShrinkAttempt:
+    """A running attempt gives these nodes back, or has lost them; it goes on. `to` is who waits for them, if any."""
+
+    attempt_id: AttemptId
+    node_ids: tuple[NodeId, ...]
+    reason: str
+    to: JobId | None = None
+
+
+@dataclass(frozen=True)
 class ReleaseSlot:
     """It is certain that this node does not run the attempt any more."""
 
@@ -208,6 +227,8 @@ Action = (
     | StartAttempt
     | EndAttempt
     | Preempt
+    | GrowAttempt
+    | ShrinkAttempt
     | ReleaseSlot
     | FinishAttempt
     | MarkNodeLost

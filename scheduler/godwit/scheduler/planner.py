@@ -17,6 +17,7 @@ from godwit.scheduler.health import attribution
 from godwit.scheduler.health import decide as health
 from godwit.scheduler.plan import Action, BuyNode, Plan, Preempt, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
+from godwit.scheduler.resizing import steps as resizing
 from godwit.scheduler.snapshot import Snapshot
 
 
@@ -28,13 +29,14 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
         return Plan(tuple(settled), wake_at=now)
     counter, engine = _serve_queue(snapshot, now, seed)
     refusals = counter.told() | _unserved(snapshot)
-    wanted = counter.spoken_for()
+    resizes = resizing.Resizing(snapshot, engine, counter.market, now).actions(somebody_waits=bool(refusals))
+    wanted = counter.spoken_for() | frozenset(resizing.wanted_by(resizes))
     # Which idle nodes are spares shows when those that start now hold theirs, or those whose nodes are being tested: a
     # later plan gives back the others.
     starts = any(isinstance(one, StartAttempt) for one in counter.actions) or bool(attribution.under_test(snapshot))
     idle = [one for one in release.idle(snapshot, now) if not (starts and isinstance(one, TerminateNode))]
     actions: list[Action] = [one for one in idle if not isinstance(one, TerminateNode) or one.node_id not in wanted]
-    actions += counter.actions
+    actions += [*counter.actions, *resizes]
     # Last of all: what was just decided changes which nodes are idle, and nobody waits for a warm one.
     actions = actions or list(warm.purchases(snapshot, refusals.values(), now))
     return Plan(tuple(actions), refusals, _wake_at(snapshot, engine, now))
@@ -106,6 +108,7 @@ def _wake_at(snapshot: Snapshot, engine: Engine, now: float) -> float | None:
         *repair.next_deadlines(snapshot, now),
         *health.next_deadlines(snapshot, now),
         *release.next_deadlines(snapshot, now),
+        *resizing.next_deadlines(snapshot),
         *(hold.until for hold in snapshot.holds),
         *(job.created_at + snapshot.policy.patience.patience_s for job in snapshot.jobs if repair.waits(job)),
     ]

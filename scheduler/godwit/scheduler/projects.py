@@ -8,7 +8,7 @@ from godwit.domain.projects import ANY_GPU, CPUS, MEMORY_GIB, Limit, Project
 from godwit.scheduler import accounts, quotas
 from godwit.scheduler.accounts import OVER_QUOTA, Quota, Shortfall
 from godwit.scheduler.asks import WHOLE, Ask
-from godwit.scheduler.averages import Average, held_by, left
+from godwit.scheduler.averages import Average, held_by, left, spans
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.fair_share import FairShare, Usage
 from godwit.scheduler.quotas import Quotas
@@ -69,9 +69,11 @@ def averages(snapshot: Snapshot, now: float) -> dict[ProjectId, Average]:
     for attempt in snapshot.attempts:
         job = snapshot.job_by_id.get(attempt.job_id)
         if job is not None:
-            part = 1 - left(now - attempt.created_at, half_life_s)
+            part = sum(
+                left(now - to, half_life_s) - left(now - since, half_life_s) for _, since, to in spans(attempt, now)
+            )
             mine = holding.setdefault(job.project, {})
-            for name, held in held_by(Ask.of(job.spec.resources), len(attempt.slots)).items():
+            for name, held in held_by(Ask.of(job.spec.resources), 1).items():
                 mine[name] = mine.get(name, 0.0) + held * part
     for project, amounts in holding.items():
         found[project] = found.get(project, Average(now)).with_more(amounts)

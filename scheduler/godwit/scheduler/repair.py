@@ -5,10 +5,10 @@ that the machine is gone, or its lease ran out with a margin. A program's failur
 the gang was heard after it, because a dying node makes healthy programs fail.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from godwit.domain import lifecycle
-from godwit.domain.ids import JobId
+from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome, Slot
 from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler import dependencies
@@ -20,8 +20,10 @@ from godwit.scheduler.plan import (
     FinishJob,
     MarkNodeLost,
     ReleaseSlot,
+    ShrinkAttempt,
     TerminateNode,
 )
+from godwit.scheduler.resizing import bending, targets
 from godwit.scheduler.snapshot import Snapshot
 
 HEARD_STATES = frozenset({NodeState.READY, NodeState.CORDONED, NodeState.DRAINING})
@@ -29,6 +31,10 @@ HEARD_STATES = frozenset({NodeState.READY, NodeState.CORDONED, NodeState.DRAININ
 
 BOOT_STATES = frozenset({NodeState.REQUESTED, NodeState.PROVISIONING, NodeState.JOINING})
 """States on the way to the first heartbeat."""
+
+LOSS_SHOWS_S = 60.0
+"""A program that fails so soon after it lost a node fails because of that: Ray's own word takes up to fifteen seconds,
+and a collective operation that hangs a timeout more."""
 
 VERDICT_POLL_S = 0.5
 """How soon to look again whether every node was heard after a failure: heartbeats come each second, without a hint."""
@@ -56,6 +62,11 @@ def attempts(snapshot: Snapshot, now: float) -> Iterator[Action]:
     for attempt in snapshot.attempts:
         if attempt.state is AttemptState.STOPPING:
             yield from _stopping(attempt, snapshot, now)
+            continue
+        leaving = [slot for slot in attempt.slots if slot.leaving]
+        released = list(_release(attempt, leaving, attempt.resized_at or attempt.state_since, snapshot, now))
+        if released:
+            yield from released
             continue
         verdict = _verdict(attempt, snapshot, now)
         if verdict is not None:
@@ -111,6 +122,10 @@ def next_deadlines(snapshot: Snapshot, now: float) -> Iterator[float]:
         deadline = lifecycle.DEADLINES[attempt.state].after_s
         if deadline is not None:
             yield attempt.state_since + deadline
+        job = snapshot.job_by_id.get(attempt.job_id)
+        if job is not None and attempt.is_changing:
+            yield (attempt.resized_at or now) + (lifecycle.DEADLINES[AttemptState.STOPPING].after_s or 0.0)
+            yield job.state_since + (lifecycle.DEADLINES[JobState.RESIZING].after_s or 0.0)
 
 
 def _in_use(node: Node, snapshot: Snapshot) -> bool:
@@ -121,18 +136,16 @@ def _unheard_for(node: Node, snapshot: Snapshot, now: float) -> float:
     return now - max(node.last_seen_at or node.state_since, snapshot.serving_since)
 
 
-def _verdict(attempt: Attempt, snapshot: Snapshot, now: float) -> EndAttempt | None:
+def _verdict(attempt: Attempt, snapshot: Snapshot, now: float) -> EndAttempt | ShrinkAttempt | None:
     job = snapshot.job_by_id.get(attempt.job_id)
     if job is None or job.cancel_requested:
         return EndAttempt(attempt.id, Outcome.CANCELLED, "its owner cancelled the job")
-    for slot in attempt.slots:
-        safe = None if slot.released else is_safe(slot, snapshot, now)
-        if safe is not None:
-            return EndAttempt(attempt.id, Outcome.INTERRUPTED, f"node {slot.node_id} is lost: {safe}")
-    for slot in attempt.slots:
-        draining = snapshot.node_by_id.get(slot.node_id)
-        if draining is not None and draining.state is NodeState.DRAINING:
-            return EndAttempt(attempt.id, Outcome.INTERRUPTED, f"node {slot.node_id} is drained")
+    lost = _lost(attempt, snapshot, now) or _drained(attempt, snapshot) or _late(job, attempt, now)
+    if lost:
+        reason = "; ".join(lost.values())
+        if bending.may_lose(job, attempt, lost):
+            return ShrinkAttempt(attempt.id, tuple(lost), f"goes on without a part of its nodes: {reason}")
+        return EndAttempt(attempt.id, Outcome.INTERRUPTED, reason)
     if attempt.failed_at is not None:
         return _whose_fault(attempt, attempt.failed_at, snapshot)
     if lifecycle.is_overdue(attempt.state, attempt.state_since, now):
@@ -140,9 +153,29 @@ def _verdict(attempt: Attempt, snapshot: Snapshot, now: float) -> EndAttempt | N
     return None
 
 
+def _lost(attempt: Attempt, snapshot: Snapshot, now: float) -> dict[NodeId, str]:
+    """Nodes of an attempt that certainly run nothing any more, and how one knows."""
+    safe = {slot.node_id: is_safe(slot, snapshot, now) for slot in attempt.staying if not slot.released}
+    return {node_id: f"node {node_id} is lost: {why}" for node_id, why in safe.items() if why is not None}
+
+
+def _drained(attempt: Attempt, snapshot: Snapshot) -> dict[NodeId, str]:
+    found = (snapshot.node_by_id.get(slot.node_id) for slot in attempt.staying)
+    return {n.id: f"node {n.id} is drained" for n in found if n is not None and n.state is NodeState.DRAINING}
+
+
+def _late(job: Job, attempt: Attempt, now: float) -> dict[NodeId, str]:
+    """Nodes that were to join it and did not in time."""
+    if job.state is not JobState.RESIZING or not lifecycle.is_overdue(job.state, job.state_since, now):
+        return {}
+    return {slot.node_id: f"node {slot.node_id} did not join it in time" for slot in attempt.staying if slot.joining}
+
+
 def _whose_fault(attempt: Attempt, failed_at: float, snapshot: Snapshot) -> EndAttempt | None:
     """A failure is the program's own once every node was heard after it, the platform's once one is lost or sick."""
     nodes_of = [snapshot.node_by_id.get(slot.node_id) for slot in attempt.slots]
+    if attempt.resized_at is not None and failed_at - attempt.resized_at <= LOSS_SHOWS_S and attempt.left:
+        return EndAttempt(attempt.id, Outcome.INTERRUPTED, "the program failed when it had just lost a node")
     lost = next((n for n in nodes_of if n is None or n.gone or n.state not in HEARD_STATES), "none")
     if lost != "none":
         name = lost.id if isinstance(lost, Node) else "one of its nodes"
@@ -160,8 +193,13 @@ def _stopping(attempt: Attempt, snapshot: Snapshot, now: float) -> Iterator[Acti
     if attempt.released:
         yield FinishAttempt(attempt.id, "no node can be running it any more")
         return
-    overdue = lifecycle.is_overdue(attempt.state, attempt.state_since, now)
-    for slot in attempt.slots:
+    yield from _release(attempt, attempt.slots, attempt.state_since, snapshot, now)
+
+
+def _release(attempt: Attempt, slots: Iterable[Slot], since: float, snapshot: Snapshot, now: float) -> Iterator[Action]:
+    """What is certain of slots that were told to stop at `since`; a node that does not stop is ended."""
+    overdue = lifecycle.is_overdue(AttemptState.STOPPING, since, now)
+    for slot in slots:
         if slot.released:
             continue
         safe = is_safe(slot, snapshot, now)
@@ -174,10 +212,11 @@ def _stopping(attempt: Attempt, snapshot: Snapshot, now: float) -> Iterator[Acti
 
 def waits(job: Job) -> bool:
     """Whether a job is one that the planner should place."""
-    return job.state in {JobState.QUEUED, JobState.RECOVERING} and not job.cancel_requested
+    is_one = job.state in {JobState.QUEUED, JobState.RECOVERING} or bending.restarts(job)
+    return is_one and not job.cancel_requested
 
 
 def expecting(snapshot: Snapshot) -> frozenset[JobId]:
     """Jobs for which nodes are kept: those that wait, and those that give way and will wait for what they are left."""
     yielding = (attempt.job_id for attempt in snapshot.attempts if attempt.yields_to is not None)
-    return frozenset([*(job.id for job in snapshot.jobs if waits(job)), *yielding])
+    return frozenset([*(job.id for job in snapshot.jobs if waits(job)), *yielding]) | targets.lacking(snapshot)

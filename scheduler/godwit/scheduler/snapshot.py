@@ -18,6 +18,7 @@ from godwit.scheduler.giving_way import Preemption
 from godwit.scheduler.health.policy import HealthPolicy
 from godwit.scheduler.health.view import HealthView
 from godwit.scheduler.reservations import Patience
+from godwit.scheduler.resizing.terms import Terms
 from godwit.scheduler.trust import UNKNOWN, Record
 
 
@@ -39,6 +40,7 @@ class Policy:
     `patience`: who gets nodes kept while it waits. `preemption`: who gives way to whom. `forgetting`: how long what a
     project held counts against it.
     `loss_memory_s`: a provider that lost a node is the last choice for this long. `health`: what findings lead to.
+    `resizing`: how careful changes of a running job's size are.
     """
 
     missed_after_s: float = 4.0
@@ -54,6 +56,7 @@ class Policy:
     preemption: Preemption = field(default_factory=Preemption)
     health: HealthPolicy = field(default_factory=HealthPolicy)
     forgetting: Forgetting = field(default_factory=Forgetting)
+    resizing: Terms = field(default_factory=Terms)
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Keeping:
         """Make room, and let the gang's other nodes ask for copies from here on."""
         clear(self._folder.node_dir, time.time(), but=self._kept.name)
         self._kept.mkdir(parents=True, exist_ok=True)
-        if len(self._command.peers) < 2:
+        if len(self._command.peers) < 2 and not self._command.bends:
             return
         address = next(peer.address for peer in self._command.peers if peer.rank == self._command.rank)
         token = peers.token_of(self._command.ray_token)
@@ -159,7 +159,7 @@ class Keeping:
         write_whole(self._folder.root / "chosen.json", text)
         if self._server is not None:
             self._server.choose(text)
-        if epoch > 1 and len(self._command.peers) > 1:
+        if epoch > 1 and (len(self._command.peers) > 1 or self._command.bends):
             _tried(lambda: choice.publish(store, epoch, text))
         return search
 

@@ -100,6 +100,8 @@ class AttemptRun:
             self._keeping.start()
             if self._command.rank == 0:
                 self._lead()
+            elif self._command.joins:
+                self._join()
         except WorkdirRefused as exc:
             failure = self._stopped("failed", exc.message)
         except PreflightFailed as exc:
@@ -187,6 +189,13 @@ class AttemptRun:
         finally:
             job.close()
         self._custody.end()
+
+    def _join(self) -> None:
+        """A node that comes to a running attempt: tell when it is part of its Ray, however long that takes."""
+        while self._going_on() and not self._folder.ray_is_up():
+            time.sleep(WATCH_S)
+        if self._going_on():
+            self._around.emit(Running(self._command.attempt_id))
 
     def _watch(self, job: RayJob) -> None:
         ask_at = time.monotonic() + ASK_RAY_S

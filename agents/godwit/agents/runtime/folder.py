@@ -68,6 +68,13 @@ class AttemptFolder:
         """What `ray start` says."""
         return self.root / "ray.log"
 
+    def ray_is_up(self) -> bool:
+        """Whether `ray start` said that this node is part of the cluster (its words in 2.60)."""
+        try:
+            return b"Ray runtime started" in self.ray_log.read_bytes()
+        except FileNotFoundError:
+            return False
+
     def make(self) -> None:
         """Make the folders; harmless to repeat."""
         for path in (self.workdir, self.checkpoints, self.run / "reports"):

@@ -4,24 +4,22 @@ Every row that the plan was computed from is guarded by its version, so a plan m
 whole (`StaleWrite`) and made again.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from godwit.control_plane import hints
-from godwit.control_plane.reconcilers import caring
-from godwit.control_plane.reconcilers.writing import ACTOR, Writing
+from godwit.control_plane.reconcilers import caring, resizing
+from godwit.control_plane.reconcilers.writing import ACTOR, Writing, refuse_double_use, refuse_unfit
 from godwit.control_plane.services import attempts, nodes, saving
 from godwit.control_plane.store import entities, queries, usage, writes
 from godwit.control_plane.store.database import Transaction
-from godwit.domain.errors import InvariantBroken, StaleWrite
+from godwit.domain.errors import StaleWrite
 from godwit.domain.events import Event
 from godwit.domain.ids import AttemptId, IdSource, NodeId
 from godwit.domain.intents import IntentKind
 from godwit.domain.jobs import Attempt, AttemptState, JobState, Outcome
-from godwit.domain.nodes import Health, Node, NodeState
-from godwit.domain.resources import WHOLE_GPU_MILLI
+from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler.plan import (
     Action,
     BuyNode,
@@ -75,8 +73,8 @@ def _start(writing: Writing, action: StartAttempt) -> None:
     job, now = writing.jobs[action.job_id], writing.now
     attempt_id = AttemptId(writing.ids.new("attempt"))
     attempt = Attempt(attempt_id, job.id, action.epoch, AttemptState.STARTING, action.slots, action.port, now, now)
-    _refuse_double_use(writing.held, attempt)
-    _refuse_unfit(writing.nodes, attempt)
+    refuse_double_use(writing.held, attempt.slots)
+    refuse_unfit(writing.nodes, attempt.slots)
     born = Event(
         at=now, kind="attempt.state", subject="attempt", subject_id=attempt.id, reason=action.reason, actor=ACTOR,
         new=AttemptState.STARTING, job_id=job.id,
@@ -88,25 +86,6 @@ def _start(writing: Writing, action: StartAttempt) -> None:
     for slot in action.slots:
         writing.save_node(replace(writing.nodes[slot.node_id], reserved_for=None, idle_since=None))
         writing.owe(IntentKind.START_ATTEMPT, slot.node_id, action.reason, attempt, failures)
-
-
-def _refuse_double_use(held: Counter[tuple[NodeId, int]], new: Attempt) -> None:
-    """The last gate before GPUs are given away: checked in the writing transaction, whatever the planner thought."""
-    for slot in new.slots:
-        twice = [gpu for gpu in slot.gpus if held[slot.node_id, gpu] + slot.gpu_milli > WHOLE_GPU_MILLI]
-        if twice:
-            raise InvariantBroken(f"GPUs {twice} of node {slot.node_id} are held already")
-        held.update({(slot.node_id, gpu): slot.gpu_milli for gpu in slot.gpus})
-
-
-def _refuse_unfit(known: Mapping[NodeId, Node], new: Attempt) -> None:
-    """The same for what is out of the fleet: no attempt starts on a cordoned node or on a GPU that is not healthy."""
-    for slot in new.slots:
-        node = known[slot.node_id]
-        unfit = [gpu.index for gpu in node.gpus if gpu.index in slot.gpus and gpu.health is not Health.HEALTHY]
-        if node.state is not NodeState.READY or unfit:
-            what = f"GPUs {unfit} of it are not healthy" if unfit else f"it is {node.state}"
-            raise InvariantBroken(f"node {node.id} may not be used: {what}")
 
 
 def _end(writing: Writing, action: EndAttempt) -> None:
@@ -175,4 +154,5 @@ _HANDLERS: Mapping[type[Action], Callable[[Writing, Any], None]] = {
     TerminateNode: _terminate,
     FinishJob: _finish_job,
     **caring.HANDLERS,
+    **resizing.HANDLERS,
 }

@@ -1,18 +1,20 @@
 """One plan being written down, in one transaction: what its actions share."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 from godwit.control_plane import hints
 from godwit.control_plane.store import entities, queries
 from godwit.control_plane.store.database import Transaction
+from godwit.domain.errors import InvariantBroken
 from godwit.domain.health import HealthRecord, Incident
 from godwit.domain.ids import AttemptId, IdSource, IncidentId, IntentId, JobId, NodeId
 from godwit.domain.intents import Intent, IntentKind, IntentState
-from godwit.domain.jobs import Attempt, Job, JobState
-from godwit.domain.nodes import Node, NodeState
+from godwit.domain.jobs import Attempt, Job, JobState, Slot
+from godwit.domain.nodes import Health, Node, NodeState
+from godwit.domain.resources import WHOLE_GPU_MILLI
 from godwit.scheduler.snapshot import Snapshot
 
 ACTOR = "planner"
@@ -76,3 +78,25 @@ class Writing:
         entities.insert(self.tx, intent)
         self.tx.hint(hints.INTENTS, hints.commands_of(node_id))
         return intent.id
+
+
+def refuse_double_use(held: Counter[tuple[NodeId, int]], new: Iterable[Slot]) -> None:
+    """The last gate before GPUs are given away: checked in the writing transaction, whatever the planner thought.
+
+    Raises `InvariantBroken`, and books what it lets pass.
+    """
+    for slot in new:
+        twice = [gpu for gpu in slot.gpus if held[slot.node_id, gpu] + slot.gpu_milli > WHOLE_GPU_MILLI]
+        if twice:
+            raise InvariantBroken(f"GPUs {twice} of node {slot.node_id} are held already")
+        held.update({(slot.node_id, gpu): slot.gpu_milli for gpu in slot.gpus})
+
+
+def refuse_unfit(known: Mapping[NodeId, Node], new: Iterable[Slot]) -> None:
+    """The same for what is out of the fleet: no attempt starts on a cordoned node or on a GPU that is not healthy."""
+    for slot in new:
+        node = known[slot.node_id]
+        unfit = [gpu.index for gpu in node.gpus if gpu.index in slot.gpus and gpu.health is not Health.HEALTHY]
+        if node.state is not NodeState.READY or unfit:
+            what = f"GPUs {unfit} of it are not healthy" if unfit else f"it is {node.state}"
+            raise InvariantBroken(f"node {node.id} may not be used: {what}")

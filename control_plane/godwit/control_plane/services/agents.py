@@ -6,17 +6,18 @@ from typing import Any
 
 from godwit.control_plane import secrets
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import attempts, health, nodes, observations, saving
+from godwit.control_plane.services import health, nodes, observations, saving, sizes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.arrays import Member
 from godwit.domain.errors import Forbidden, Gone, NotFound, Unauthenticated
 from godwit.domain.ids import GpuUuid, NodeId
 from godwit.domain.intents import FOR_AGENTS, Intent, IntentKind, IntentState
-from godwit.domain.jobs import Attempt, AttemptState, Outcome
+from godwit.domain.jobs import Attempt, AttemptState, JobSpec
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.resources import GPU_MODELS
 from godwit.domain.wire import agents as wire
+from godwit.scheduler.resizing import bending
 from godwit.scheduler.trust import Record
 from sqlalchemy import Row
 
@@ -164,8 +165,7 @@ def _end_forgotten(context: Context, tx: Transaction, node: Node, live: set[str]
         if slot is None or attempt.id in live or not _was_taken_on(tx, attempt, node.id):
             continue
         reason = f"node {node.id} does not know the attempt any more"
-        released = attempts.release_slot(tx, attempt, node.id, reason, now)
-        attempts.settle(tx, context.ids, released, Outcome.INTERRUPTED, reason, _actor(node), now)
+        sizes.lose(tx, context.ids, attempt, node.id, reason, _actor(node), now)
 
 
 def _was_taken_on(tx: Transaction, attempt: Attempt, node_id: NodeId) -> bool:
@@ -195,7 +195,7 @@ def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> w
         attempt_id=attempt.id,
         epoch=attempt.epoch,
         rank=slot.rank,
-        peers=[wire.Peer(rank=s.rank, node_id=s.node_id, address=s.address) for s in attempt.slots],
+        peers=[wire.Peer(rank=s.rank, node_id=s.node_id, address=s.address) for s in attempt.staying],
         gpus=list(slot.gpus),
         gpu_milli=slot.gpu_milli,
         port=attempt.port,
@@ -203,11 +203,13 @@ def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> w
         run=job.spec.run,
         setup=job.spec.setup,
         workdir_digest=job.spec.workdir_digest,
-        env=dict(job.spec.env) | _place(job.member),
+        env=dict(job.spec.env) | _place(job.member) | _size(job.spec),
         store=f"{(job.spec.checkpoint.store or context.store_url).rstrip('/')}/{job.id}",
         saving=saving.of(tx, job.spec.checkpoint, attempt, node, intent.payload),
         preflight=job.spec.preflight.value,
         hang_after_s=job.spec.hang_after_s,
+        joins=slot.joining,
+        bends=bending.is_in_place(job),
     )
 
 
@@ -216,6 +218,17 @@ def _place(member: Member | None) -> dict[str, str]:
     if member is None:
         return {}
     return {"GODWIT_ARRAY_INDEX": str(member.index), "GODWIT_ARRAY_SIZE": str(member.size)}
+
+
+def _size(spec: JobSpec) -> dict[str, str]:
+    """What tells a program how it bends: between how many nodes, and what becomes of its batch."""
+    low, high = spec.resources.nodes_min, spec.resources.nodes_max
+    if low == high:
+        return {}
+    return {
+        "GODWIT_NODES_MIN": str(low), "GODWIT_NODES_MAX": str(high), "GODWIT_ELASTIC": spec.elastic.value,
+        "GODWIT_BATCH": spec.batch.value,
+    }  # fmt: skip
 
 
 def _actor(node: Node) -> str:

@@ -47,13 +47,13 @@ def settle(
     if attempt.outcome is not None:
         return attempt
     if grace_s is None:
-        grace_s = PREEMPT_GRACE_S if outcome is Outcome.PREEMPTED else STOP_GRACE_S
+        grace_s = PREEMPT_GRACE_S if outcome in {Outcome.PREEMPTED, Outcome.RESIZED} else STOP_GRACE_S
     detail = attempt.detail or reason
     attempt = replace(attempt, outcome=outcome, detail=detail)
     attempt = entities.advance(tx, attempt, AttemptState.STOPPING, reason=reason, actor=actor, now=now)
     for slot in attempt.slots:
         if not slot.released:
-            _tell_to_stop(tx, ids, attempt, slot.node_id, reason, grace_s, now)
+            tell_to_stop(tx, ids, attempt, slot.node_id, reason, grace_s, now)
     _move_job(tx, queries.job(tx.conn, attempt.job_id), attempt, outcome, reason, actor, now)
     return attempt
 
@@ -65,10 +65,10 @@ def had_ended(tx: Transaction, attempt: Attempt, node_id: str) -> bool:
     taken on the stop yet, or if the program had said that it was at the last of its steps. To be asked before the slot
     is released, which takes the stop back.
     """
-    if attempt.outcome not in {Outcome.PREEMPTED, Outcome.EVICTED} or attempt.head.node_id != node_id:
+    if attempt.outcome not in {Outcome.PREEMPTED, Outcome.EVICTED, Outcome.RESIZED} or attempt.head.node_id != node_id:
         return False
     job = queries.job(tx.conn, attempt.job_id)
-    if attempt.head.released or job.state is not JobState.RECOVERING or job.epoch != attempt.epoch:
+    if attempt.head.released or job.state not in {JobState.RECOVERING, JobState.RESIZING} or job.epoch != attempt.epoch:
         return False
     stops = [i for i in queries.intents_of_attempt(tx.conn, attempt.id, node_id) if i.kind is IntentKind.STOP_ATTEMPT]
     if all(stop.state is IntentState.PENDING for stop in stops):
@@ -88,11 +88,15 @@ def succeed_after_all(tx: Transaction, attempt: Attempt, actor: str, now: float)
 
 
 def release_slot(tx: Transaction, attempt: Attempt, node_id: str, reason: str, now: float) -> Attempt:
-    """The attempt certainly runs on this node no more; the node is idle when nothing else holds a part of it."""
+    """The attempt certainly runs on this node no more; the node is idle when nothing else holds a part of it.
+
+    A part that is leaving an attempt that goes on is none of it any more then.
+    """
     if all(slot.released for slot in attempt.slots if slot.node_id == node_id):
         return attempt
     slots = tuple(replace(s, released=True) if s.node_id == node_id else s for s in attempt.slots)
-    attempt = entities.save(tx, replace(attempt, slots=slots))
+    attempt = entities.save(tx, _without_the_gone(replace(attempt, slots=slots), now))
+    _settle_size(tx, attempt, reason, now)
     _cancel_intents(tx, attempt, node_id, reason, now)
     try:
         node = queries.node(tx.conn, node_id)
@@ -105,9 +109,39 @@ def release_slot(tx: Transaction, attempt: Attempt, node_id: str, reason: str, n
     return attempt
 
 
-def _tell_to_stop(
+def _without_the_gone(attempt: Attempt, now: float) -> Attempt:
+    if attempt.state is not AttemptState.RUNNING:
+        return attempt
+    gone = tuple(replace(slot, until=now) for slot in attempt.slots if slot.leaving and slot.released)
+    staying = tuple(slot for slot in attempt.slots if not (slot.leaving and slot.released))
+    is_over = not any(slot.leaving for slot in staying)
+    return replace(
+        attempt, slots=staying, left=(*attempt.left, *gone), yields_to=None if is_over else attempt.yields_to
+    )
+
+
+def joined(tx: Transaction, attempt: Attempt, node_id: str, reason: str, now: float) -> Attempt:
+    """The node takes part in the attempt from now on."""
+    slots = tuple(replace(s, joining=False) if s.node_id == node_id else s for s in attempt.slots)
+    attempt = entities.save(tx, replace(attempt, slots=slots))
+    _settle_size(tx, attempt, reason, now)
+    return attempt
+
+
+def _settle_size(tx: Transaction, attempt: Attempt, reason: str, now: float) -> None:
+    """The job runs at its new size once no node is on its way in or out."""
+    if attempt.state is not AttemptState.RUNNING or attempt.is_changing:
+        return
+    job = queries.job(tx.conn, attempt.job_id)
+    if job.state is JobState.RESIZING and job.epoch == attempt.epoch:
+        reason = f"it runs on {len(attempt.slots)} nodes: {reason}"
+        entities.advance(tx, job, JobState.RUNNING, reason=reason, actor="planner", now=now)
+
+
+def tell_to_stop(
     tx: Transaction, ids: IdSource, attempt: Attempt, node_id: str, reason: str, grace_s: float, now: float
 ) -> None:
+    """Owe a node the order to stop its part of an attempt; a start that is owed to it is owed no more."""
     for intent in queries.intents_of_attempt(tx.conn, attempt.id, node_id):
         # A start that was perhaps delivered is not undone by cancelling it: the stop below fences it on the node.
         if intent.state is IntentState.PENDING and intent.kind is IntentKind.START_ATTEMPT:

@@ -16,7 +16,7 @@ def of_job(context: Context, name_or_id: str) -> LedgerView:
     with context.db.read() as conn:
         job = queries.job(conn, name_or_id)
         attempts = queries.attempts_of(conn, job.id)
-        node_ids = {slot.node_id for attempt in attempts for slot in attempt.slots}
+        node_ids = {slot.node_id for attempt in attempts for slot in (*attempt.slots, *attempt.left)}
         story = queries.events(conn, 0, MAX_EVENTS, job_id=job.id)
         node_ids |= {NodeId(e.subject_id) for e in story if e.kind == "node.state"}
         nodes = [queries.node(conn, node_id) for node_id in sorted(node_ids)]

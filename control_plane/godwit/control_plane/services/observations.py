@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from godwit.control_plane import hints
-from godwit.control_plane.services import attempts, health
+from godwit.control_plane.services import attempts, health, sizes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import NotFound
@@ -16,6 +16,7 @@ from godwit.domain.intents import IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, JobState, Outcome, Progress, Slot
 from godwit.domain.wire import agents as wire
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
+from godwit.scheduler.resizing import bending
 
 log = structlog.get_logger()
 
@@ -54,14 +55,16 @@ def _command_done(tx: Transaction, ids: IdSource, node_id: NodeId, done: wire.Co
     if not done.accepted and intent.kind in {IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS}:
         health.end_order(tx, intent.id, node_id, now, passed=False, detail=reason, data={})
     if not done.accepted and intent.kind is IntentKind.START_ATTEMPT and intent.attempt_id is not None:
-        attempt = attempts.release_slot(tx, queries.attempt(tx.conn, intent.attempt_id), node_id, reason, now)
         why = f"node {node_id} refused the attempt: {reason}"
-        attempts.settle(tx, ids, attempt, Outcome.INTERRUPTED, why, f"agent {node_id}", now)
+        sizes.lose(tx, ids, queries.attempt(tx.conn, intent.attempt_id), node_id, why, f"agent {node_id}", now)
 
 
 def _running(
     tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, _seen: wire.AttemptRunning, now: float
 ) -> None:
+    if slot.joining:
+        attempts.joined(tx, attempt, slot.node_id, f"node {slot.node_id} joined it", now)
+        return
     if attempt.state is not AttemptState.STARTING:
         return
     actor, reason = f"agent {slot.node_id}", "its program runs"
@@ -78,6 +81,9 @@ def _stopped(
     actor = f"agent {slot.node_id}"
     if seen.last_lines and (slot.rank == 0 or seen.outcome == "failed") and attempt.failed_at is None:
         writes.attempt_last_lines(tx, attempt.id, seen.last_lines)
+    if slot.leaving or (slot.rank != 0 and _goes_on_without(tx, attempt, slot, seen)):
+        sizes.lose(tx, ids, attempt, slot.node_id, f"stopped: {seen.detail or seen.outcome}", actor, now)
+        return
     was_done = seen.outcome == "succeeded" and attempts.had_ended(tx, attempt, slot.node_id)
     attempt = attempts.release_slot(tx, attempt, slot.node_id, f"stopped: {seen.detail or seen.outcome}", now)
     if was_done:
@@ -104,6 +110,12 @@ def _stopped(
         # What never began to run costs the job none of its retries: a GPU was at fault, and it goes on elsewhere.
         outcome = Outcome.EVICTED if seen.preflight_failed else Outcome.INTERRUPTED
         attempts.settle(tx, ids, attempt, outcome, why, actor, now)
+
+
+def _goes_on_without(tx: Transaction, attempt: Attempt, slot: Slot, seen: wire.AttemptStopped) -> bool:
+    """Whether the end of one part is not the end of all: the platform's doing, or that of a node which was to join."""
+    is_its_own = seen.outcome in {"succeeded", "failed"} and not slot.joining
+    return not is_its_own and bending.may_lose(queries.job(tx.conn, attempt.job_id), attempt, {slot.node_id})
 
 
 def _progress(

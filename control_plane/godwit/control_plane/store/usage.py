@@ -10,24 +10,26 @@ from godwit.control_plane.store.database import Transaction
 from godwit.domain.ids import ProjectId
 from godwit.domain.jobs import Attempt, Job
 from godwit.scheduler.asks import Ask
-from godwit.scheduler.averages import Average, gpu_s, held_by
+from godwit.scheduler.averages import Average, gpu_s, held_by, spans
 from sqlalchemy import Connection, select, update
 
 
 def count(tx: Transaction, job: Job, attempt: Attempt, half_life_s: float, now: float) -> None:
     """An attempt of `job` ends now: what it held since it began is kept. Not idempotent: write its end beside it.
 
-    All its nodes count until the last of them has stopped.
+    All its nodes count until the last of them has stopped, but for those that left it before.
     """
-    table, served = schema.jobs, gpu_s(attempt.slots, now - attempt.created_at)
+    table, parts = schema.jobs, list(spans(attempt, now))
+    served = sum(gpu_s([slot], to - since) for slot, since, to in parts)
     more = table.c.served_gpu_s + served
     tx.conn.execute(update(table).where(table.c.id == job.id).values(served_gpu_s=more))
     projects = schema.projects
     row = tx.conn.execute(select(projects.c.usage).where(projects.c.name == job.project)).first()
     if row is None:
         return  # removed meanwhile: nobody is left whom it could count against
-    held = held_by(Ask.of(job.spec.resources), len(attempt.slots))
-    average = _average_from(row.usage).plus(held, attempt.created_at, now, half_life_s)
+    held, average = held_by(Ask.of(job.spec.resources), 1), _average_from(row.usage)
+    for _, since, to in parts:
+        average = average.plus(held, since, to, half_life_s)
     tx.conn.execute(update(projects).where(projects.c.name == job.project).values(usage=_text(average)))
 
 

@@ -64,7 +64,7 @@ class CommandDone(Message):
 
 
 class AttemptRunning(Message):
-    """The head's program runs (sent by rank 0 only)."""
+    """The head's program runs (sent by rank 0), or a node that was to join a running attempt is part of its Ray."""
 
     type: Literal["attempt-running"] = "attempt-running"
     seq: Count
@@ -212,7 +212,8 @@ class StartAttempt(Message):
     each node for copies of checkpoints; nodes other than the head use the third for the watches of the gang.
     `ray_token` is the attempt's own Ray token. `store` is the fsspec URL of the job's checkpoints. `preflight` says
     whether the GPUs are tried first (auto: real ones are). `hang_after_s`: without a step for this long it hangs; None:
-    the agent judges by its steps so far; 0: never.
+    the agent judges by its steps so far; 0: never. `joins`: the attempt runs already, and this node is to take part in
+    it from now on. `bends`: `peers` are those of now, and may come and go while it runs.
     """
 
     type: Literal["start-attempt"] = "start-attempt"
@@ -235,6 +236,8 @@ class StartAttempt(Message):
     saving: Saving = Field(default_factory=Saving)
     preflight: Literal["auto", "never", "always"] = "auto"
     hang_after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    joins: bool = False
+    bends: bool = False
 
 
 class StopAttempt(Message):

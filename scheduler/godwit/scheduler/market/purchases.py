@@ -17,6 +17,7 @@ from godwit.domain.nodes import Node, NodeState
 from godwit.domain.offers import Offer
 from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.bounds import Room
+from godwit.scheduler.cluster import ANYWHERE
 from godwit.scheduler.demands import Demand
 from godwit.scheduler.engine import Engine
 from godwit.scheduler.fits import NEVER
@@ -83,6 +84,23 @@ class Market:
         if best.bought:
             best = self._with_room_for_others(best, demand, sold, there)
         return replace(best, alternatives=self._alternatives(best, options, demand, sold)), list(sold.refusals)
+
+    def more(self, job: Job, demand: Demand, beside: NodeId, count: int) -> list[Expected]:
+        """Up to `count` machines for a job that runs, within reach of the node `beside`, the best first. Booked."""
+        near = self._snapshot.node_by_id.get(beside)
+        if count <= 0 or near is None:
+            return []
+        offers = [
+            one
+            for place_offers in self._shelf(job, demand).by_place.values()
+            for one in place_offers
+            if _reaches(near.offer, one.offer, demand.within) and demand.ask.suits(NodeKind.of(one.offer))
+        ]
+        picked = _pick(sorted(offers, key=lambda one: (one.usd_micros, one.offer.key)), count, self._stock)
+        while picked and self._stock.room.refusal([one.offer for one in picked]) is not None:
+            picked.pop()
+        self._stock.take([one.offer for one in picked])
+        return picked
 
     def book(self, purchase: Purchase, job: Job, demand: Demand) -> None:
         """Nobody else in this plan counts on what this purchase keeps or buys, but on what it leaves."""
@@ -235,6 +253,16 @@ class Market:
 def _too_many(demand: Demand) -> Refusal:
     what = f"of {demand.nodes_min:,} nodes is larger than {MOST_NODES:,}"
     return Refusal(Code.TOO_MANY_NODES, "the gang", what, "fewer nodes")
+
+
+def _reaches(near: Offer, offer: Offer, within: int) -> bool:
+    """Whether a machine of `offer` may work in a gang with one of `near`."""
+    if offer.gpu_model != near.gpu_model:
+        return False
+    if within == ANYWHERE:
+        return True
+    is_same = (offer.provider, offer.region, offer.fabric_domain) == (near.provider, near.region, near.fabric_domain)
+    return is_same and offer.fabric_domain is not None
 
 
 def _per_gpu(one: Expected) -> tuple[int, str]:
