@@ -14,11 +14,11 @@ from benchmarks.goodput.faults import Effect, Nature
 from benchmarks.goodput.inputs import DAY_S
 from benchmarks.goodput.machines import Fault, Machine
 from benchmarks.goodput.program import Job
-from benchmarks.goodput.responder import Deaf
+from benchmarks.goodput.responder import Responder
 from benchmarks.goodput.world import World
 
 
-class Keeper(Deaf):
+class Keeper(Responder):
     """Keeps one job on a gang of machines, with spares beside it; subclasses say when to act and on whom.
 
     `out` are machines that are taken out of use by id: under repair, or distrusted.
@@ -147,10 +147,6 @@ class Requeue(Keeper):
     def unheard(self, machine: Machine) -> None:
         """The scheduler's own ping fails after a minute."""
         self.world.after(60.0, self._down, machine)
-
-    def spoilt(self) -> None:
-        """The program notices itself."""
-        self.crashed(self.world.program.gang[0])
 
     def _down(self, machine: Machine) -> None:
         if machine.id not in self.out:

@@ -1,21 +1,24 @@
 """godwit in this world: its agents' checks, its planner with its health policy, its cadence; only the shell is ours."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 
+from godwit.agents.checks.work.losses import LossWatch
 from godwit.agents.effects import Found
 from godwit.domain.health import Finding, Grade, Remedy
 from godwit.domain.ids import AttemptId, FindingId, GpuUuid, JobId, NodeId
 from godwit.domain.jobs import Outcome
 from godwit.domain.nodes import NodeState
 from godwit.scheduler.health.signs import JOB_CHECKS
-from godwit.scheduler.health.view import CHECKS, REPAIR, TestResult
+from godwit.scheduler.health.view import CHECKS, REPAIR, SWEEP, TestResult
 
 from benchmarks.goodput import agent
 from benchmarks.goodput.agent import Agent
 from benchmarks.goodput.faults import KINDS, Effect
 from benchmarks.goodput.machines import Machine
+from benchmarks.goodput.program import Job
 from benchmarks.goodput.shell import Shell
 from benchmarks.goodput.world import World
 
@@ -27,10 +30,12 @@ class Godwit(Shell):
     """The responder that is measured."""
 
     name = "godwit"
+    _worked_since: float | None
 
     def begin(self, world: World) -> None:
         """Each machine has an agent, though only those are made that have something to say."""
         self._agents, self._names = dict[str, Agent](), count(1)
+        self._losses, self._worked_since = LossWatch(), None
         super().begin(world)
 
     def lines(self, machine: Machine, lines: Sequence[str]) -> None:
@@ -94,20 +99,29 @@ class Godwit(Shell):
         self._hear(machine, [found])
 
     def spoilt(self) -> None:
-        """The agent of the head reads it in the program's reports."""
+        """The agent of the head reads it in the program's reports, and tells of it once, and once it stays so."""
         attempt, head = self.rows.attempt, self._head()
-        if attempt is not None and attempt.outcome is None and head is not None:
-            self._hear(head, [Found("loss", Grade.DEGRADED, "no number", "loss:nan", attempt_id=attempt.id)])
+        code = self._losses.saw(math.nan)
+        if attempt is not None and attempt.outcome is None and head is not None and code:
+            grade, remedy = Grade.DEGRADED, Remedy.NONE
+            if self._losses.stays:
+                grade, remedy = Grade.UNHEALTHY, Remedy.RESTART_JOB
+            self._hear(head, [Found("loss", grade, "no number", code, remedy, attempt_id=attempt.id)])
 
     def running(self) -> None:
         """The agents say so."""
+        self._losses, self._worked_since = LossWatch(), self.world.now
         self.at_now()
         self.rows.running()
 
     def stopped(self) -> None:
         """All nodes that are heard say that nothing runs there any more."""
         self.at_now()
-        self.rows.released(one.id for one in self.world.program.gang if one.alive)
+        alive = [one.id for one in self.world.program.gang if one.alive]
+        if self._worked_since is not None:
+            self.proofs.worked(alive, self._worked_since, self.world.now)
+            self._worked_since = None
+        self.rows.released(alive)
         self.settle()
 
     def repaired(self, machine: Machine, worked: bool) -> None:
@@ -115,12 +129,18 @@ class Godwit(Shell):
         incident_id, remedy, gpus = self.repairs[machine.id].pop(0)
         if worked:
             agent = self._agent(machine)
+            if remedy is Remedy.REBOOT:
+                self.proofs.forget(machine.id)
             self._tell(machine, agent.booted() if remedy is Remedy.REBOOT else agent.was_reset(gpus))
         self._ended(machine, incident_id, REPAIR, passed=worked)
 
     def tested(self, machine: Machine, passed: bool) -> None:
-        """What failed comes as a finding first."""
-        incident_id = self.tests[machine.id].pop(0)
+        """What failed comes as a finding first. A sweep makes room for work that comes, and says nothing."""
+        incident_id, program = self.tests[machine.id].pop(0), self.world.program
+        if incident_id is None and program.holds(machine) and program.job is not Job.IDLE:
+            return
+        if passed:
+            self.proofs.passed(machine.id, self.tested_since[machine.id], self.world.now)
         bad = next((fault for fault in machine.faults if fault.is_hardware), None)
         if not passed and bad is not None and machine.alive:
             is_wrong = bad.kind.effect is Effect.CORRUPT
@@ -130,7 +150,7 @@ class Godwit(Shell):
                 Remedy.REPLACE_NODE if is_wrong else Remedy.NONE, gpu=machine.uuid(bad.gpu),
             )  # fmt: skip
             self._tell(machine, [found])
-        self._ended(machine, incident_id, CHECKS, passed=passed)
+        self._ended(machine, incident_id, SWEEP if incident_id is None else CHECKS, passed=passed)
 
     def booted(self, name: str) -> None:
         """Its agent joins soon."""
@@ -186,6 +206,8 @@ class Godwit(Shell):
         if node_id not in self.rows.nodes:
             return
         for one in found:
+            if one.grade is not Grade.HEALTHY:
+                self.proofs.doubt(machine.id, self.world.now)
             if one.grade is not Grade.HEALTHY and one.check not in JOB_CHECKS:
                 self.world.told(machine)
             self.rows.found(

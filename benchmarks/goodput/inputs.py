@@ -25,8 +25,9 @@ class Times:
     `stop_s`: from the order to stop until no process is left; GPU memory is freed within 50 s (NVRx waits that long
     at most), in seconds as a rule. `grace_s`: what a last save takes on top: one stall and one local commit.
     `place_s`: decision, transaction and commands. `spawn_s`: Ray's processes and the imports of 8 ranks.
-    `preflight_s`: the GPUs of each node are tried before a start, as godwit does where they are real; its budget is
-    60 s, and matrix products, copies and an all-reduce within the node take a third of it.
+    `preflight_s`: the GPUs of a node are tried before a start, where nothing has shown lately that they are fit, as
+    godwit does where they are real; its budget is 60 s, and matrix products, copies and an all-reduce within the node
+    take a third of it. All wait for the slowest. Whoever does no such thing, or knows everything, waits for none.
     `resubmit_s`: a program that failed by its own fault is submitted again by its owner's own loop.
     `owner_failures`: after so many such failures within a day a person looks, while the loop goes on, and finds by hand
     which machine computes nonsense.
@@ -119,10 +120,12 @@ class Watching:
     `hang_s`: no step for so long is a hang. `odd_share`: how often the stacks of all ranks name the right node
     (ByteRobust's over-eviction exists because they do not always). `slow_window_s`: one window of step times, over
     which a rank is compared with its peers (Minder asks for 4 min of continuity). `nan_after_s`: mean time from silent
-    corruption to a loss that shows it.
+    corruption to a loss that shows it. `step_s`: from one loss to the next: Llama 3's steps of 16M tokens of 6 x 405e9
+    operations each, on 16,384 GPUs at 400 TFLOP/s (arXiv 2407.21783, table 4).
     """
 
     hang_s: float = 60.0
     odd_share: float = 0.8
     slow_window_s: float = 240.0
     nan_after_s: float = 600.0
+    step_s: float = 6.0

@@ -55,8 +55,11 @@ class Program:
         odd = [machine for name, machine in self.world.odd.items() if name in self._held]
         return sorted(odd, key=lambda one: self._held[one.id])
 
-    def start(self, machines: Sequence[Machine], interval_s: float, *, takes_s: float | None = None) -> None:
-        """Start on these, saving every `interval_s`; `takes_s` instead of the phases' own times."""
+    def start(
+        self, machines: Sequence[Machine], interval_s: float, *, takes_s: float | None = None, tries: bool = False
+    ) -> None:
+        """Start on these, saving every `interval_s`; `takes_s` instead of the phases' own times. `tries`: the GPUs of
+        some are tried first."""
         world, times = self.world, self.world.times
         held = {one.id: place for place, one in enumerate(machines)}
         if self.job is not Job.IDLE or len(machines) != world.fleet.nodes or len(held) != len(machines):
@@ -66,7 +69,7 @@ class Program:
         world.tally.placed(world.now, self.odd)
         if random.Random(f"restore {world.seed} {self._epoch}").random() < world.saving.damaged_share:
             self.training.falls_back()
-        spawned_s = times.place_s + times.preflight_s + times.spawn_s
+        spawned_s = times.place_s + times.spawn_s + (times.preflight_s if tries else 0.0)
         rest_s = times.init_s(8 * world.fleet.nodes) + world.saving.load_s + times.first_step_s
         if takes_s is not None:
             rest_s = max(0.0, takes_s - spawned_s)
@@ -139,8 +142,14 @@ class Program:
     def _spoil(self, epoch: int) -> None:
         if epoch == self._epoch and self.job is Job.RUNNING:
             self._break("not-a-number", at_start=False)
-            self.world.responder.spoilt()
+            self._no_number(epoch)
             self.world.after(self.world.times.nan_exit_s, self._crash, self.gang[0], epoch)
+
+    def _no_number(self, epoch: int) -> None:
+        """Each step tells it again, until the program ends."""
+        if epoch == self._epoch and self.job is Job.BROKEN:
+            self.world.responder.spoilt()
+            self.world.after(self.world.watching.step_s, self._no_number, epoch)
 
     def _window(self, machine: Machine, fault: Fault, epoch: int, count: int) -> None:
         if epoch == self._epoch and self.job is Job.RUNNING and fault in machine.faults:

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
+from godwit.agents.checks.active.proven import PASSED_S
 from godwit.domain import lifecycle
 from godwit.domain.health import HealthRecord
 from godwit.domain.ids import AttemptId, GpuUuid, JobId, NodeId, ProjectId, ProviderName
@@ -19,7 +20,7 @@ from godwit.domain.resources import GpuAsk
 from godwit.scheduler.bounds import Bounds
 from godwit.scheduler.health import rates, spares
 from godwit.scheduler.health.policy import HealthPolicy
-from godwit.scheduler.health.view import Cordon
+from godwit.scheduler.health.view import SWEEP, Cordon
 from godwit.scheduler.plan import MarkHealth, StartAttempt
 from godwit.scheduler.snapshot import Policy, Snapshot
 from godwit.scheduler.trust import Record
@@ -34,6 +35,9 @@ ALWAYS = float("inf")
 
 START_S = 1_000_000.0
 """When the world begins, by the rows' clock: not at 0, which some rows take for never."""
+
+SWEEP_EVERY_S = PASSED_S - 3_600.0
+"""Idle machines are tested nightly, as is advised for rented fleets: an hour before what that proves is over."""
 
 PROVIDER = ProviderName("cloud")
 GPUS = 8
@@ -53,7 +57,7 @@ class Rows(HealthRows):
         ask = Resources(gpus=GpuAsk(GPUS, ("H100",)), nodes_min=fleet.nodes, nodes_max=fleet.nodes, fabric=Fabric.ANY)
         # A run of weeks is interrupted hundreds of times; its owner knows.
         self.spec = JobSpec(name="pretraining", run="python train.py", resources=ask, retries=Retries(max=100_000))
-        self.policy = Policy()
+        self.policy = Policy(health=HealthPolicy(sweep_every_s=SWEEP_EVERY_S))
         self.nodes: dict[NodeId, Node] = {}
         self.sizes = Counter[str]()
         self.job: Job | None = None
@@ -145,6 +149,7 @@ class Rows(HealthRows):
         node = self.nodes.pop(node_id, None)
         if node is not None:
             self.sizes[_domain(node)] -= 1
+        self.orders.pop((node_id, SWEEP), None)
         self._special.discard(node_id)
         if node_id in self.place_of:
             self.gang = tuple(one for one in self.gang if one != node_id)

@@ -39,7 +39,8 @@ from benchmarks.goodput.faults import Effect
 from benchmarks.goodput.inputs import DAY_S
 from benchmarks.goodput.planning import Planning
 from benchmarks.goodput.program import Job
-from benchmarks.goodput.responder import Deaf
+from benchmarks.goodput.proofs import Proofs
+from benchmarks.goodput.responder import Responder
 from benchmarks.goodput.rows import GPUS, START_S, Rows
 from benchmarks.goodput.world import World
 
@@ -57,7 +58,7 @@ LEARN_EVERY_S = 6 * 3_600.0
 spares to keep."""
 
 
-class Shell(Deaf):
+class Shell(Responder):
     """Carries plans out. `exact`: every plan is made from the whole fleet; see `planning`."""
 
     def __init__(self, *, exact: bool = False) -> None:
@@ -69,6 +70,7 @@ class Shell(Deaf):
         self.planning = Planning(self.rows, exact=self._exact)
         self.repairs = defaultdict[str, list[tuple[str, Remedy, tuple[int, ...]]]](list)
         self.tests = defaultdict[str, list[str | None]](list)
+        self.proofs, self.tested_since = Proofs(), dict[str, float]()
         self._wakes, self._counted, self._called = float("inf"), set[str](), set[str]()
         self._is_due, self._failures = False, list[float]()
         self._rate_per_s, self._learns_at = 0.0, 0.0
@@ -115,7 +117,9 @@ class Shell(Deaf):
             case StartAttempt(slots=slots):
                 rows.start(action, slots)
                 self._learn()
-                self.world.program.start([self.world.machines[slot.node_id] for slot in slots], self._interval_s())
+                machines = [self.world.machines[slot.node_id] for slot in slots]
+                tries = self.proofs.tries((one.id for one in machines), self.world.now)
+                self.world.program.start(machines, self._interval_s(), tries=tries)
             case EndAttempt(outcome=outcome, reason=reason):
                 self.end(outcome, reason, saves=False)
             case FinishAttempt():
@@ -158,6 +162,7 @@ class Shell(Deaf):
                 machine = self.world.machines[node_id]
                 self.tests[machine.id].append(incident_id)
                 kind = SWEEP if incident_id is None else CHECKS
+                self.tested_since[machine.id] = self.world.now
                 rows.ordered(TestResult(node_id, incident_id, kind, rows.now, None))
                 self.world.test(machine)
             case TripBreaker():

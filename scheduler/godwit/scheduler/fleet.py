@@ -53,7 +53,7 @@ def engine_of(
     """An engine that was told of everything in the snapshot."""
     engine = Engine(Cluster(), order=order, gate=gate, yielding=yielding, patience=snapshot.policy.patience)
     kinds: dict[Offer, NodeKind] = {}
-    barred = attribution.barred(snapshot)
+    barred = attribution.barred(snapshot) | attribution.unsettled(snapshot, now)
     for node in snapshot.nodes:
         kind = kinds.get(node.offer)
         if kind is None:

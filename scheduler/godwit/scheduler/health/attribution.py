@@ -1,8 +1,8 @@
 """What sick hardware explains: a program that failed on it, and a node that is not heard because it boots anew."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from godwit.domain.health import Incident, IncidentState, Remedy
+from godwit.domain.health import Finding, Grade, Incident, IncidentState, Remedy
 from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Attempt
 from godwit.domain.nodes import Node
@@ -12,6 +12,9 @@ from godwit.scheduler.snapshot import Snapshot
 
 AFTER_S = 300.0
 """A sign this long after the failure still explains it (Meta RSC, arXiv 2410.21680: 10 min before to 5 min after)."""
+
+LINK_LOST = frozenset({"network-card:link-down", "network-card:trouble", "network-card:dead", "port:down"})
+"""What a node says whose way to the others is gone, or may be."""
 
 
 def rebooting(snapshot: Snapshot) -> frozenset[NodeId]:
@@ -50,6 +53,31 @@ def barred(snapshot: Snapshot) -> frozenset[NodeId]:
     return frozenset(
         one.node_id for one in snapshot.health.incidents if one.state is IncidentState.HELD and one.cause is not None
     )
+
+
+def unsettled(snapshot: Snapshot, now: float) -> frozenset[NodeId]:
+    """Nodes that said that their network is gone, and not that it is back: nothing starts there until it is judged.
+
+    Such a word alone takes nothing out, since most links come back at once. A gang that starts meanwhile would only
+    fail, and on a switch that is down it would do so on all of its nodes.
+    """
+    return frozenset(one.node_id for one in _lost_links(snapshot) if one.at + snapshot.policy.health.unsettled_s > now)
+
+
+def next_deadlines(snapshot: Snapshot) -> Iterator[float]:
+    """When work may start again where a network was said to be gone."""
+    yield from (one.at + snapshot.policy.health.unsettled_s for one in _lost_links(snapshot))
+
+
+def _lost_links(snapshot: Snapshot) -> Iterator[Finding]:
+    found = [one for one in snapshot.health.findings if one.code in LINK_LOST]
+    over = dict[tuple[NodeId, str], float]()
+    for one in found:
+        if one.grade is Grade.HEALTHY:
+            over[one.node_id, one.code] = max(one.at, over.get((one.node_id, one.code), 0.0))
+    for one in found:
+        if one.grade is not Grade.HEALTHY and one.at > over.get((one.node_id, one.code), 0.0):
+            yield one
 
 
 def under_test(snapshot: Snapshot) -> frozenset[JobId]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from godwit.domain import lifecycle
 from godwit.domain.health import Incident, IncidentState
-from godwit.scheduler.health import breaker, eviction, findings, known, steps, sweeps
+from godwit.scheduler.health import attribution, breaker, eviction, findings, known, steps, sweeps
 from godwit.scheduler.health.breaker import Budget
 from godwit.scheduler.health.casebook import Casebook
 from godwit.scheduler.plan import Action
@@ -46,6 +46,7 @@ def next_deadlines(snapshot: Snapshot, now: float) -> Iterator[float]:
         yield from _deadlines(incident, book)
     yield from breaker.next_deadlines(book)
     yield from sweeps.next_deadlines(book)
+    yield from attribution.next_deadlines(snapshot)
 
 
 def _deadlines(incident: Incident, book: Casebook) -> Iterator[float]:

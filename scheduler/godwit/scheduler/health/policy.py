@@ -55,6 +55,10 @@ class HealthPolicy:
         30 * MINUTE_S, "how long those that follow in such a burst are held before they are handled one by one",
         "a switch that restarts is back by then; meanwhile nothing starts there, and what is idle is tested",
     )  # fmt: skip
+    unsettled_s: float = _setting(
+        5 * MINUTE_S, "nothing starts for so long on a node that said that a link of it is down, and not that it is up",
+        "gpud calls a port down after 4 min; another for its reading",
+    )  # fmt: skip
     breaker_share: float = _setting(
         0.2, "automation takes out no more than this share of the fleet, a provider, a fabric domain; one node always",
         "EKS and Karpenter; without the one nobody would ever help a fleet of four",

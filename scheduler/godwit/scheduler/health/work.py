@@ -83,9 +83,11 @@ def _straggler(finding: Finding, book: Casebook) -> Verdict:
 
 
 def _loss(finding: Finding, book: Casebook) -> Verdict:
-    if not _stays_wrong(finding):
+    if not _is_no_number(finding):
         return Verdict(Remedy.NONE, Rule.LOSS, f"{finding.reason}; noted")
-    before = [one for one in _same(finding, book) if one.at < finding.at and _stays_wrong(one)]
+    if finding.grade is Grade.UNHEALTHY:
+        return _spoilt(finding, book)
+    before = [one for one in _same(finding, book) if one.at < finding.at and _is_no_number(one)]
     if not before or any(_recovered(one, finding, book) for one in before[-1:]):
         return Verdict(Remedy.NONE, Rule.LOSS, f"{finding.reason}; noted, once may be the data")
     if _has_signs(finding, book):
@@ -97,7 +99,16 @@ def _loss(finding: Finding, book: Casebook) -> Verdict:
     return Verdict(Remedy.NONE, Rule.LOSS, why, gang=True)
 
 
-def _stays_wrong(one: Finding) -> bool:
+def _spoilt(finding: Finding, book: Casebook) -> Verdict:
+    """It stays no number: what the job computes from now on is lost. What no restart helps is left to its own end."""
+    before = [one for one in _before(finding, book) if one.check == "loss"]
+    if len(before) >= STORM:
+        return Verdict(Remedy.NONE, Rule.PROGRAM, f"{finding.reason}; {len(before)} restarts today did not help")
+    why = f"{finding.reason}: it starts again from the checkpoint before"
+    return Verdict(Remedy.RESTART_JOB, Rule.LOSS, why, restarts=True)
+
+
+def _is_no_number(one: Finding) -> bool:
     """Whether the loss itself is no number; gradients overflow now and then where precision is mixed."""
     loss = number if (number := signs.number(one, "loss")) is not None else math.nan
     return one.code == "loss:nan" and one.grade is not Grade.HEALTHY and not math.isfinite(loss)

@@ -57,6 +57,14 @@ CHECKS: tuple[Described, ...] = (
         (
             Rule("loss:nan", "no finite number", Grade.DEGRADED, Remedy.NONE, "ByteRobust", over=_SOUND),
             Rule(
+                "loss:nan",
+                f"{losses.STAYS} losses in a row are no finite number",
+                Grade.UNHEALTHY,
+                Remedy.RESTART_JOB,
+                "IEEE 754: no sum or product with a NaN is a number",
+                over=_SOUND,
+            ),
+            Rule(
                 "loss:jump",
                 f"more than {losses.JUMP:g} times the median of the last {losses.WINDOW}",
                 Grade.DEGRADED,

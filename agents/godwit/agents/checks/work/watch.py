@@ -11,7 +11,7 @@ import structlog
 from godwit.agents.checks.work import gang, stacks
 from godwit.agents.checks.work.gang import Gang, Place
 from godwit.agents.checks.work.lags import LagWatch
-from godwit.agents.checks.work.losses import JUMP, LossWatch
+from godwit.agents.checks.work.losses import JUMP, STAYS, LossWatch
 from godwit.agents.checks.work.ranks import RANKS_MAX
 from godwit.agents.checks.work.reports import Reader, Report
 from godwit.agents.checks.work.stacks import Stack, Target
@@ -175,12 +175,16 @@ class WorkWatch:
         if code == "":
             self._tell("loss", Grade.HEALTHY, f"at step {report.step} the loss is as usual again", before)
             return
-        is_nan = code == "loss:nan"
-        what = "is no finite number" if is_nan else f"jumped above {JUMP:g} times its median {median or 0:.4g}"
+        stays = self._losses.stays
+        if code == "loss:nan":
+            what = "is no finite number" + (f", {STAYS} times in a row" if stays else "")
+        else:
+            what = f"jumped above {JUMP:g} times its median {median or 0:.4g}"
         evidence: dict[str, str | int | float] = {"step": report.step, "loss": f"{report.loss}"}
         if report.grad_norm is not None:
             evidence["grad_norm"] = f"{report.grad_norm}"
-        self._tell("loss", Grade.DEGRADED, f"at step {report.step} the loss {what}", code, evidence)
+        grade, remedy = (Grade.UNHEALTHY, Remedy.RESTART_JOB) if stays else (Grade.DEGRADED, Remedy.NONE)
+        self._tell("loss", grade, f"at step {report.step} the loss {what}", code, evidence, remedy)
 
     def _gpu_of(self, rank: object) -> str | None:
         local = self._local_ranks.get(rank) if isinstance(rank, int) else None
