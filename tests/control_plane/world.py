@@ -96,7 +96,7 @@ class Agent:
         said: list[Any] = []
         for command in owed:
             said.append(self.observed(wire.CommandDone, intent_id=command.intent_id, accepted=True))
-            if isinstance(command, RepairNode | RunChecks):
+            if isinstance(command, RepairNode | RunChecks) or command.type == "copy-checkpoint":
                 continue  # the test says how it ends
             if isinstance(command, wire.StopAttempt):
                 self.live = [a for a in self.live if a.attempt_id != command.attempt_id]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from godwit.domain.health import Grade, Remedy
 from godwit.domain.wire.agents import StartAttempt
+from godwit.domain.wire.copies import CopyCheckpoint
 from godwit.domain.wire.health import RepairNode, RunChecks
 
 Outcome = Literal["succeeded", "failed", "interrupted", "cancelled"]
@@ -44,7 +45,24 @@ class Check:
     command: RunChecks
 
 
-Effect = StartRuntime | StopRuntime | Repair | Check
+@dataclass(frozen=True)
+class Copy:
+    """Copy a checkpoint ahead of its job; `Copied` follows. Repeated, it goes on where it ended."""
+
+    command: CopyCheckpoint
+
+
+Effect = StartRuntime | StopRuntime | Repair | Check | Copy
+
+Order = RepairNode | RunChecks | CopyCheckpoint
+"""What a node is told to do besides attempts, once."""
+
+
+def effect_of(order: Order) -> Effect:
+    """What an order asks of the shell."""
+    if isinstance(order, CopyCheckpoint):
+        return Copy(order)
+    return Repair(order) if isinstance(order, RepairNode) else Check(order)
 
 
 @dataclass(frozen=True)
@@ -143,4 +161,17 @@ class Repaired:
     detail: str = ""
 
 
-HealthEvent = Found | Checked | Repaired
+@dataclass(frozen=True)
+class Copied:
+    """A copy that was ordered is there, or cannot be had; fields as in `CopyDone`."""
+
+    intent_id: str
+    worked: bool
+    step: int | None = None
+    moved_bytes: int = 0
+    took_s: float = 0.0
+    detail: str = ""
+
+
+HealthEvent = Found | Checked | Repaired | Copied
+"""What is heard besides attempts: findings, and the ends of orders."""

@@ -4,6 +4,7 @@ from typing import Literal
 
 from godwit.agents.effects import Outcome
 from godwit.domain.wire.agents import Observation, StartAttempt
+from godwit.domain.wire.copies import CopyCheckpoint
 from godwit.domain.wire.health import RepairNode, RunChecks
 from pydantic import BaseModel, Field
 
@@ -22,7 +23,7 @@ class AttemptEntry(BaseModel):
 
 
 class Journal(BaseModel):
-    """What an agent knows, as it is saved. `orders`: repairs and checks that were taken on and are not over."""
+    """What an agent knows, as it is saved. `orders`: repairs, checks and copies that were taken on and are not over."""
 
     agent_id: str
     next_seq: int = 1
@@ -31,4 +32,4 @@ class Journal(BaseModel):
     answered: dict[str, bool] = Field(default_factory=dict)
     attempts: dict[str, AttemptEntry] = Field(default_factory=dict)
     outbox: list[Observation] = Field(default_factory=list)
-    orders: dict[str, RepairNode | RunChecks] = Field(default_factory=dict)
+    orders: dict[str, RepairNode | RunChecks | CopyCheckpoint] = Field(default_factory=dict)

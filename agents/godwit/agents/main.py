@@ -15,6 +15,7 @@ import structlog
 from godwit.agents import core, machine, settings
 from godwit.agents.accelerators import faults
 from godwit.agents.caring import Caring
+from godwit.agents.checkpoints.copying import Copying
 from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.checks.monitor import Monitor
 from godwit.agents.core import Core
@@ -83,6 +84,7 @@ class Agent:
         self._core = Core(state, self._settings.node_dir, node.carry_out)
         monitor = self._look_after(node)
         node.report = lambda event: self._core.apply(lambda state, now: state.runtime(event, now))
+        node.copy = Copying(chosen.node_dir, os.environ, self._core.health).take
         node.clear_leftovers({attempt.attempt_id for attempt in state.live()})
         self._core.apply(lambda state, now: state.resume(now))
         monitor.start()

@@ -11,7 +11,7 @@ from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.checks.work import crash, gang
 from godwit.agents.checks.work.drilled import Drilled, Faults
 from godwit.agents.checks.work.watch import Watched, WorkWatch
-from godwit.agents.effects import Check, Effect, HealthEvent, Repair, RuntimeEvent, StartRuntime, Stopped
+from godwit.agents.effects import Check, Copy, Effect, HealthEvent, Repair, RuntimeEvent, StartRuntime, Stopped
 from godwit.agents.link import Link
 from godwit.agents.logs import Tail
 from godwit.agents.runtime import preflight
@@ -47,6 +47,8 @@ class Node:
         """Where runtime events go; set once, before the first effect."""
         self.care: Callable[[Repair | Check], None] = lambda _order: None
         """What carries out repairs and checks; set once, before the first effect."""
+        self.copy: Callable[[Copy], None] = lambda _order: None
+        """What copies checkpoints ahead; set once, before the first effect."""
         self.found: Callable[[HealthEvent], None] = lambda _event: None
         """Where findings about attempts go; set once, before the first effect."""
         self.gpus: Callable[[], Sequence[GpuFact]] = list
@@ -58,6 +60,9 @@ class Node:
 
     def carry_out(self, effect: Effect) -> None:
         """Start or stop an attempt; returns at once, `report` hears the rest from other threads."""
+        if isinstance(effect, Copy):
+            self.copy(effect)
+            return
         if isinstance(effect, Repair | Check):
             self.care(effect)
             return

@@ -17,15 +17,15 @@ from typing import Any
 
 from godwit.agents import sharing
 from godwit.agents.effects import (
-    Check,
     Checked,
     Committed,
+    Copied,
     Effect,
     Found,
     HealthEvent,
+    Order,
     Outcome,
     Progress,
-    Repair,
     Repaired,
     Restored,
     Running,
@@ -33,6 +33,7 @@ from godwit.agents.effects import (
     StartRuntime,
     Stopped,
     StopRuntime,
+    effect_of,
 )
 from godwit.agents.journal import AttemptEntry, Journal
 from godwit.domain.wire.agents import (
@@ -48,7 +49,8 @@ from godwit.domain.wire.agents import (
     StartAttempt,
     StopAttempt,
 )
-from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone, RepairNode, RunChecks
+from godwit.domain.wire.copies import CopyDone
+from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
 
 OBSERVATIONS_PER_HEARTBEAT = 256
 """The bound of `HeartbeatRequest.observations`."""
@@ -120,7 +122,7 @@ class AgentState:
     def resume(self, now: float) -> list[Effect]:
         """The effects owed after a restart from the journal: attempts are found again or stopped, orders repeated."""
         self.tick(now)
-        orders: list[Effect] = [_effect_of(order) for order in self._journal.orders.values()]
+        orders: list[Effect] = [effect_of(order) for order in self._journal.orders.values()]
         return orders + [
             StopRuntime(a.attempt_id, a.grace_s, a.stop_detail) if a.phase == "stopping" else StartRuntime(a.command)
             for a in self._live()
@@ -147,7 +149,7 @@ class AgentState:
         return []
 
     def health(self, event: HealthEvent, now: float) -> list[Effect]:
-        """Turn what a check or a repair said into an observation; an order that is not known is over already."""
+        """Turn what a check, a repair or a copy said into an observation; an order that is not known is over."""
         del now
         match event:
             case Found():
@@ -156,6 +158,8 @@ class AgentState:
                 self._append(ChecksDone, **{**vars(event), "figures": dict(event.figures)})
             case Repaired() if self._journal.orders.pop(event.intent_id, None):
                 self._append(RepairDone, **vars(event))
+            case Copied() if self._journal.orders.pop(event.intent_id, None):
+                self._append(CopyDone, **vars(event))
         return []
 
     def observations(self) -> list[Observation]:
@@ -218,10 +222,10 @@ class AgentState:
         self._stopped(attempt, Stopped(cmd.attempt_id, "cancelled", detail="it was stopped before it started here"))
         return []
 
-    def _take_order(self, cmd: RepairNode | RunChecks) -> list[Effect]:
+    def _take_order(self, cmd: Order) -> list[Effect]:
         self._journal.orders[cmd.intent_id] = cmd
         self._answer(cmd.intent_id, accepted=True)
-        return [_effect_of(cmd)]
+        return [effect_of(cmd)]
 
     def _stop(self, attempt: AttemptEntry, outcome: Outcome, detail: str, grace_s: float) -> list[Effect]:
         if attempt.phase == "stopped" or (attempt.phase == "stopping" and grace_s >= attempt.grace_s):
@@ -282,10 +286,6 @@ class AgentState:
 
     def _live(self) -> list[AttemptEntry]:
         return [a for a in self._journal.attempts.values() if a.phase != "stopped"]
-
-
-def _effect_of(order: RepairNode | RunChecks) -> Effect:
-    return Repair(order) if isinstance(order, RepairNode) else Check(order)
 
 
 def _fields(event: Progress | Committed | Restored) -> dict[str, Any]:

@@ -159,6 +159,10 @@ class Migration:
             return None
         return max(0.0, self.working_at - self.stopped_at)
 
+    def to_paid_s(self, until: float) -> float:
+        """Seconds for which nodes were paid, or on their way, for this migration until an instant."""
+        return 0.0 if self.prepared_at is None else max(0.0, until - self.prepared_at)
+
     @property
     def moved_bytes(self) -> int:
         """Bytes that were copied ahead, over all nodes."""

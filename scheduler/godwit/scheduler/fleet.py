@@ -1,11 +1,13 @@
 """The engine as a snapshot has it: what is free, what runs, who waits, and what is kept for whom."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from godwit.domain.ids import JobId
 from godwit.domain.jobs import Attempt, AttemptState, Fabric, Job, JobState, Resources
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.offers import Offer
+from godwit.domain.resources import Infra
 from godwit.scheduler import repair
 from godwit.scheduler.asks import Ask, NodeKind
 from godwit.scheduler.avoidance import Avoiding
@@ -24,12 +26,13 @@ def demand_of(job: Job, snapshot: Snapshot, now: float) -> Demand:
     resources, attempt = job.spec.resources, snapshot.attempt_by_job.get(job.id)
     estimate = snapshot.estimate(job, now)
     ran_s = 0.0 if attempt is None else max(0.0, now - attempt.created_at)
+    ask, low, high = _where(job, snapshot)
     return Demand(
         job.id,
-        Ask.of(resources),
+        ask,
         job.created_at,
-        resources.nodes_min,
-        resources.nodes_max if job.nodes_wanted is None else max(resources.nodes_min, job.nodes_wanted),
+        low,
+        high,
         within=ANYWHERE if resources.fabric is Fabric.ANY or resources.nodes_max == 1 else FABRIC,
         project=job.project,
         priority=job.spec.priority,
@@ -39,6 +42,17 @@ def demand_of(job: Job, snapshot: Snapshot, now: float) -> Demand:
         may_yield=job.spec.preemptible,
         yielded_at=snapshot.yielded_at.get(job.id),
     )
+
+
+def _where(job: Job, snapshot: Snapshot) -> tuple[Ask, int, int]:
+    """What a job asks for. One that migrates goes to the nodes that are kept for it, and to no others meanwhile."""
+    ask, resources = Ask.of(job.spec.resources), job.spec.resources
+    kept = [node for node in snapshot.nodes if node.reserved_for == job.id] if job.state is JobState.MIGRATING else []
+    if not kept:
+        most = resources.nodes_max if job.nodes_wanted is None else max(resources.nodes_min, job.nodes_wanted)
+        return ask, resources.nodes_min, most
+    there = dict.fromkeys(Infra(node.offer.provider, node.offer.region) for node in kept)
+    return replace(ask, infra=tuple(there), data=()), len(kept), len(kept)
 
 
 def engine_of(

@@ -8,6 +8,7 @@ from godwit.domain.ids import AttemptId, FindingId, GpuUuid, IncidentId, JobId, 
 from godwit.domain.jobs import Outcome, Slot
 from godwit.domain.nodes import Health
 from godwit.domain.offers import Offer
+from godwit.scheduler.migration.actions import MigrationAction
 from godwit.scheduler.outlook import Outlook
 from godwit.scheduler.reasons import Refusal
 
@@ -243,6 +244,7 @@ Action = (
     | RepairNode
     | TestNode
     | TripBreaker
+    | MigrationAction
 )
 
 

@@ -9,12 +9,16 @@ from dataclasses import replace
 
 from godwit.domain.ids import JobId
 from godwit.domain.jobs import Job
+from godwit.domain.resources import Infra
 from godwit.scheduler import dependencies, giving_way, projects, release, repair, warm
 from godwit.scheduler import fleet as fleets
 from godwit.scheduler.counter import Counter
 from godwit.scheduler.engine import Engine
 from godwit.scheduler.health import attribution
 from godwit.scheduler.health import decide as health
+from godwit.scheduler.migration import steps as migration
+from godwit.scheduler.migration import targets, wishes
+from godwit.scheduler.migration.targets import Target
 from godwit.scheduler.plan import Action, BuyNode, Plan, Preempt, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.resizing import steps as resizing
@@ -37,8 +41,10 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     idle = [one for one in release.idle(snapshot, now) if not (starts and isinstance(one, TerminateNode))]
     actions: list[Action] = [one for one in idle if not isinstance(one, TerminateNode) or one.node_id not in wanted]
     actions += [*counter.actions, *resizes]
-    # Last of all: what was just decided changes which nodes are idle, and nobody waits for a warm one.
+    actions += targets.purchases(snapshot, counter.market, now)
+    # Last of all: what was just decided changes which nodes are idle, and nobody waits for a warm one, or to be moved.
     actions = actions or list(warm.purchases(snapshot, refusals.values(), now))
+    actions = actions or list(wishes.cheaper(snapshot, counter.market, now))
     return Plan(tuple(actions), refusals, _wake_at(snapshot, engine, now))
 
 
@@ -46,7 +52,8 @@ def _settled(snapshot: Snapshot, now: float) -> list[Action]:
     """What is lost, what is sick, and what is over, in this order: a failure is blamed when its cause is known."""
     lost = list(repair.nodes(snapshot, now))
     sick = [] if lost else list(health.decide(snapshot, now))
-    return sick or [*lost, *repair.attempts(snapshot, now), *repair.jobs(snapshot)]
+    over = [*lost, *repair.attempts(snapshot, now), *repair.jobs(snapshot)]
+    return sick or over or list(migration.steps(snapshot, now))
 
 
 def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
@@ -58,6 +65,16 @@ def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
     mine = tuple(action for action in counter.actions if _is_for(action, job.id))
     outlook = counter.outlook(job.id, fleets.demand_of(job, snapshot, now)) if refusals else None
     return Plan(mine, {job.id: refusals}, outlooks={} if outlook is None else {job.id: outlook})
+
+
+def preview_move(snapshot: Snapshot, job_id: JobId, to: Infra | None, now: float, seed: int) -> Target | str:
+    """Where a running job would go if it were moved to `to` now (None: anywhere), or why it cannot. Pure."""
+    snapshot = snapshot.in_order()
+    counter, _ = _serve_queue(snapshot, now, seed)
+    attempt = snapshot.attempt_by_job.get(job_id)
+    if attempt is None:
+        return "it does not run now"
+    return targets.find(snapshot, counter.market, snapshot.job_by_id[job_id], attempt, to, now)
 
 
 def _serve_queue(snapshot: Snapshot, now: float, seed: int) -> tuple[Counter, Engine]:
@@ -108,6 +125,7 @@ def _wake_at(snapshot: Snapshot, engine: Engine, now: float) -> float | None:
         *repair.next_deadlines(snapshot, now),
         *health.next_deadlines(snapshot, now),
         *release.next_deadlines(snapshot, now),
+        *migration.next_deadlines(snapshot),
         *resizing.next_deadlines(snapshot),
         *(hold.until for hold in snapshot.holds),
         *(job.created_at + snapshot.policy.patience.patience_s for job in snapshot.jobs if repair.waits(job)),

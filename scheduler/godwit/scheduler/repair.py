@@ -212,11 +212,14 @@ def _release(attempt: Attempt, slots: Iterable[Slot], since: float, snapshot: Sn
 
 def waits(job: Job) -> bool:
     """Whether a job is one that the planner should place."""
-    is_one = job.state in {JobState.QUEUED, JobState.RECOVERING} or bending.restarts(job)
+    is_one = job.state in {JobState.QUEUED, JobState.RECOVERING, JobState.MIGRATING} or bending.restarts(job)
     return is_one and not job.cancel_requested
 
 
 def expecting(snapshot: Snapshot) -> frozenset[JobId]:
-    """Jobs for which nodes are kept: those that wait, and those that give way and will wait for what they are left."""
+    """Jobs for which nodes are kept: those that wait or will move, and those that give way and will wait for what they
+    are left, and those that run and are to have more.
+    """
     yielding = (attempt.job_id for attempt in snapshot.attempts if attempt.yields_to is not None)
-    return frozenset([*(job.id for job in snapshot.jobs if waits(job)), *yielding]) | targets.lacking(snapshot)
+    moving = (migration.job_id for migration in snapshot.migrations if not lifecycle.is_final(migration.state))
+    return frozenset([*(job.id for job in snapshot.jobs if waits(job)), *yielding, *moving]) | targets.lacking(snapshot)

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from godwit.domain.ids import JobId, NodeId, OfferKey, ProjectId
 from godwit.domain.jobs import Attempt, Job, JobState
+from godwit.domain.migrations import Migration
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.projects import Project
@@ -17,6 +18,7 @@ from godwit.scheduler.estimates import Estimate, Past
 from godwit.scheduler.giving_way import Preemption
 from godwit.scheduler.health.policy import HealthPolicy
 from godwit.scheduler.health.view import HealthView
+from godwit.scheduler.migration.policy import MigrationPolicy
 from godwit.scheduler.reservations import Patience
 from godwit.scheduler.resizing.terms import Terms
 from godwit.scheduler.trust import UNKNOWN, Record
@@ -40,6 +42,7 @@ class Policy:
     `patience`: who gets nodes kept while it waits. `preemption`: who gives way to whom. `forgetting`: how long what a
     project held counts against it.
     `loss_memory_s`: a provider that lost a node is the last choice for this long. `health`: what findings lead to.
+    `migration`: when running jobs are moved by the planner's own decision.
     `resizing`: how careful changes of a running job's size are.
     """
 
@@ -56,6 +59,7 @@ class Policy:
     preemption: Preemption = field(default_factory=Preemption)
     health: HealthPolicy = field(default_factory=HealthPolicy)
     forgetting: Forgetting = field(default_factory=Forgetting)
+    migration: MigrationPolicy = field(default_factory=MigrationPolicy)
     resizing: Terms = field(default_factory=Terms)
 
 
@@ -80,7 +84,8 @@ class Snapshot:
     agents; nobody is late before. `dependencies`: how far that is which queued jobs wait for, by their `after_id`.
     `pasts`: what is known of jobs from before, where anything is. `usage`: what each project held on average by its
     attempts that ended, and `served_gpu_s` how much each job got by those, where it is anything. `health`: what checks
-    found, and what was done.
+    found, and what was done. `migrations`: those that are not over, and those that began lately. `saved_bytes`: how
+    large the last checkpoint of each running job is, where it has one.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -98,6 +103,8 @@ class Snapshot:
     usage: Mapping[ProjectId, Average] = field(default_factory=dict)
     served_gpu_s: Mapping[JobId, float] = field(default_factory=dict)
     health: HealthView = field(default_factory=HealthView)
+    migrations: tuple[Migration, ...] = ()
+    saved_bytes: Mapping[JobId, int] = field(default_factory=dict)
     serving_since: float = 0.0
     policy: Policy = Policy()
 
@@ -109,6 +116,7 @@ class Snapshot:
             attempts=tuple(sorted(self.attempts, key=lambda attempt: attempt.id)),
             nodes=tuple(sorted(self.nodes, key=lambda node: node.id)),
             offers=tuple(sorted(self.offers, key=lambda offer: offer.key)),
+            migrations=tuple(sorted(self.migrations, key=lambda migration: migration.id)),
         )
 
     @cached_property

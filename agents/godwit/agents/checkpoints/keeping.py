@@ -16,13 +16,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import structlog
-from godwit.agents.checkpoints import choice, peers, restore, retention
+from godwit.agents.checkpoints import choice, copying, peers, restore, retention
 from godwit.agents.checkpoints.commit import Author
 from godwit.agents.checkpoints.committer import Committer, Tiers, Told
 from godwit.agents.checkpoints.pace import Pace
 from godwit.agents.checkpoints.peers import Peer, Server
-from godwit.agents.checkpoints.restore import Place, Search
+from godwit.agents.checkpoints.restore import Found, Place, Search
 from godwit.agents.checkpoints.retention import Keep
+from godwit.agents.checkpoints.reuse import Reusing
 from godwit.agents.checkpoints.shards import Shards
 from godwit.agents.checkpoints.store import Store, StoreUnavailable
 from godwit.agents.checkpoints.watch import FolderWatch
@@ -30,6 +31,7 @@ from godwit.agents.effects import Restored, RuntimeEvent
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.guard import write_whole
 from godwit.domain.checkpoints import Manifest
+from godwit.domain.errors import CheckpointDamaged
 from godwit.domain.wire.agents import StartAttempt
 
 log = structlog.get_logger()
@@ -147,7 +149,7 @@ class Keeping:
         store, epoch = self._open_store(), self._command.epoch
         marked = epoch > 1 and _tried(lambda: retention.mark(store, epoch, None, time.time()))
         own = Place("this node's disk", self._local)
-        places = [own, *self._peer_places(), Place(_STORE, store, needed=True)]
+        places = [own, *self._peer_places(), *self._stores()]
         search = restore.newest(places, epoch, self._folder.checkpoints)
         if marked:
             _tried(lambda: retention.unmark(store, epoch))
@@ -155,6 +157,8 @@ class Keeping:
         if found is not None:
             self._committer.proven = frozenset({found.manifest.order})
             self._committer.owed = found.manifest if found.place == own.name else None
+            if found.place == _FORMER:
+                _tried(lambda: self._take_along(found, store))
         text = choice.NOTHING if found is None else found.manifest.to_json()
         write_whole(self._folder.root / "chosen.json", text)
         if self._server is not None:
@@ -163,9 +167,26 @@ class Keeping:
             _tried(lambda: choice.publish(store, epoch, text))
         return search
 
+    def _stores(self) -> list[Place]:
+        """The store, and those of before the job moved; what lies on this disk of a checkpoint is not fetched."""
+        former = [Place(_FORMER, self._near(url), needed=True) for url in self._command.former_stores]
+        return [Place(_STORE, self._near(self._command.store), needed=True), *former]
+
+    def _near(self, url: str) -> Reusing:
+        return Reusing(Store(url, self._around.env), self._local)
+
+    def _take_along(self, found: Found, store: Store) -> None:
+        """The last delta of a move: what was saved after the copy ahead is in the new store before the start."""
+        source = Store(found.manifest_url.rpartition("/manifests/")[0], self._around.env)
+        here = {file: found.path.parent / file.path for file in found.manifest.files}
+        try:
+            copying.across(source, found.manifest, store, here, copying.Throttle(1e12))
+        except CheckpointDamaged as exc:
+            raise StoreUnavailable(f"the checkpoint stays in the store of before: {exc.message}") from exc
+
     def _follow(self) -> Search:
         """Another rank: look for what rank 0 will find, then do as it says."""
-        places = [Place("this node's disk", self._local), Place(_STORE, self._open_store(), needed=True)]
+        places = [Place("this node's disk", self._local), *self._stores()]
         own = restore.newest(places, self._command.epoch, self._folder.checkpoints)
         if self._command.epoch <= 1:
             return own  # a first attempt: there is nothing to choose from
@@ -220,7 +241,7 @@ class Keeping:
         retention.retain(self._local, self._command.epoch, Keep(PEER_COPIES, frozenset({order})), time.time())
 
 
-_STORE = "the store"
+_STORE, _FORMER = "the store", "the store of before it moved"
 
 
 def clear(node_dir: Path, now: float, but: str = "") -> None:

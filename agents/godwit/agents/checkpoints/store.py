@@ -3,10 +3,12 @@
 import hashlib
 import os
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlparse
 
 import fsspec
 from godwit.domain.checkpoints import CheckpointFile
@@ -27,9 +29,11 @@ class Store:
 
     def __init__(self, url: str, env: Mapping[str, str]) -> None:
         self.url = (Path(url).as_uri() if url.startswith("/") else url).rstrip("/")
-        protocol = self.url.partition("://")[0]
+        protocol, options = self.url.partition("://")[0], {}
         with _translated(self.url):
-            self._fs = fsspec.filesystem(protocol, skip_instance_cache=True, **_options(protocol, env))
+            options = _options(self.url.partition("://")[0], env_of(self.url, env))
+            self._fs = fsspec.filesystem(protocol, skip_instance_cache=True, **options)
+        self._service = (protocol, options.get("endpoint_url"), options.get("key"))
         self._local = protocol == "file"
 
     def join(self, *parts: str) -> str:
@@ -130,6 +134,21 @@ class Store:
         with suppress(CheckpointDamaged), _translated(folder):
             self._fs.rm(self._path(folder), recursive=True)
 
+    def blocks(self, path: str, offset: int = 0) -> Iterator[bytes]:
+        """A file from `offset` on, block by block."""
+        with _translated(path), self._fs.open(self._path(path), "rb") as reader:
+            reader.seek(offset)
+            yield from _blocks(reader)
+
+    def is_of_one_service(self, other: "Store") -> bool:
+        """Whether this store's service can copy from the other by itself: object stores behind one endpoint."""
+        return not self._local and self._service == other._service
+
+    def copy_within(self, source: str, path: str) -> None:
+        """Copy a file from a store of the same service (its URL) to `path`, without moving it through this machine."""
+        with _translated(source):
+            self._fs.cp_file(self._fs._strip_protocol(source), self._path(path))
+
     def measure(self, path: str, name: str) -> CheckpointFile:
         """Hash a file where it lies; returns it as file `name` of a manifest."""
         seen, size = hashlib.sha256(), 0
@@ -154,6 +173,16 @@ class Store:
     def _path(self, path: str) -> str:
         url = path if "://" in path else self.join(path)
         return str(self._fs._strip_protocol(url))
+
+
+def env_of(url: str, env: Mapping[str, str]) -> dict[str, str]:
+    """The environment for one store: what ends in `__` and its bucket's name counts for that bucket alone.
+
+    `AWS_ENDPOINT_URL__DIGITS_B` is the endpoint of `s3://digits-b`. So two clouds' stores can be used side by side.
+    """
+    bucket = re.sub(r"[^A-Za-z0-9]", "_", urlparse(url).netloc).upper()
+    own = {name.removesuffix(f"__{bucket}"): value for name, value in env.items() if name.endswith(f"__{bucket}")}
+    return {**env, **own} if bucket else dict(env)
 
 
 def _options(protocol: str, env: Mapping[str, str]) -> dict[str, Any]:

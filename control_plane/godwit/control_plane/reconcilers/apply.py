@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from godwit.control_plane import hints
-from godwit.control_plane.reconcilers import caring, resizing
+from godwit.control_plane.reconcilers import caring, moving, resizing
 from godwit.control_plane.reconcilers.writing import ACTOR, Writing, refuse_double_use, refuse_unfit
 from godwit.control_plane.services import attempts, nodes, saving
 from godwit.control_plane.store import entities, queries, usage, writes
@@ -155,4 +155,5 @@ _HANDLERS: Mapping[type[Action], Callable[[Writing, Any], None]] = {
     FinishJob: _finish_job,
     **caring.HANDLERS,
     **resizing.HANDLERS,
+    **moving.HANDLERS,
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 from godwit.control_plane import secrets
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import health, nodes, observations, saving, sizes
+from godwit.control_plane.services import health, migrations, nodes, observations, saving, sizes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.arrays import Member
@@ -176,6 +176,8 @@ def _was_taken_on(tx: Transaction, attempt: Attempt, node_id: NodeId) -> bool:
 def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> wire.Command:
     if intent.kind in {IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS}:
         return health.order_of(intent)
+    if intent.kind is IntentKind.COPY_CHECKPOINT:
+        return migrations.order_of(context, tx, intent)
     attempt = queries.attempt(tx.conn, intent.attempt_id or "")
     if intent.kind is IntentKind.STOP_ATTEMPT:
         return wire.StopAttempt(
@@ -188,6 +190,7 @@ def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> w
         )
     job = queries.job(tx.conn, attempt.job_id)
     slot = next(s for s in attempt.slots if s.node_id == node.id)
+    store, *former = migrations.stores_of(context, tx, job)
     return wire.StartAttempt(
         intent_id=intent.id,
         job_id=job.id,
@@ -204,7 +207,8 @@ def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> w
         setup=job.spec.setup,
         workdir_digest=job.spec.workdir_digest,
         env=dict(job.spec.env) | _place(job.member) | _size(job.spec),
-        store=f"{(job.spec.checkpoint.store or context.store_url).rstrip('/')}/{job.id}",
+        store=store,
+        former_stores=former,
         saving=saving.of(tx, job.spec.checkpoint, attempt, node, intent.payload),
         preflight=job.spec.preflight.value,
         hang_after_s=job.spec.hang_after_s,

@@ -18,12 +18,20 @@ PREEMPT_GRACE_S = 30.0
 """The same for a program that gives way to another: nothing is wrong with its nodes, so it has time to save a large
 model, and half of the minute after which nodes that have not stopped it are terminated."""
 
+_TOLD_FIRST = frozenset({Outcome.PREEMPTED, Outcome.MIGRATED, Outcome.RESIZED})
+"""Outcomes of programs with which nothing is wrong, nor with their nodes."""
+
+_MAY_BE_DONE = frozenset({Outcome.PREEMPTED, Outcome.EVICTED, Outcome.MIGRATED, Outcome.RESIZED})
+GOES_ON = frozenset({JobState.RECOVERING, JobState.MIGRATING, JobState.RESIZING})
+"""States of a job of which what may still run is being stopped, and that starts again."""
+
 _NEXT_JOB_STATE = {
     Outcome.SUCCEEDED: JobState.SUCCEEDED,
     Outcome.FAILED: JobState.FAILED,
     Outcome.INTERRUPTED: JobState.RECOVERING,
     Outcome.PREEMPTED: JobState.RECOVERING,
     Outcome.EVICTED: JobState.RECOVERING,
+    Outcome.MIGRATED: JobState.MIGRATING,
     Outcome.RESIZED: JobState.RESIZING,
     Outcome.CANCELLED: JobState.STOPPING,
 }
@@ -47,7 +55,7 @@ def settle(
     if attempt.outcome is not None:
         return attempt
     if grace_s is None:
-        grace_s = PREEMPT_GRACE_S if outcome in {Outcome.PREEMPTED, Outcome.RESIZED} else STOP_GRACE_S
+        grace_s = PREEMPT_GRACE_S if outcome in _TOLD_FIRST else STOP_GRACE_S
     detail = attempt.detail or reason
     attempt = replace(attempt, outcome=outcome, detail=detail)
     attempt = entities.advance(tx, attempt, AttemptState.STOPPING, reason=reason, actor=actor, now=now)
@@ -65,10 +73,10 @@ def had_ended(tx: Transaction, attempt: Attempt, node_id: str) -> bool:
     taken on the stop yet, or if the program had said that it was at the last of its steps. To be asked before the slot
     is released, which takes the stop back.
     """
-    if attempt.outcome not in {Outcome.PREEMPTED, Outcome.EVICTED, Outcome.RESIZED} or attempt.head.node_id != node_id:
+    if attempt.outcome not in _MAY_BE_DONE or attempt.head.node_id != node_id:
         return False
     job = queries.job(tx.conn, attempt.job_id)
-    if attempt.head.released or job.state not in {JobState.RECOVERING, JobState.RESIZING} or job.epoch != attempt.epoch:
+    if attempt.head.released or job.state not in GOES_ON or job.epoch != attempt.epoch:
         return False
     stops = [i for i in queries.intents_of_attempt(tx.conn, attempt.id, node_id) if i.kind is IntentKind.STOP_ATTEMPT]
     if all(stop.state is IntentState.PENDING for stop in stops):
@@ -176,7 +184,7 @@ def _move_job(
     if outcome is Outcome.INTERRUPTED:
         job = replace(job, interruptions=job.interruptions + 1)
     to = _NEXT_JOB_STATE[outcome]
-    if to is JobState.RECOVERING and job.cancel_requested:
+    if to in GOES_ON and job.cancel_requested:
         to = JobState.STOPPING
     # An interrupted program's exit code says nothing of the job, which goes on.
     exit_code = attempt.exit_code if outcome in {Outcome.SUCCEEDED, Outcome.FAILED} else None

@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import afters, archives, arrays, limits, validation, views
+from godwit.control_plane.services import afters, archives, arrays, attempts, limits, migration_views, validation, views
 from godwit.control_plane.store import arrays as stored_arrays
-from godwit.control_plane.store import dependencies, entities, queries, schema, tenancy
+from godwit.control_plane.store import dependencies, entities, moves, queries, schema, tenancy
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.errors import Conflict
@@ -24,6 +24,9 @@ from godwit.scheduler.plan import BuyNode, StartAttempt
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.snapshot import Snapshot
 from sqlalchemy import Connection, insert, select
+
+MIGRATIONS_TOLD = 5
+"""Migrations that an explanation tells, the newest ones; `GET /v1/jobs/JOB/migrations` lists more."""
 
 STORY_EVENTS = 1_000
 """Events that an explanation tells, the newest ones: more than a person reads, less than a long job has."""
@@ -166,7 +169,7 @@ def _end(tx: Transaction, job: Job, reason: str, actor: str, now: float) -> Job:
     job = replace(job, cancel_requested=True)
     if job.state is JobState.QUEUED:
         return entities.advance(tx, job, JobState.CANCELLED, reason=reason, actor=actor, now=now)
-    if job.state is JobState.RECOVERING or not any(a.job_id == job.id for a in queries.live_attempts(tx.conn)):
+    if job.state in attempts.GOES_ON or not any(a.job_id == job.id for a in queries.live_attempts(tx.conn)):
         # What may still run of it is being stopped already; nothing else will move the job.
         return entities.advance(tx, job, JobState.STOPPING, reason=reason, actor=actor, now=now)
     job = entities.save(tx, job)
@@ -181,6 +184,7 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         job = queries.job(conn, name_or_id)
         events = queries.last_events(conn, STORY_EVENTS, job.id)
         last_lines = queries.last_lines(conn, job.id)
+        moved = [migration_views.migration(conn, one, now) for one in moves.of_job(conn, job.id, MIGRATIONS_TOLD)]
         unseen = tenancy.ahead_of_window(conn, job) if job.state is JobState.QUEUED else 0
         snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
         if job.after_id is not None:  # one that waits for others is not among those that a plan looks at
@@ -203,6 +207,7 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         last_lines=last_lines if job.state is JobState.FAILED else [],
         events=[views.event(event) for event in events],
         outlook=views.outlook(outlook),
+        migrations=moved,
         estimate=None if lifecycle.is_final(job.state) else views.estimate(snapshot.estimate(job, now)),
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from godwit.control_plane import hints
-from godwit.control_plane.services import attempts, health, sizes
+from godwit.control_plane.services import attempts, health, migrations, sizes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import NotFound
@@ -15,6 +15,7 @@ from godwit.domain.ids import IdSource, NodeId
 from godwit.domain.intents import IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, JobState, Outcome, Progress, Slot
 from godwit.domain.wire import agents as wire
+from godwit.domain.wire.copies import CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
 from godwit.scheduler.resizing import bending
 
@@ -28,6 +29,9 @@ def observe(tx: Transaction, ids: IdSource, node_id: NodeId, observation: wire.O
         return
     if isinstance(observation, FindingSeen | ChecksDone | RepairDone):
         health.observe(tx, ids, node_id, observation, now)
+        return
+    if isinstance(observation, CopyDone):
+        migrations.copied(tx, node_id, observation, now)
         return
     try:
         attempt = queries.attempt(tx.conn, observation.attempt_id)
@@ -54,6 +58,9 @@ def _command_done(tx: Transaction, ids: IdSource, node_id: NodeId, done: wire.Co
     entities.advance(tx, intent, to, reason=reason, actor=f"agent {node_id}", now=now)
     if not done.accepted and intent.kind in {IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS}:
         health.end_order(tx, intent.id, node_id, now, passed=False, detail=reason, data={})
+    if not done.accepted and intent.kind is IntentKind.COPY_CHECKPOINT:
+        refused = CopyDone(seq=done.seq, intent_id=intent.id, worked=False, detail=reason)
+        migrations.copied(tx, node_id, refused, now)
     if not done.accepted and intent.kind is IntentKind.START_ATTEMPT and intent.attempt_id is not None:
         why = f"node {node_id} refused the attempt: {reason}"
         sizes.lose(tx, ids, queries.attempt(tx.conn, intent.attempt_id), node_id, why, f"agent {node_id}", now)
@@ -71,7 +78,8 @@ def _running(
     entities.advance(tx, attempt, AttemptState.RUNNING, reason=reason, actor=actor, now=now)
     job = queries.job(tx.conn, attempt.job_id)
     if job.state is JobState.STARTING:
-        entities.advance(tx, job, JobState.RUNNING, reason=reason, actor=actor, now=now)
+        job = entities.advance(tx, job, JobState.RUNNING, reason=reason, actor=actor, now=now)
+    migrations.works(tx, job, attempt, actor, now, is_step=False)
     health.back_at_work(tx, attempt, actor, now)
 
 
@@ -129,6 +137,7 @@ def _progress(
         reason = f"first step of attempt {attempt.epoch}: {seen.step}"
         _tell(tx, "job.first-step", attempt, slot, reason, now, data)
         health.back_at_work(tx, attempt, f"agent {slot.node_id}", now, step=seen.step)
+        migrations.works(tx, job, attempt, f"agent {slot.node_id}", now, is_step=True)
     # Our own clock: a node's may be off, and instants that are compared must be of one clock.
     writes.job_progress(tx, job.id, Progress(seen.step, now, seen.total_steps, seen.metrics))
     tx.hint(hints.log_of(job.id))
@@ -145,7 +154,7 @@ def _committed(
     elif writes.checkpoint(
         tx, job.id, attempt.epoch, seen.step, seen.at, seen.size_bytes, seen.files, seen.manifest_url
     ):
-        writes.attempt_saved(tx, attempt.id, now)
+        writes.attempt_saved(tx, attempt.id, seen.size_bytes, now)
         _tell(tx, "job.checkpoint", attempt, slot, f"checkpoint of step {seen.step} committed", now, data)
 
 

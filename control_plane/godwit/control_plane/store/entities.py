@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from godwit.control_plane import hints
-from godwit.control_plane.store import health_rows, health_tables, schema, statements
+from godwit.control_plane.store import health_rows, health_tables, moves, schema, statements
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.arrays import Member
@@ -17,12 +17,13 @@ from godwit.domain.events import Event
 from godwit.domain.health import HealthRecord, Incident
 from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobSpec, JobState, Outcome, Progress, Resources, Slot
+from godwit.domain.migrations import Migration
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.offers import Offer
 from pydantic import TypeAdapter
 from sqlalchemy import Row, Table
 
-Entity = TypeVar("Entity", Job, Attempt, Node, Intent, Incident, HealthRecord)
+Entity = TypeVar("Entity", Job, Attempt, Node, Intent, Incident, HealthRecord, Migration)
 
 _SPEC = TypeAdapter(JobSpec)
 _OFFER = TypeAdapter(Offer)
@@ -178,6 +179,7 @@ _HOMES: Mapping[type, tuple[Table, Callable[[Any], dict[str, Any]]]] = {
     Intent: (schema.intents, _intent_values),
     Incident: (health_tables.incidents, health_rows.incident_values),
     HealthRecord: (health_tables.health_records, health_rows.record_values),
+    Migration: (moves.migrations, moves.migration_values),
 }
 
 _AT_BIRTH: Mapping[type, dict[str, Any]] = {Attempt: {"last_lines": "[]"}}

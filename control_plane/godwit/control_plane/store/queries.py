@@ -10,6 +10,7 @@ from godwit.control_plane.store import (
     dependencies,
     entities,
     health,
+    moves,
     run_times,
     schema,
     statements,
@@ -272,6 +273,8 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
         served_gpu_s={JobId(row.id): row.served_gpu_s for row in rows.values() if row.served_gpu_s},
         health=health.view(conn, now),
         serving_since=serving_since,
+        migrations=moves.seen(conn, now),
+        saved_bytes=tenancy.saved_bytes(conn),
         policy=policy,
     )
 

@@ -130,6 +130,7 @@ attempts = Table(
     Column("version", Integer, nullable=False),
     # observed
     Column("saved_at", Float),
+    Column("saved_bytes", BigInteger),
     UniqueConstraint("job_id", "epoch"),
 )
 

@@ -94,8 +94,13 @@ def saved_at(conn: Connection) -> dict[JobId, float]:
 @cache
 def _saved_at() -> Select[tuple[object, ...]]:
     table = schema.attempts
-    query = select(table.c.job_id, table.c.saved_at)
+    query = select(table.c.job_id, table.c.saved_at, table.c.saved_bytes)
     return query.where(table.c.state != AttemptState.ENDED, table.c.saved_at.is_not(None))
+
+
+def saved_bytes(conn: Connection) -> dict[JobId, int]:
+    """How large the last checkpoint of each attempt that has not ended is, where it has one."""
+    return {row.job_id: row.saved_bytes for row in conn.execute(_saved_at()) if row.saved_bytes is not None}
 
 
 def yielded_at(conn: Connection) -> dict[JobId, float]:

@@ -67,10 +67,10 @@ def attempt_last_lines(tx: Transaction, attempt_id: str, lines: Sequence[str]) -
     tx.conn.execute(update(table).where(table.c.id == attempt_id).values(last_lines=json.dumps(list(lines))))
 
 
-def attempt_saved(tx: Transaction, attempt_id: str, now: float) -> None:
+def attempt_saved(tx: Transaction, attempt_id: str, size_bytes: int, now: float) -> None:
     """The attempt committed a checkpoint, by our own clock."""
     table = schema.attempts
-    tx.conn.execute(update(table).where(table.c.id == attempt_id).values(saved_at=now))
+    tx.conn.execute(update(table).where(table.c.id == attempt_id).values(saved_at=now, saved_bytes=size_bytes))
 
 
 def replace_offers(tx: Transaction, provider: str, offers: Sequence[Offer]) -> None:

@@ -13,6 +13,7 @@ counted once. Commands are repeated until the agent reports `command-done` for t
 
 from typing import Annotated, Literal
 
+from godwit.domain.wire.copies import CopyCheckpoint, CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone, RepairNode, RunChecks
 from godwit.domain.wire.pages import Message
 from pydantic import Field
@@ -145,7 +146,8 @@ Observation = Annotated[
     | CheckpointRestored
     | FindingSeen
     | ChecksDone
-    | RepairDone,
+    | RepairDone
+    | CopyDone,
     Field(discriminator="type"),
 ]
 
@@ -210,10 +212,11 @@ class StartAttempt(Message):
 
     `port` is the first of five consecutive ports: four of the head (GCS, dashboard, client, spare), and the last one on
     each node for copies of checkpoints; nodes other than the head use the third for the watches of the gang.
-    `ray_token` is the attempt's own Ray token. `store` is the fsspec URL of the job's checkpoints. `preflight` says
-    whether the GPUs are tried first (auto: real ones are). `hang_after_s`: without a step for this long it hangs; None:
-    the agent judges by its steps so far; 0: never. `joins`: the attempt runs already, and this node is to take part in
-    it from now on. `bends`: `peers` are those of now, and may come and go while it runs.
+    `ray_token` is the attempt's own Ray token. `store` is the fsspec URL of the job's checkpoints, `former_stores`
+    are those of before it moved. `preflight` says whether the GPUs are tried first (auto: real ones are).
+    `hang_after_s`: without a step for this long it hangs; None: the agent judges by its steps so far; 0: never.
+    `joins`: the attempt runs already, and this node is to take part in it from now on. `bends`: `peers` are those
+    of now, and may come and go while it runs.
     """
 
     type: Literal["start-attempt"] = "start-attempt"
@@ -233,6 +236,7 @@ class StartAttempt(Message):
     workdir_digest: str | None
     env: dict[str, str]
     store: str
+    former_stores: list[str] = Field(default_factory=list)
     saving: Saving = Field(default_factory=Saving)
     preflight: Literal["auto", "never", "always"] = "auto"
     hang_after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -252,7 +256,7 @@ class StopAttempt(Message):
     reason: str
 
 
-Command = Annotated[StartAttempt | StopAttempt | RepairNode | RunChecks, Field(discriminator="type")]
+Command = Annotated[StartAttempt | StopAttempt | RepairNode | RunChecks | CopyCheckpoint, Field(discriminator="type")]
 
 
 class CommandsRequest(Message):

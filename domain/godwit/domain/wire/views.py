@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from godwit.domain.drills import Drill
 from godwit.domain.wire.arrays import ArrayView, DependencyView, EstimateView, FeasibilityView
+from godwit.domain.wire.migrations import MigrationView
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.specs import JobSpecIn
 from pydantic import Field
@@ -160,6 +161,7 @@ class EventView(Message):
 class ExplainView(Message):
     """Why a job is where it is: its refusals while it waits, its exit code and last lines when it failed, its story.
 
+    `migrations` are the last ones of it, the newest first.
     Of an array it is one job that stands for the others: the first that waits, or else the first that failed.
     """
 
@@ -171,6 +173,7 @@ class ExplainView(Message):
     outlook: OutlookView | None = None
     estimate: EstimateView | None = None
     array: ArrayView | None = None
+    migrations: list[MigrationView] = Field(default_factory=list)
 
 
 class GpuView(Message):
