@@ -103,7 +103,7 @@ class Agent:
                 said.append(self.stopped(command.attempt_id, command.epoch, "cancelled"))
                 continue
             self.live = [*self.live, wire.LiveAttempt(attempt_id=command.attempt_id, epoch=command.epoch)]
-            if command.rank == 0:
+            if command.rank == 0 or command.joins:
                 said.append(self.observed(wire.AttemptRunning, attempt_id=command.attempt_id, epoch=command.epoch))
         if said:
             self.beat(*said)

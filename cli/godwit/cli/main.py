@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "ps": ("ps", "List jobs."),
     "logs": ("logs", "Show the output of a job."),
     "explain": ("explain", "Say why a job is where it is."),
+    "resize": ("resize", "Give a job more or fewer nodes."),
     "cancel": ("cancel", "Stop a job."),
     "events": ("events", "Show what happened."),
     "nodes": ("nodes", "List the machines of the fleet."),

@@ -4,6 +4,8 @@
 
 and in the training function `ray_train.restored()` is the checkpoint to go on from when Ray Train itself has none,
 `godwit.sdk.checkpoint.due(step)` says when to report one, and `should_stop()` when to report the last one and return.
+With `nodes: 2..8` and `elastic: in-place` in the specification, `ScalingConfig(**ray_train.scaling(), ...)` lets Ray
+Train take nodes in and do without lost ones; let `FailureConfig(max_failures=-1)` leave it to godwit when to give up.
 Report `step` and `total_steps` among the metrics. Needs Ray Train V2 (Ray 2.51 on, or RAY_TRAIN_V2_ENABLED=1).
 """
 
@@ -37,6 +39,32 @@ def storage_path() -> str | None:
         parts = urlparse(endpoint)
         return f"{url}?scheme={parts.scheme}&endpoint_override={quote(parts.netloc)}"
     return url
+
+
+RESIZE_EVERY_S = 5.0
+"""How often Ray Train looks for nodes that came. A resize starts its workers again, which takes about ten seconds."""
+
+_PATIENCE = {
+    # What a shrink waits for: Ray's default is to wait 60 s for workers that cannot come any more.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
+}
+
+
+def scaling(workers_per_node: int = 1) -> dict[str, Any]:
+    """Arguments for Ray Train's `ScalingConfig`: how many workers, from as few to as many nodes as the job may have.
+
+    One that bends in place gets a range, and Ray Train follows the nodes that are there; any other gets the number of
+    nodes that it was started on. Call it in the driver, before the trainer is made.
+    """
+    nodes = int(os.environ.get("GODWIT_NUM_NODES", "1"))
+    low, high = os.environ.get("GODWIT_NODES_MIN"), os.environ.get("GODWIT_NODES_MAX")
+    if os.environ.get("GODWIT_ELASTIC") != "in-place" or low is None or high is None:
+        return {"num_workers": nodes * workers_per_node}
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    workers = (int(low) * workers_per_node, int(high) * workers_per_node)
+    return {"num_workers": workers, "elastic_resize_monitor_interval_s": RESIZE_EVERY_S}
 
 
 def restored() -> Path | None:

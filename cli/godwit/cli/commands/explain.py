@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from godwit.cli import arrays, console, figures, output, refusals, watch
 from godwit.cli.client import path_of
+from godwit.domain.wire.sizes import SizeView
 from godwit.domain.wire.views import ExplainView, OutlookView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -45,6 +46,8 @@ def told(view: ExplainView, now: float) -> list[str]:
     if view.estimate is not None:
         more = " more" if job.epoch else ""
         lines.append(f"expected to run {figures.duration(view.estimate.left_s)}{more}, by {view.estimate.source}")
+    if view.size is not None:
+        lines.append(sized(view.size))
     if view.outlook is not None:
         lines.append(expected(view.outlook, now))
     if view.refusals:
@@ -62,6 +65,12 @@ def told(view: ExplainView, now: float) -> list[str]:
         told_events = ((event.at, watch.describe(event)) for event in view.events[hidden:])
         lines += [f"  {figures.clock(at)}  {line}" for at, line in told_events if line]
     return lines
+
+
+def sized(size: SizeView) -> str:
+    """One line: how many nodes it has, how many it should have, and why."""
+    should = "" if size.target == size.nodes else f", should be {size.target}"
+    return f"nodes: {size.nodes}{should}: {size.why}"
 
 
 def expected(outlook: OutlookView, now: float) -> str:

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import PlainTextResponse, Response
 from godwit.control_plane.api.access import Actor
 from godwit.control_plane.api.state import Godwit
-from godwit.control_plane.services import jobs, ledger, logs, views
+from godwit.control_plane.services import jobs, ledger, logs, sizes, views
 from godwit.control_plane.store import arrays, dependencies, queries
 from godwit.domain.jobs import JobState
 from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.pages import Page
+from godwit.domain.wire.sizes import SizeWanted
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.domain.wire.views import ExplainView, JobDetail, JobView, LedgerView, PlanView
 from pydantic_core import to_json
@@ -80,6 +81,12 @@ def get_job(state: Godwit, _actor: Actor, job: JobRef) -> JobDetail:
 def cancel(state: Godwit, actor: Actor, job: JobRef) -> JobView:
     """Ask for a job's end; a final job is left as it is."""
     return jobs.cancel(state.context, job, actor)
+
+
+@router.put("/jobs/{job}/size")
+def resize(state: Godwit, actor: Actor, job: JobRef, size: SizeWanted) -> JobView:
+    """Say how many nodes a job should have; the planner follows. The same again changes nothing."""
+    return sizes.want(state.context, job, size.nodes, actor)
 
 
 @router.get("/jobs/{job}/explain")

@@ -16,12 +16,14 @@ from godwit.domain.events import Event
 from godwit.domain.ids import JobId
 from godwit.domain.jobs import Job, JobSpec, JobState
 from godwit.domain.wire.arrays import ArrayView
+from godwit.domain.wire.sizes import SizeView
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.domain.wire.views import ExplainView, JobView, PlanView
 from godwit.scheduler import planner, repair
 from godwit.scheduler.feasibility import Answer
 from godwit.scheduler.plan import BuyNode, StartAttempt
 from godwit.scheduler.reasons import Code, Refusal
+from godwit.scheduler.resizing import steps as resizing
 from godwit.scheduler.snapshot import Snapshot
 from sqlalchemy import Connection, insert, select
 
@@ -208,8 +210,16 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         events=[views.event(event) for event in events],
         outlook=views.outlook(outlook),
         migrations=moved,
+        size=_size(snapshot, job, now),
         estimate=None if lifecycle.is_final(job.state) else views.estimate(snapshot.estimate(job, now)),
     )
+
+
+def _size(snapshot: Snapshot, job: Job, now: float) -> SizeView | None:
+    told = resizing.explained(job, snapshot.attempt_by_job.get(job.id), snapshot, now)
+    if told is None:
+        return None
+    return SizeView(nodes=told[0], target=told[1], wanted=job.nodes_wanted, why=told[2])
 
 
 _TELLING = (

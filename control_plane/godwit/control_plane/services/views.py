@@ -37,6 +37,7 @@ def job_summary(row: Row[Any]) -> dict[str, Any]:
         "state_since": row.state_since, "epoch": row.epoch, "interruptions": row.interruptions,
         "progress": None if progress is None else _progress(progress).model_dump(), "exit_code": row.exit_code,
         "detail": row.detail, "deadline_at": row.deadline_at, "budget_usd": row.budget_usd,
+        "nodes_wanted": row.nodes_wanted,
         "array": None if row.array_id is None else _member(row.array_id, row.array_index, row.array_size),
     }  # fmt: skip
 
@@ -71,7 +72,7 @@ def _job_fields(of: Job) -> dict[str, Any]:
         "priority": of.spec.priority, "created_at": of.created_at, "state_since": of.state_since, "epoch": of.epoch,
         "interruptions": of.interruptions, "progress": None if of.progress is None else _progress(of.progress),
         "exit_code": of.exit_code, "detail": of.detail, "deadline_at": of.spec.deadline_at,
-        "budget_usd": of.spec.budget_usd,
+        "budget_usd": of.spec.budget_usd, "nodes_wanted": of.nodes_wanted,
         "array": None if of.member is None else _member(of.member.array_id, of.member.index, of.member.size),
     }  # fmt: skip
 
@@ -116,6 +117,8 @@ def spec(of: JobSpec) -> JobSpecIn:
         preemptible=of.preemptible,
         preflight=of.preflight.value,
         hang_after=_hang_after(of.hang_after_s),
+        elastic=of.elastic.value,
+        batch=of.batch.value,
         project=of.project,
     )
 
@@ -138,7 +141,10 @@ def _plain(number: float) -> str:
 
 def attempt(of: Attempt) -> views.AttemptView:
     """One placement of a job."""
-    slots = [views.SlotView(node_id=s.node_id, rank=s.rank, gpus=list(s.gpus), released=s.released) for s in of.slots]
+    slots = [
+        views.SlotView(node_id=s.node_id, rank=s.rank, gpus=list(s.gpus), released=s.released)
+        for s in (*of.slots, *of.left)
+    ]
     return views.AttemptView(
         id=of.id, epoch=of.epoch, state=of.state, outcome=of.outcome, detail=of.detail, created_at=of.created_at,
         state_since=of.state_since, slots=slots,

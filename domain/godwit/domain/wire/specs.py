@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from godwit.domain import resources, times
 from godwit.domain.afters import After, When
+from godwit.domain.elasticity import Batch, Bends
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.ids import ProjectId
 from godwit.domain.jobs import CheckpointPolicy, Data, Fabric, JobKind, JobSpec, Preflight, Resources, Retries, Spot
@@ -166,6 +167,8 @@ class JobSpecIn(Message):
     `workdir` is a folder on the submitter's machine; the command line uploads it and sends `workdir_digest` instead.
     With `count` it is an array: so many jobs NAME-0, NAME-1, ... that differ in GODWIT_ARRAY_INDEX. What `after` names
     must exist when the job is submitted: a job cannot name itself or a later one, so none can wait for each other.
+    `elastic` and `batch` matter where `nodes` is a range: whether its program goes on while nodes come and go, and what
+    becomes of its batch.
     """
 
     kind: Literal["train", "service", "dev"] = "train"
@@ -189,6 +192,8 @@ class JobSpecIn(Message):
     preemptible: bool = True
     preflight: Literal["auto", "never", "always"] = "auto"
     hang_after: Literal["auto", "off"] | Duration = "auto"
+    elastic: Literal["restart", "in-place"] = "restart"
+    batch: Literal["keep", "scale"] = "keep"
     project: Name = DEFAULT
 
     @model_validator(mode="after")
@@ -223,6 +228,8 @@ class JobSpecIn(Message):
             preemptible=self.preemptible,
             preflight=Preflight(self.preflight),
             hang_after_s=self._hang_after_s(),
+            elastic=Bends(self.elastic),
+            batch=Batch(self.batch),
             project=ProjectId(self.project),
         )
 

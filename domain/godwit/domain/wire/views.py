@@ -6,6 +6,7 @@ from godwit.domain.drills import Drill
 from godwit.domain.wire.arrays import ArrayView, DependencyView, EstimateView, FeasibilityView
 from godwit.domain.wire.migrations import MigrationView
 from godwit.domain.wire.pages import Message
+from godwit.domain.wire.sizes import SizeView
 from godwit.domain.wire.specs import JobSpecIn
 from pydantic import Field
 
@@ -48,6 +49,7 @@ class JobView(Message):
     array: MemberView | None = None
     deadline_at: float | None = None
     budget_usd: float | None = None
+    nodes_wanted: int | None = None
 
 
 class SlotView(Message):
@@ -173,6 +175,7 @@ class ExplainView(Message):
     outlook: OutlookView | None = None
     estimate: EstimateView | None = None
     array: ArrayView | None = None
+    size: SizeView | None = None
     migrations: list[MigrationView] = Field(default_factory=list)
 
 
