@@ -8,6 +8,7 @@ from pathlib import Path
 
 from godwit.agents.accelerators import fake, nvml
 from godwit.agents.runtime.guard import write_whole
+from godwit.agents.runtime.process.probe import Abilities
 from godwit.agents.settings import Settings
 from godwit.domain import mig
 from godwit.domain.wire.agents import GpuFact, JoinRequest
@@ -17,7 +18,7 @@ _KIB_PER_GIB = 1024 * 1024
 _GPUS = TypeAdapter(list[GpuFact])
 
 
-def introduce(agent_id: str, settings: Settings, version: str) -> JoinRequest:
+def introduce(agent_id: str, settings: Settings, version: str, abilities: Abilities) -> JoinRequest:
     """The facts of this machine as the join request says them."""
     return JoinRequest(
         agent_id=agent_id,
@@ -27,6 +28,8 @@ def introduce(agent_id: str, settings: Settings, version: str) -> JoinRequest:
         cpus=os.cpu_count() or 1,
         memory_gib=memory_gib(),
         gpus=gpus(settings),
+        no_process_saves=abilities.no_saves,
+        no_gpu_process_saves=abilities.no_gpu_saves,
     )
 
 

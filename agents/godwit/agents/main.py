@@ -23,6 +23,7 @@ from godwit.agents.effects import HealthEvent
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.node import Node
 from godwit.agents.runtime.guard import boottime_s, write_whole
+from godwit.agents.runtime.process import probe
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.settings import Settings
 from godwit.domain.errors import GodwitError, InvalidRequest
@@ -67,6 +68,7 @@ class Agent:
         self._gone = threading.Event()
         self._leased = threading.Event()
         self._heartbeat_s = 1.0
+        self._abilities = probe.probe(os.environ, simulated=chosen.simulated)
 
     def run(self) -> int:
         """Join, resume, and serve until dismissed."""
@@ -82,6 +84,7 @@ class Agent:
         state = core.load(self._settings.node_dir, _agent_id(self._settings.node_dir))
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
         self._core = Core(state, self._settings.node_dir, node.carry_out)
+        node.abilities = self._abilities
         monitor = self._look_after(node)
         node.report = lambda event: self._core.apply(lambda state, now: state.runtime(event, now))
         node.copy = Copying(chosen.node_dir, os.environ, self._core.health).take
@@ -119,7 +122,8 @@ class Agent:
         path = self._settings.node_dir / "credential"
         if path.exists():
             return JoinReply.model_validate_json(path.read_text())
-        request = machine.introduce(_agent_id(self._settings.node_dir), self._settings, version("godwit"))
+        agent_id = _agent_id(self._settings.node_dir)
+        request = machine.introduce(agent_id, self._settings, version("godwit"), self._abilities)
         pause_s = 0.1
         while True:  # no bound: a machine without a control plane has nothing else to do, and is ended by its provider
             try:

@@ -19,6 +19,7 @@ from godwit.agents.runtime.attempt import AttemptRun, Surroundings
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.guard import write_whole
+from godwit.agents.runtime.process.probe import Abilities
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.shipping import LogShipper
 from godwit.domain.wire.agents import GpuFact, StartAttempt
@@ -53,6 +54,8 @@ class Node:
         """Where findings about attempts go; set once, before the first effect."""
         self.gpus: Callable[[], Sequence[GpuFact]] = list
         """The node's GPUs; may block on a sick driver, so it is asked from threads that may."""
+        self.abilities = Abilities()
+        """Whether and how programs are saved as processes here; set once, before the first effect."""
         self.checks: ActiveChecks | None = None
         """What tries GPUs; set once, before the first effect. Without it none is tried."""
         self.drills: Faults | None = None
@@ -98,7 +101,9 @@ class Node:
             folder = AttemptFolder(self._node_dir, command.attempt_id)
             folder.make()
             write_whole(folder.command_path, command.model_dump_json())
-            around = Surroundings(self._link, self._facts, dict(os.environ), self._hear, self._preflight)
+            around = Surroundings(
+                self._link, self._facts, dict(os.environ), self._hear, self._preflight, self.abilities
+            )
             run = AttemptRun(command, folder, Custody(folder, self._lease_path), around)
             self._runs[command.attempt_id] = run
             self._begun[command.attempt_id] = (command, time.monotonic())

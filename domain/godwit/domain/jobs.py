@@ -101,7 +101,8 @@ class Data:
 class Resources:
     """What a gang needs: `nodes_min` to `nodes_max` nodes with `gpus`, `cpus` and `memory_gib` on each.
 
-    `data` is what it reads: it draws the gang to where that lies.
+    `data` is what it reads: it draws the gang to where that lies. `process_saves`: its nodes must be able to save a
+    running program from outside, for programs that cannot save themselves.
     """
 
     gpus: GpuAsk = field(default_factory=GpuAsk)
@@ -113,6 +114,7 @@ class Resources:
     spot: Spot = Spot.AUTO
     fabric: Fabric = Fabric.ONE
     data: tuple[Data, ...] = ()
+    process_saves: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ class Offer:
     ("live" from the provider's API, "catalogue" from a dated list). `fabric_domain` names the NVLink, InfiniBand or
     RoCE fabric that instances of this offer share with each other; None means that they share none. `billing_step_s` is
     what a started unit of billing lasts: a machine that is given back early in one is paid for to its end.
+    `no_process_saves` says why programs cannot be saved from outside on its machines, `no_gpu_process_saves` why those
+    with GPUs cannot; empty where they can, and where nobody knows yet. A node's agent says it, never a provider.
     """
 
     provider: ProviderName
@@ -33,6 +35,8 @@ class Offer:
     seen_at: float = 0.0
     source: str = "live"
     billing_step_s: float = 1.0
+    no_process_saves: str = ""
+    no_gpu_process_saves: str = ""
 
     @property
     def key(self) -> OfferKey:

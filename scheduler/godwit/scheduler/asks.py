@@ -24,6 +24,8 @@ class NodeKind:
     zone: str | None = None
     spot: bool = False
     price_usd_per_hour: float = 0.0
+    saves_processes: bool = True
+    saves_gpu_processes: bool = True
 
     @classmethod
     def of(cls, offer: Offer) -> "NodeKind":
@@ -39,6 +41,8 @@ class NodeKind:
             offer.zone,
             offer.spot,
             offer.price_usd_per_hour,
+            not offer.no_process_saves,
+            not offer.no_gpu_process_saves,
         )
 
 
@@ -48,7 +52,8 @@ class Ask:
 
     `gpus` devices with `gpu_milli` thousandths of each; less than a whole GPU only on one device. `models` are families
     or full names, empty accepts any. `spot` is "auto", "never" or "only". `infra` empty means anywhere. `data` is what
-    it reads: of nodes that would do, those next to it come first.
+    it reads: of nodes that would do, those next to it come first. `process_saves`: the node must be able to save the
+    program from outside.
     """
 
     gpus: int = 0
@@ -60,6 +65,7 @@ class Ask:
     infra: tuple[Infra, ...] = ()
     spot: str = "auto"
     data: tuple[Data, ...] = ()
+    process_saves: bool = False
 
     @classmethod
     def of(cls, resources: Resources) -> "Ask":
@@ -76,6 +82,7 @@ class Ask:
             resources.infra,
             str(resources.spot),
             resources.data,
+            resources.process_saves,
         )
 
     @property
@@ -92,6 +99,7 @@ class Ask:
             and (not self.gpus or self._accepts(kind))
             and (self.spot == "auto" or kind.spot == (self.spot == "only"))
             and (not self.infra or any(i.covers(kind.provider, kind.region, kind.zone) for i in self.infra))
+            and (not self.process_saves or (kind.saves_gpu_processes if self.gpus else kind.saves_processes))
         )
 
     def _accepts(self, kind: NodeKind) -> bool:

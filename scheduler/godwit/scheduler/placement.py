@@ -29,6 +29,10 @@ def offer_refusal(resources: Resources, offer: Offer, subject: str) -> Refusal |
     if offer.cpus * 1000 < Ask.of(resources).cpu_milli or offer.memory_gib < resources.memory_gib:
         have = f"{offer.cpus} CPUs and {offer.memory_gib:g} GiB"
         return Refusal(Code.TOO_SMALL, subject, f"has {have} per node", "ask for fewer CPUs or less memory")
+    cannot_save = offer.no_gpu_process_saves if ask.count else offer.no_process_saves
+    if resources.process_saves and cannot_save:
+        message = f"cannot save a running program: {cannot_save}"
+        return Refusal(Code.CANNOT_SAVE, subject, message, "another provider, or a program that saves itself")
     if resources.nodes_min > 1 and resources.fabric is Fabric.ONE and offer.fabric_domain is None:
         return Refusal(Code.NO_FABRIC, subject, "has no fabric between its nodes", "resources.fabric: any")
     return None

@@ -27,6 +27,7 @@ class Code(StrEnum):
     TOO_MANY_NODES = "too-many-nodes"
     TOO_FEW_GPUS = "too-few-gpus"
     TOO_SMALL = "too-small"
+    CANNOT_SAVE = "cannot-save"
     WRONG_MARKET = "wrong-market"
     WRONG_GPU = "wrong-gpu"
     NOT_ALLOWED_THERE = "not-allowed-there"

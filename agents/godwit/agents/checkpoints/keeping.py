@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import structlog
 from godwit.agents.checkpoints import choice, copying, peers, restore, retention
-from godwit.agents.checkpoints.commit import Author
+from godwit.agents.checkpoints.commit import Author, Order
 from godwit.agents.checkpoints.committer import Committer, Tiers, Told
 from godwit.agents.checkpoints.pace import Pace
 from godwit.agents.checkpoints.peers import Peer, Server
@@ -30,7 +30,7 @@ from godwit.agents.checkpoints.watch import FolderWatch
 from godwit.agents.effects import Restored, RuntimeEvent
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.guard import write_whole
-from godwit.domain.checkpoints import Manifest
+from godwit.domain.checkpoints import Manifest, manifest_from_json
 from godwit.domain.errors import CheckpointDamaged
 from godwit.domain.wire.agents import StartAttempt
 
@@ -96,15 +96,28 @@ class Keeping:
         if chosen.exists():  # an earlier agent chose
             self._server.choose(chosen.read_text())
 
+    def restore_older(self) -> str:
+        """Put the checkpoint before the last one where the program looks, since that one could not be used here.
+
+        Returns its path, "" when there is none. Raises `StoreUnavailable`.
+        """
+        last = (self._folder.root / "chosen.json").read_text()
+        if last == choice.NOTHING:
+            return ""
+        found = self._restored(self._lead(before=manifest_from_json(last).order))
+        return "" if found is None else str(found.path)
+
     def restore(self) -> None:
         """Put the newest good checkpoint where the program looks; rank 0 tells about it. Raises `StoreUnavailable`."""
-        search = self._lead() if self._command.rank == 0 else self._follow()
+        self._restored(self._lead() if self._command.rank == 0 else self._follow())
+
+    def _restored(self, search: Search) -> Found | None:
         found = search.found
         if found is not None:
             self._watch.know(found.path.name)
             write_whole(self._folder.run / "restored", str(found.path))
         if self._command.rank != 0:
-            return
+            return found
         for url in search.damaged:
             self._folder.notice(f"checkpoint {url} is damaged; taking the one before")
         if found is not None:
@@ -120,6 +133,7 @@ class Keeping:
                 search.damaged,
             )
         )
+        return found
 
     def start(self) -> None:
         """Begin to keep what the program leaves."""
@@ -144,13 +158,13 @@ class Keeping:
     def _open_store(self) -> Store:
         return Store(self._command.store, self._around.env)
 
-    def _lead(self) -> Search:
+    def _lead(self, before: Order | None = None) -> Search:
         """Rank 0: choose. What it reads is marked, so that nobody deletes it meanwhile."""
         store, epoch = self._open_store(), self._command.epoch
         marked = epoch > 1 and _tried(lambda: retention.mark(store, epoch, None, time.time()))
         own = Place("this node's disk", self._local)
         places = [own, *self._peer_places(), *self._stores()]
-        search = restore.newest(places, epoch, self._folder.checkpoints)
+        search = restore.newest(places, epoch, self._folder.checkpoints, before)
         if marked:
             _tried(lambda: retention.unmark(store, epoch))
         found = search.found

@@ -61,17 +61,18 @@ class Search:
     damaged: tuple[str, ...]
 
 
-def newest(places: Sequence[Place], below_epoch: int, target: Path) -> Search:
+def newest(places: Sequence[Place], below_epoch: int, target: Path, before: Order | None = None) -> Search:
     """Copy the newest good checkpoint of an epoch below `below_epoch` into `target`, verified.
 
-    Each entry appears in `target` whole or not at all. Raises `StoreUnavailable` when a needed place does not answer,
-    unless a copy of the epoch just before is at hand: nothing newer can lie elsewhere.
+    With `before` only what is older than that one counts. Each entry appears in `target` whole or not at all. Raises
+    `StoreUnavailable` when a needed place does not answer, unless a copy of the epoch just before is at hand: nothing
+    newer can lie elsewhere.
     """
     holders, silent = _holders(places, below_epoch)
     if silent is not None and max((epoch for epoch, _ in holders), default=-1) != below_epoch - 1:
         raise silent
     damaged: list[str] = []
-    for order in sorted(holders, reverse=True):
+    for order in sorted((one for one in holders if before is None or one < before), reverse=True):
         found = _from_any(holders[order], order, target)
         if found is not None:
             return Search(found, tuple(damaged))

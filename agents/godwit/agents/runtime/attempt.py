@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import structlog
 from godwit.agents.checkpoints import keeping
@@ -18,6 +18,9 @@ from godwit.agents.runtime import ray_cluster, workdir
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder, ExitRecord
 from godwit.agents.runtime.preflight import PreflightFailed
+from godwit.agents.runtime.process import leading
+from godwit.agents.runtime.process.leading import BoxJob
+from godwit.agents.runtime.process.probe import Abilities
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.runtime.ray_job import ClusterNotReady, RayJob, SubmissionRefused
 from godwit.agents.runtime.workdir import WorkdirRefused
@@ -44,13 +47,17 @@ LAST_COMMIT_S = 60.0
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What an attempt needs of its agent. `preflight` tries its GPUs and says why they are not fit, if they are not."""
+    """What an attempt needs of its agent. `preflight` tries its GPUs and says why they are not fit, if they are not.
+
+    `abilities` say whether and how programs are saved as processes here.
+    """
 
     link: Link
     facts: NodeFacts
     machine_env: Mapping[str, str]
     emit: Callable[[RuntimeEvent], None]
     preflight: Callable[[StartAttempt, Callable[[], bool]], str] = lambda _command, _going_on: ""
+    abilities: Abilities = field(default_factory=Abilities)
 
 
 class AttemptRun:
@@ -130,7 +137,7 @@ class AttemptRun:
         with ThreadPoolExecutor(1) as pool:
             files = pool.submit(self._fetch_files)
             self._try_gpus()
-            if self._command.setup:
+            if self._command.setup or self._command.process_saves:
                 files.result()
             self._start_guard()
             files.result()
@@ -149,9 +156,12 @@ class AttemptRun:
             return
         if self._command.rank == 0 and not self._folder.output.exists():
             self._folder.output.touch()
-        steps = ray_cluster.steps(self._command, self._folder, self._around.facts)
-        env = ray_cluster.environment(self._command, self._folder, self._around.facts, self._around.machine_env)
-        self._custody.start(steps, env)
+        about = (self._command, self._folder, self._around.facts, self._around.machine_env)
+        if self._command.process_saves:
+            leading.prepare(self._command, self._folder, self._around.abilities.criu)
+            self._custody.start(leading.steps(self._command, self._folder), leading.environment(*about))
+            return
+        self._custody.start(ray_cluster.steps(*about[:3]), ray_cluster.environment(*about))
 
     def _fetch_files(self) -> None:
         """Workdir and checkpoint, once: an agent that takes over leaves them as they are."""
@@ -180,7 +190,7 @@ class AttemptRun:
 
     def _lead(self) -> None:
         """Rank 0: submit the program once the gang is complete, and watch it to its end."""
-        job = RayJob(self._command, self._folder, self._going_on)
+        job = self._job()
         try:
             if not self._folder.program_started():
                 job.wait_for_nodes(CLUSTER_READY_S)
@@ -197,7 +207,12 @@ class AttemptRun:
         if self._going_on():
             self._around.emit(Running(self._command.attempt_id))
 
-    def _watch(self, job: RayJob) -> None:
+    def _job(self) -> RayJob | BoxJob:
+        if self._command.process_saves:
+            return BoxJob(self._folder, self._keeping.restore_older, self._going_on)
+        return RayJob(self._command, self._folder, self._going_on)
+
+    def _watch(self, job: RayJob | BoxJob) -> None:
         ask_at = time.monotonic() + ASK_RAY_S
         while self._going_on() and self._folder.program_exit_code() is None:
             self._tell_running()
@@ -246,6 +261,8 @@ class AttemptRun:
             return self._stopped("succeeded" if code == 0 else "failed", f"exit code {code}", code)
         if record.step == "setup" and record.cause == "ended":
             return self._stopped("failed", f"set-up failed with exit code {record.exit_code}", record.exit_code)
+        if record.step == "process" and record.cause == "ended":
+            return self._stopped("interrupted", f"what saves the program here ended with exit code {record.exit_code}")
         if record.step == "ray" and record.cause == "ended":
             detail = f"Ray on this node ended with exit code {record.exit_code}"
             return replace(self._stopped("interrupted", detail, of_ray=True), ray_ended=True)

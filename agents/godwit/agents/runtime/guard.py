@@ -176,6 +176,9 @@ def _to_be_told(folder: Path) -> list[int]:
     a loader's death is an error in the one that saves. A shell with a trap runs it once its child is gone.
     """
     try:
+        saver = folder / "run" / "saver.pid"  # who saves the program as a process: it cannot, and is not to hear of it
+        if saver.exists():
+            return [int(saver.read_text())]
         program = descendants(int((folder / "run" / "program.pid").read_text()))
     except (OSError, ValueError):
         return []

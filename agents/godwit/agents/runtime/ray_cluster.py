@@ -118,7 +118,9 @@ def environment(
     return {**env, **command.env, **_names(command, folder)}
 
 
-_AGENT_ONLY = frozenset({"GODWIT_JOIN_TOKEN", "GODWIT_TOKEN", "GODWIT_URL", "GODWIT_FAKE_GPUS", "GODWIT_NODE_DIR"})
+_AGENT_ONLY = frozenset(
+    {"GODWIT_JOIN_TOKEN", "GODWIT_TOKEN", "GODWIT_URL", "GODWIT_FAKE_GPUS", "GODWIT_NODE_DIR", "GODWIT_CRIU"}
+)
 
 
 def _names(command: StartAttempt, folder: AttemptFolder) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from godwit.control_plane import secrets
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import health, migrations, nodes, observations, saving, sizes
-from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store import abilities, entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.arrays import Member
 from godwit.domain.errors import Forbidden, Gone, NotFound, Unauthenticated
@@ -17,6 +17,7 @@ from godwit.domain.jobs import Attempt, AttemptState, JobSpec
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.resources import GPU_MODELS
 from godwit.domain.wire import agents as wire
+from godwit.scheduler.placement import offer_refusal
 from godwit.scheduler.resizing import bending
 from godwit.scheduler.trust import Record
 from sqlalchemy import Row
@@ -120,6 +121,8 @@ def _admit(context: Context, tx: Transaction, node: Node, request: wire.JoinRequ
     node = replace(
         node, address=request.address, gpus=gpus, cpus=request.cpus, memory_gib=request.memory_gib, idle_since=now
     )
+    said = (request.no_process_saves, request.no_gpu_process_saves)
+    node = _kept_where_it_serves(tx, replace(node, offer=abilities.learn(tx, node.offer, *said, now)))
     reason = f"its agent {request.agent_version} joined from {request.address} with {len(gpus)} GPUs"
     for state in _TO_READY[_TO_READY.index(node.state) + 1 if node.state in _TO_READY else 0 :]:
         node = entities.advance(tx, node, state, reason=reason, actor=_actor(node), now=now)
@@ -128,6 +131,14 @@ def _admit(context: Context, tx: Transaction, node: Node, request: wire.JoinRequ
         writes.experience(tx, node.offer, Record(ready=1, ready_s=now - node.created_at))
         return
     nodes.unusable(context, tx, node, wrong, now)
+
+
+def _kept_where_it_serves(tx: Transaction, node: Node) -> Node:
+    """A node that cannot do what it was bought for is anybody's."""
+    if node.reserved_for is None:
+        return node
+    wanted = queries.job(tx.conn, node.reserved_for).spec.resources
+    return node if offer_refusal(wanted, node.offer, node.id) is None else replace(node, reserved_for=None)
 
 
 def _not_as_paid_for(node: Node) -> str | None:
@@ -203,6 +214,7 @@ def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> w
         gpu_milli=slot.gpu_milli,
         port=attempt.port,
         ray_token=context.keyring.ray_token(attempt.id),
+        process_saves=job.spec.resources.process_saves,
         run=job.spec.run,
         setup=job.spec.setup,
         workdir_digest=job.spec.workdir_digest,

@@ -7,8 +7,8 @@ from typing import Any
 
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import afters, archives, arrays, attempts, limits, migration_views, validation, views
+from godwit.control_plane.store import abilities, dependencies, entities, moves, queries, schema, tenancy
 from godwit.control_plane.store import arrays as stored_arrays
-from godwit.control_plane.store import dependencies, entities, moves, queries, schema, tenancy
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.errors import Conflict
@@ -89,7 +89,7 @@ def submit(
         if known is not None:
             # Before it is checked again: what is sold may have changed since, the answer must not.
             return _submitted(conn, known)
-        offers = queries.offers(conn)
+        offers = abilities.known(queries.offers(conn), queries.holds(conn, now))
     validation.check(context, shelf, spec, offers)
     feasible = _feasibility(context, _new_job(JobId("job-preview"), spec, now), now)
     if is_strict:

@@ -107,7 +107,7 @@ def spec(of: JobSpec) -> JobSpecIn:
             spot=of.resources.spot.value,
             fabric=of.resources.fabric.value,
         ),
-        checkpoint=_checkpoint(of.checkpoint),
+        checkpoint=_checkpoint(of.checkpoint, process_saves=of.resources.process_saves),
         retries=RetriesSpec(max=of.retries.max),
         priority=next((word for word, value in PRIORITIES.items() if value == of.priority), of.priority),
         after=[AfterSpec(job=a.job, when=a.when.value) if a.when is not When.SUCCEEDED else a.job for a in of.after],
@@ -127,11 +127,12 @@ def _hang_after(seconds: float | None) -> str:
     return "auto" if seconds is None else times.duration_text(seconds) if seconds else "off"
 
 
-def _checkpoint(of: CheckpointPolicy) -> CheckpointSpec:
+def _checkpoint(of: CheckpointPolicy, *, process_saves: bool) -> CheckpointSpec:
     bounds = [times.duration_text(bound) for bound in (of.shortest_s, of.longest_s) if bound is not None]
     # Both are set or neither; a fixed interval has the same bound twice.
     interval = "..".join(dict.fromkeys(bounds)) or "auto"
-    return CheckpointSpec(store=of.store, interval=interval, keep=of.keep)
+    mode: Literal["program", "process"] = "process" if process_saves else "program"
+    return CheckpointSpec(mode=mode, store=of.store, interval=interval, keep=of.keep)
 
 
 def _plain(number: float) -> str:

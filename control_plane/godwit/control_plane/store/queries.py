@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from godwit.control_plane.store import (
+    abilities,
     arrays,
     dependencies,
     entities,
@@ -255,13 +256,14 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
     """All that the planner may know, as of this transaction."""
     rows = {row.id: row for query in _jobs_to_plan() for row in conn.execute(query)}
     jobs = [entities.job_from(row) for row in rows.values()]
+    held = holds(conn, now)
     after = {job.after_id for job in jobs if job.after_id is not None and job.state in WAITING_JOBS}
     return Snapshot(
         jobs=tuple(jobs),
         attempts=tuple(live_attempts(conn)),
         nodes=tuple(nodes(conn)),
-        offers=tuple(offers(conn)),
-        holds=tuple(holds(conn, now)),
+        offers=tuple(abilities.known(offers(conn), held)),
+        holds=tuple(held),
         records=records(conn),
         losses={row.provider: row.at for row in conn.execute(statements.LOSSES)},
         projects=tuple(tenancy.projects(conn)),

@@ -34,7 +34,11 @@ class GpuFact(Message):
 
 
 class JoinRequest(Message):
-    """The agent introduces its node. Joining again with the same token is refused unless `agent_id` is the same."""
+    """The agent introduces its node. Joining again with the same token is refused unless `agent_id` is the same.
+
+    `no_process_saves` says why it cannot save running programs from outside, `no_gpu_process_saves` why not those with
+    GPUs; empty where it can.
+    """
 
     agent_id: Annotated[str, Field(min_length=8, max_length=64)]
     hostname: Annotated[str, Field(max_length=255)]
@@ -43,6 +47,8 @@ class JoinRequest(Message):
     cpus: Annotated[int, Field(ge=0, le=1_000_000)]
     memory_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     gpus: Annotated[list[GpuFact], Field(max_length=128)]
+    no_process_saves: Detail = "its agent does not say that it can"
+    no_gpu_process_saves: Detail = "its agent does not say that it can"
 
 
 class JoinReply(Message):
@@ -220,6 +226,7 @@ class StartAttempt(Message):
     """
 
     type: Literal["start-attempt"] = "start-attempt"
+    process_saves: bool = False  # the program cannot save itself: it runs without Ray, and the node saves it
     intent_id: str
     job_id: str
     job_name: str

@@ -97,9 +97,11 @@ class CheckpointSpec(Message):
     """Where checkpoints go, how often the in-job helper asks for one, and how many stay in the store.
 
     `store` is an fsspec URL such as `s3://bucket/prefix`; the default store when left out. `interval` is `auto`, one
-    time such as `10m`, or bounds for auto such as `5m..30m`. `keep` counts committed checkpoints.
+    time such as `10m`, or bounds for auto such as `5m..30m`. `keep` counts committed checkpoints. `mode` is `program`
+    when the program writes them, `process` when it cannot: then its node saves it as it runs, from outside.
     """
 
+    mode: Literal["program", "process"] = "program"
     store: Short | None = None
     interval: Annotated[str, StringConstraints(max_length=32)] = "auto"
     keep: Annotated[int, Field(strict=True, ge=1, le=1000)] = 3
@@ -197,6 +199,14 @@ class JobSpecIn(Message):
     project: Name = DEFAULT
 
     @model_validator(mode="after")
+    def _one_process_tree(self) -> "JobSpecIn":
+        if self.checkpoint.mode == "process" and self.resources.nodes not in (1, "1"):
+            raise ValueError("checkpoint.mode: process saves programs on one node; use resources.nodes: 1")
+        if self.checkpoint.mode == "process" and self.kind == "service":
+            raise ValueError("checkpoint.mode: process is for kind: train and dev; a service starts anew elsewhere")
+        return self
+
+    @model_validator(mode="after")
     def _only_train(self) -> "JobSpecIn":
         if self.kind != "train":
             raise ValueError(f"kind {self.kind!r} is not supported yet; use kind: train")
@@ -215,7 +225,11 @@ class JobSpecIn(Message):
             setup=self.setup,
             workdir_digest=self.workdir_digest,
             env=dict(self.env),
-            resources=replace(self.resources.to_domain(), data=tuple(one.to_domain() for one in self.data)),
+            resources=replace(
+                self.resources.to_domain(),
+                data=tuple(one.to_domain() for one in self.data),
+                process_saves=self.checkpoint.mode == "process",
+            ),
             checkpoint=self.checkpoint.to_domain(),
             retries=Retries(self.retries.max),
             priority=self.priority if isinstance(self.priority, int) else PRIORITIES[self.priority],
