@@ -25,6 +25,7 @@ from benchmarks import (
     pollux,
     quotas,
     scheduling,
+    spot,
 )
 from benchmarks.figures import Figure
 
@@ -35,6 +36,7 @@ MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "pollux": pollux.measure,
     "philly": philly.measure,
     "openb": openb.measure,
+    "spot": spot.measure,
     "goodput": goodput.measure,
     "idle": idle.measure,
     "market": market.measure,
