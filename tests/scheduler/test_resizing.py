@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from godwit.domain.elasticity import Bends
+from godwit.domain.health import Remedy
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome, Slot
 from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler import planner
@@ -12,6 +13,7 @@ from godwit.scheduler.plan import (
     Action,
     BuyNode,
     EndAttempt,
+    Evict,
     GrowAttempt,
     ReleaseSlot,
     ReserveNode,
@@ -23,6 +25,7 @@ from godwit.scheduler.resizing import bending, steps, targets
 from godwit.scheduler.snapshot import Policy, Snapshot
 
 from tests.scheduler.fleets import NOW, attempt, job, node, offer, world
+from tests.scheduler.health import care
 
 N1, N2, N3, N4 = (node(f"n{number}", idle_since=None) for number in range(1, 5))
 LATER = NOW + Policy().resizing.settle_s
@@ -230,3 +233,15 @@ def test_explained_is_the_size_the_wish_and_what_stands_in_between() -> None:
     assert (size, target) == (1, 2)
     assert "its owner wants 2; no node" in why
     assert steps.explained(job("b"), None, snapshot, NOW) is None
+
+
+def test_a_node_that_is_suspect_leaves_one_that_bends_in_place_and_the_rest_goes_on() -> None:
+    of = bends(low=1, high=2)
+    sick = care.finding("1", "n2", "nvlink:retries", check="nvlink", suggested=Remedy.DRAIN_AND_RESET)
+    one = care.Care(running(of, N1, N2), NOW)
+    one.hear(sick)
+    one.rest()
+    one.pass_s(one.snapshot.policy.health.drain_s + 60)
+    (shrink,) = (action for action in one.plan().actions if isinstance(action, ShrinkAttempt))
+    assert shrink.node_ids == ("n2",)
+    assert not one.of(Evict)

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+from godwit.domain.elasticity import Bends
 from godwit.domain.ids import JobId
 from godwit.domain.jobs import AttemptState, JobState
 from godwit.scheduler import planner
-from godwit.scheduler.plan import Preempt, ReserveNode, StartAttempt
+from godwit.scheduler.plan import Preempt, ReserveNode, ShrinkAttempt, StartAttempt
 from godwit.scheduler.snapshot import Snapshot
 
 from tests.scheduler.fleets import NOW, attempt, job, node, world
@@ -41,3 +42,21 @@ def test_while_it_stops_what_it_is_left_stays_its_own_and_then_both_start() -> N
     stopped = replace(before, nodes=nodes, jobs=jobs, attempts=(), yielded_at={JobId("elastic"): LATER})
     starts = [action for action in planner.plan(stopped, LATER, 0).actions if isinstance(action, StartAttempt)]
     assert {start.job_id: len(start.slots) for start in starts} == {"urgent": 2, "elastic": 1}
+
+
+def test_one_that_bends_in_place_and_keeps_its_head_gives_its_nodes_without_a_stop() -> None:
+    before = snapshot()
+    elastic, urgent = before.jobs
+    elastic = replace(elastic, spec=replace(elastic.spec, elastic=Bends.IN_PLACE))
+    plans = {}
+    for head in range(3):
+        order = before.nodes[head:] + before.nodes[:head]
+        bends = replace(before, jobs=(elastic, urgent), attempts=(attempt(elastic, *order),))
+        plans[order[0].id] = planner.plan(bends, LATER, 0).actions
+    shrinks = {head: one for head, actions in plans.items() for one in actions if isinstance(one, ShrinkAttempt)}
+    (head,) = shrinks  # which node it is left is the cheapest choice; with its head there, it goes on
+    assert (len(shrinks[head].node_ids), shrinks[head].to) == (2, "urgent")
+    assert head not in shrinks[head].node_ids
+    kept = {action.node_id: action.job_id for action in plans[head] if isinstance(action, ReserveNode)}
+    assert kept == dict.fromkeys(shrinks[head].node_ids, "urgent")
+    assert not any(isinstance(action, Preempt) for action in plans[head])

@@ -3,12 +3,14 @@
 from math import inf
 
 from godwit.domain.ids import JobId, NodeId
+from godwit.domain.jobs import Attempt
 from godwit.scheduler.demands import Decision, Demand, Yield
 from godwit.scheduler.engine import NO_ROOM, Engine
 from godwit.scheduler.giving_way import GivesWay
-from godwit.scheduler.plan import Action, Preempt, ReserveNode
+from godwit.scheduler.plan import Action, Preempt, ReserveNode, ShrinkAttempt
 from godwit.scheduler.quotas import Quotas
 from godwit.scheduler.reasons import Code, Refusal
+from godwit.scheduler.resizing import bending
 from godwit.scheduler.snapshot import Snapshot
 
 
@@ -35,12 +37,14 @@ class Stops:
             self._has_begun = True
         before = set(engine.kept_for(demand.job_id))
         engine.make_room(demand, why, self._now, decision)
-        actions: list[Action] = [self._preempt(one, demand) for one in decision.yields]
+        actions: list[Action] = [self._shrunk(one, demand) or self._preempt(one, demand) for one in decision.yields]
+        shrunk = {action.attempt_id for action in actions if isinstance(action, ShrinkAttempt)}
         to = JobId(demand.job_id)
         for node_id in engine.kept_for(demand.job_id):
             if node_id not in before:
                 actions.append(ReserveNode(NodeId(node_id), to, f"others give way on it to job {to}"))
-        return actions + [action for one in decision.yields for action in self._kept_by(JobId(one.job_id))]
+        stopped = (one.job_id for one in decision.yields if self._attempt_of(one).id not in shrunk)
+        return actions + [action for job_id in stopped for action in self._kept_by(JobId(job_id))]
 
     def told(self, job_id: JobId) -> list[Refusal]:
         """What a job is told for which others stop."""
@@ -48,13 +52,27 @@ class Stops:
         names = self._engine.who_yields_to(job_id)
         return [Refusal(Code.YIELDING, f"job {name}", message, "wait until it has stopped") for name in names]
 
+    def _attempt_of(self, one: Yield) -> Attempt:
+        return self._snapshot.attempt_by_job[JobId(one.job_id)]
+
+    def _shrunk(self, one: Yield, demand: Demand) -> ShrinkAttempt | None:
+        """One that bends in place, and is left its head and enough besides, goes on with what it is left."""
+        attempt, job = self._attempt_of(one), self._snapshot.job_by_id[JobId(one.job_id)]
+        kept = set(self._engine.kept_for(one.job_id))
+        leaving = tuple(slot.node_id for slot in attempt.staying if slot.node_id not in kept)
+        if not kept or not leaving or attempt.is_changing or not bending.may_lose(job, attempt, leaving):
+            return None
+        left = len(attempt.staying) - len(leaving)
+        reason = f"gives {len(leaving)} nodes to job {demand.job_id}: {self._claim(one.job_id, demand)}; {left} stay"
+        return ShrinkAttempt(attempt.id, leaving, reason, to=JobId(demand.job_id))
+
     def _kept_by(self, job_id: JobId) -> list[Action]:
         """What one that gives way is left, where it may go on with that."""
         reason = f"job {job_id} gives way with a part of its nodes, and goes on with these"
         return [ReserveNode(NodeId(node_id), job_id, reason) for node_id in self._engine.kept_for(job_id)]
 
     def _preempt(self, one: Yield, demand: Demand) -> Preempt:
-        attempt = self._snapshot.attempt_by_job[JobId(one.job_id)]
+        attempt = self._attempt_of(one)
         claim = self._claim(one.job_id, demand)
         lost = f"{one.lost_gpu_s:.0f} GPU-seconds since its last checkpoint are lost unless it saves"
         left = len(self._engine.kept_for(one.job_id))

@@ -10,7 +10,8 @@ from godwit.domain.nodes import Health, Node, NodeState
 from godwit.scheduler.health import xids
 from godwit.scheduler.health.casebook import Casebook, goes_on, is_whole
 from godwit.scheduler.health.verdicts import ACTIVE_CHECKS, DRAINS, Rule
-from godwit.scheduler.plan import Action, CordonNode, Evict, MarkHealth
+from godwit.scheduler.plan import Action, CordonNode, Evict, MarkHealth, ShrinkAttempt
+from godwit.scheduler.resizing import bending
 
 PENDING = frozenset({"xid:63", "row-remap:pending", "pages:pending", "repair:pending"})
 """What only waits for a reset and is safe meanwhile: nobody is ended for it, however long it runs."""
@@ -51,11 +52,11 @@ def evictions(incident: Incident, node: Node, book: Casebook) -> Iterator[Action
     due = due_at(incident, holders, node, book)
     for attempt in holders:
         if goes_on(attempt) and due is not None and due <= book.now:
-            yield _evict(attempt, incident, saves=may_save(incident))
+            yield from _out_of(attempt, incident, node, book, saves=may_save(incident))
     if is_whole(incident) and neighbours_until(incident) <= book.now:
         for attempt in book.holders(node.id, ()):
             if goes_on(attempt) and attempt not in holders:
-                yield _evict(attempt, incident, saves=True)
+                yield from _out_of(attempt, incident, node, book, saves=True)
 
 
 def neighbours_until(incident: Incident) -> float:
@@ -120,6 +121,16 @@ def _is_spare(other: Node, node: Node, book: Casebook) -> bool:
         and not book.incidents_on(other.id)
         and all(gpu.health is Health.HEALTHY for gpu in other.gpus)
     )
+
+
+def _out_of(attempt: Attempt, incident: Incident, node: Node, book: Casebook, *, saves: bool) -> Iterator[Action]:
+    """The attempt leaves the node: only its part there, once, where it goes on without."""
+    if any(slot.leaving and slot.node_id == node.id for slot in attempt.slots):
+        return
+    if saves and bending.may_lose(book.snapshot.job_by_id.get(attempt.job_id), attempt, {node.id}):
+        yield ShrinkAttempt(attempt.id, (node.id,), f"it goes on without node {node.id}: {incident.reason}")
+    else:
+        yield _evict(attempt, incident, saves=saves)
 
 
 def _evict(attempt: Attempt, incident: Incident, *, saves: bool) -> Evict:
