@@ -11,7 +11,7 @@ import httpx
 from tests.end_to_end.conftest import System
 
 PATIENCE_S = 300.0
-"""For each step: on two busy cores three Rays that start at once take a minute."""
+"""For each step: on two busy cores a Ray that starts takes a minute, and may have to be started twice."""
 
 HEARTBEATS_S = 3.0
 """Longer than a heartbeat may be on its way: who is heard after that was not killed, or lives again."""
@@ -55,10 +55,15 @@ class Fleet:
         """How a job stands."""
         return dict(self._get(f"/v1/jobs/{name}"))
 
-    def goes_on(self, name: str, epoch: int) -> bool:
-        """Whether this attempt of the job runs and has saved a step."""
+    def goes_on(self, name: str, after: int = 0) -> bool:
+        """Whether the job runs in an attempt after this one (its epoch), and has saved a step there."""
         job = self.job(name)
-        return job["state"] == "running" and any(one["epoch"] == epoch for one in job["checkpoints"])
+        has_saved = any(one["epoch"] == job["epoch"] > after for one in job["checkpoints"])
+        return bool(job["state"] == "running" and has_saved)
+
+    def outcome(self, name: str, epoch: int) -> str:
+        """How an attempt of a job ended."""
+        return str(next(one["outcome"] for one in self.job(name)["attempts"] if one["epoch"] == epoch))
 
     def events(self, **of: str) -> list[dict[str, Any]]:
         """What happened, oldest first."""
