@@ -50,6 +50,19 @@ def break_one(store: Store, manifest: Manifest, how: str) -> None:
         path.write_text("rotten " if how == "flipped" else "x")
 
 
+def test_each_that_goes_is_told_also_what_an_earlier_round_began(store: Store) -> None:
+    for step in (1, 2, 3, 4):
+        put(store, step)
+    told: list[Order] = []
+    name = commit.manifest_name((1, 1))
+    text = store.read_text(f"manifests/{name}").decode()
+    store.remove(f"manifests/{name}")
+    store.write_text(f"deleting/{name}", text)
+    assert retention.retain(store, 1, Keep(2), NOW, told.append) == [(1, 2)]
+    assert told == [(1, 1), (1, 2)]
+    assert store.names("data") == ["e1-s3", "e1-s4"]
+
+
 @pytest.mark.parametrize("single", [False, True])
 def test_the_newest_stay_and_nothing_is_left_of_the_others(store: Store, single: bool) -> None:
     for step in (1, 2, 3, 4, 5):

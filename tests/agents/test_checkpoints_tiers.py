@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -21,7 +22,7 @@ from godwit.agents.checkpoints.restore import Place
 from godwit.agents.checkpoints.shards import Shards
 from godwit.agents.checkpoints.store import Store, StoreUnavailable
 from godwit.agents.checkpoints.watch import FolderWatch
-from godwit.agents.effects import Committed, Restored
+from godwit.agents.effects import Committed, Deleted, Restored
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.domain.checkpoints import Manifest
 from godwit.domain.errors import CheckpointDamaged
@@ -154,6 +155,7 @@ class Program:
         (self.run / "saves").mkdir(parents=True)
         self.store, self.local, self.away = store, local, False
         self.committed: list[Committed] = []
+        self.gone: list[Deleted] = []
         self.said: list[str] = []
         self.committer = self.new_committer(tmp_path)
 
@@ -164,7 +166,7 @@ class Program:
             FolderWatch(self.checkpoints, tmp_path / "committed.json"),
             self.run,
             Pace(Saving(), self.run),
-            Told(self.committed.append, self.said.append),
+            Told(self.committed.append, self.said.append, self.gone.append),
         )
 
     def _open(self) -> Store:
@@ -219,6 +221,18 @@ def test_the_store_keeps_as_many_as_the_owner_wants(program: Program, eventually
         eventually(lambda step=step: step in program.steps(program.store))
     assert program.committer.finish(30, ended_well=True)
     assert program.steps(program.store) == [3, 4]
+    gone = [url for told in program.gone for url in told.manifest_urls]
+    assert gone == [commit.manifest_url(program.store, 1, step) for step in (1, 2)]
+
+
+def test_without_room_for_a_copy_here_it_goes_straight_to_the_store(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(total=100, used=99, free=1))
+    write_entry(program.checkpoints, "model-12")
+    program.committer.start()
+    assert program.committer.finish(60, ended_well=True)
+    assert (program.steps(program.local), program.steps(program.store)) == ([], [12])
 
 
 def test_at_the_end_what_the_helper_finished_is_stored_though_the_program_was_killed(program: Program) -> None:
@@ -387,7 +401,8 @@ def test_a_copy_goes_to_the_next_node_and_the_manifest_says_so(gang: Gang) -> No
     assert stored.replicas == ("node-0", "node-1")
 
 
-def test_with_the_store_and_the_first_node_lost_the_peer_has_it(gang: Gang) -> None:
+def test_with_the_store_and_the_first_node_lost_the_peer_has_it(gang: Gang, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "PEERS_WAIT_S", 60.0)  # a slow machine's threads need more than the usual
     keep_now(gang)
     shutil.rmtree(gang.tmp_path / "store")
     shutil.rmtree(gang.tmp_path / "node-0")

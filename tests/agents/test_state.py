@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from godwit.agents.effects import (
     Committed,
+    Deleted,
     Found,
     Progress,
     Repair,
@@ -191,6 +192,7 @@ def test_what_the_runtime_sees_becomes_numbered_observations(agent: AgentState) 
     agent.runtime(Running("job-a-1"), NOW)
     agent.runtime(Running("job-a-1"), NOW)
     agent.runtime(Committed("job-a-1", 45, NOW, 10, 1, "file:///o.json"), NOW)
+    agent.runtime(Deleted("job-a-1", ("file:///k.json",)), NOW)
     agent.runtime(Stopped("job-a-1", "failed", 3, "exit code 3", ("boom",)), NOW)
     agent.runtime(Stopped("job-a-1", "succeeded", 0), NOW)
     agent.runtime(Running("unknown"), NOW)
@@ -200,12 +202,13 @@ def test_what_the_runtime_sees_becomes_numbered_observations(agent: AgentState) 
         "checkpoint-restored",
         "attempt-running",
         "checkpoint-committed",
+        "checkpoints-deleted",
         "attempt-stopped",
     ]
-    assert [o.seq for o in seen] == [1, 2, 3, 4, 5]
+    assert [o.seq for o in seen] == [1, 2, 3, 4, 5, 6]
     HeartbeatRequest(agent_id="agent-one", observations=seen)
     agent.acknowledge(3)
-    assert [o.seq for o in agent.observations()] == [4, 5]
+    assert [o.seq for o in agent.observations()] == [4, 5, 6]
 
 
 def test_only_the_newest_progress_of_an_attempt_is_kept(agent: AgentState) -> None:

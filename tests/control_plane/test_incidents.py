@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from godwit.control_plane.services import nodes
 from godwit.domain.health import IncidentState, Remedy
 from godwit.domain.ids import AttemptId, IncidentId, JobId, NodeId
 from godwit.domain.nodes import Health
@@ -129,6 +130,25 @@ def test_what_a_person_repaired_is_tested_again(embedded: World, client: TestCli
     carry_out(embedded, MoveIncident(IncidentId(case), IncidentState.ESCALATED, "nothing stronger is left"))
     for _ in range(2):
         assert client.post(f"/v1/incidents/{case}/retest").json()["state"] == "testing"
+
+
+@pytest.mark.parametrize("how", ["given back", "lost"])
+def test_an_escalated_incident_closes_by_itself_once_its_machine_is_gone(embedded: World, how: str) -> None:
+    _, agent, case = broken(embedded, 3)
+    carry_out(embedded, MoveIncident(IncidentId(case), IncidentState.ESCALATED, "nothing stronger is left"))
+    embedded.plan()
+    assert [one.state for one in view(embedded).incidents] == [IncidentState.ESCALATED]
+    if how == "given back":
+        nodes.terminate(embedded.context, agent.node_id, "token t")
+    else:
+        embedded.forget_machine(agent.node_id)
+        embedded.clock.advance(60.0)
+    for _ in range(4):
+        embedded.execute()
+        embedded.plan()
+    assert view(embedded).incidents == ()
+    closed = [event.reason for event in embedded.events("incident.state") if event.new == "closed"]
+    assert closed == ["the machine is gone"]
 
 
 def test_only_a_person_resets_the_breaker(embedded: World, client: TestClient) -> None:

@@ -10,6 +10,7 @@ from godwit.domain.errors import Conflict, InvalidRequest, NotFound
 from godwit.domain.intents import IntentKind
 from godwit.domain.nodes import NodeState
 from godwit.domain.wire.agents import CheckpointCommitted, CheckpointRestored
+from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.views import DrillRequest
 
 from tests.control_plane.world import World
@@ -145,6 +146,26 @@ def test_a_checkpoint_is_recorded_once_and_a_stale_one_is_not_counted(world: Wor
     agent.beat(agent.observed(CheckpointCommitted, **fields | {"step": 20}))
     assert world.rows(schema.checkpoints) == 1
     assert len(world.events("job.stale-checkpoint")) == 1
+
+
+def test_the_list_of_checkpoints_does_not_name_what_retention_deleted(world: World) -> None:
+    job_id, (agent,) = world.run()
+    of = {"attempt_id": world.attempt(job_id).id, "epoch": 1}
+    for step in (10, 20, 30):
+        fields: dict[str, Any] = {
+            "step": step,
+            "at": 1.0,
+            "size_bytes": 5,
+            "files": 2,
+            "manifest_url": f"file:///{step}",
+        }
+        agent.beat(agent.observed(CheckpointCommitted, **of, **fields))
+    gone = ["file:///10", "file:///20", "file:///of-another"]
+    for _ in range(2):
+        agent.beat(agent.observed(CheckpointsDeleted, **of, manifest_urls=gone))
+    with world.db.read() as conn:
+        assert [row.step for row in queries.checkpoints(conn, job_id)] == [30]
+    assert [event.reason for event in world.events("job.checkpoints-deleted")] == ["2 old checkpoints were deleted"]
 
 
 def test_a_restore_says_how_many_steps_were_lost(world: World) -> None:

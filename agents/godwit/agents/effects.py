@@ -123,7 +123,15 @@ class Restored:
     damaged: tuple[str, ...] = ()
 
 
-RuntimeEvent = Running | Stopped | Progress | Committed | Restored
+@dataclass(frozen=True)
+class Deleted:
+    """Retention deleted the checkpoints whose manifests were here."""
+
+    attempt_id: str
+    manifest_urls: tuple[str, ...]
+
+
+RuntimeEvent = Running | Stopped | Progress | Committed | Restored | Deleted
 
 
 @dataclass(frozen=True)

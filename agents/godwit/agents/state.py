@@ -20,6 +20,7 @@ from godwit.agents.effects import (
     Checked,
     Committed,
     Copied,
+    Deleted,
     Effect,
     Found,
     HealthEvent,
@@ -49,6 +50,7 @@ from godwit.domain.wire.agents import (
     StartAttempt,
     StopAttempt,
 )
+from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
 
@@ -99,7 +101,7 @@ class AgentState:
         """Stop these attempts now: the control plane no longer counts on them."""
         del now  # fencing does not depend on when
         detail = "fenced: a newer attempt of the job exists, or its GPUs were given away"
-        found = [a for a in map(self._journal.attempts.get, attempt_ids) if a is not None]
+        found = filter(None, map(self._journal.attempts.get, attempt_ids))
         return [effect for attempt in found for effect in self._stop(attempt, "interrupted", detail, 0.0)]
 
     def renewed(self, sent_at: float, lease_s: float) -> None:
@@ -142,10 +144,8 @@ class AgentState:
                 self._stopped(attempt, event)
             case Progress():
                 self._progress(attempt, event)
-            case Committed():
-                self._observe(CheckpointCommitted, attempt, **_fields(event))
-            case Restored():
-                self._observe(CheckpointRestored, attempt, **{**_fields(event), "damaged": list(event.damaged)})
+            case _:
+                self._observe(_SAID[type(event)], attempt, **_fields(event))
         return []
 
     def health(self, event: HealthEvent, now: float) -> list[Effect]:
@@ -288,8 +288,11 @@ class AgentState:
         return [a for a in self._journal.attempts.values() if a.phase != "stopped"]
 
 
-def _fields(event: Progress | Committed | Restored) -> dict[str, Any]:
-    return {key: value for key, value in vars(event).items() if key != "attempt_id"}
+_SAID = {Committed: CheckpointCommitted, Deleted: CheckpointsDeleted, Restored: CheckpointRestored}
+
+
+def _fields(event: RuntimeEvent) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(event).items() if k != "attempt_id"}
 
 
 def _forget_oldest(table: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from godwit.scheduler.health.view import HealthView
 from godwit.scheduler.migration.policy import MigrationPolicy
 from godwit.scheduler.reservations import Patience
 from godwit.scheduler.resizing.terms import Terms
-from godwit.scheduler.trust import UNKNOWN, Record
+from godwit.scheduler.trust import Record
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,6 @@ class Snapshot:
     def estimate(self, job: Job, now: float) -> Estimate | None:
         """How long a job still runs, and who says so; None when nobody does."""
         return estimates.of(job, self.pasts.get(job.id, estimates.NO_PAST), self.attempt_by_job.get(job.id), now)
-
-    def trust_in(self, offer: Offer) -> float:
-        """The share of what is paid for this offer that becomes work."""
-        return self.records.get(offer.key, UNKNOWN).score
 
     @cached_property
     def held(self) -> Mapping[OfferKey, Hold]:

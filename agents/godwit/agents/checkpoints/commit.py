@@ -97,10 +97,15 @@ def manifest_name(order: Order) -> str:
     return f"e{order[0]:06d}-s{order[1]:012d}.json"
 
 
+def order_of(name: str) -> Order | None:
+    """(epoch, step) of the checkpoint whose manifest is called so; None: it is no manifest's name."""
+    match = _MANIFEST.match(name)
+    return None if match is None else (int(match[1]), int(match[2]))
+
+
 def orders(store: Names) -> list[Order]:
     """(epoch, step) of every checkpoint of the store, the newest first."""
-    matches = [match for name in store.names("manifests") if (match := _MANIFEST.match(name))]
-    return sorted(((int(match[1]), int(match[2])) for match in matches), reverse=True)
+    return sorted((order for name in store.names("manifests") if (order := order_of(name))), reverse=True)
 
 
 def read(store: Store, order: Order) -> Manifest:

@@ -20,9 +20,10 @@ from godwit.agents.checkpoints.retention import Keep
 from godwit.agents.checkpoints.shards import Shards
 from godwit.agents.checkpoints.store import Store, StoreUnavailable
 from godwit.agents.checkpoints.watch import Entry, FolderWatch
-from godwit.agents.effects import Committed
+from godwit.agents.effects import Committed, Deleted
 from godwit.domain.checkpoints import Manifest
 from godwit.domain.errors import CheckpointDamaged
+from godwit.domain.wire.checkpoints import URLS_MAX
 
 log = structlog.get_logger()
 
@@ -48,10 +49,11 @@ class Tiers:
 
 @dataclass(frozen=True)
 class Told:
-    """Who hears of it: `emit` the control plane, `notice` the readers of the log."""
+    """Who hears of it: `emit` and `gone` the control plane, `notice` the readers of the log."""
 
     emit: Callable[[Committed], None]
     notice: Callable[[str], None] = lambda _text: None
+    gone: Callable[[Deleted], None] = lambda _deleted: None
 
 
 class Committer:
@@ -128,6 +130,8 @@ class Committer:
         if entry is None:
             return False
         try:
+            if not entry.final:  # what the helper wrote is linked, and takes no room
+                _refuse_to_fill(entry.path)
             commit.commit(self._tiers.local, self._author, entry.step, entry.path, time.time(), linked=entry.final)
             staying = Keep(LOCAL_COPIES, frozenset({(self._author.epoch, entry.step), self._sending}))
             retention.retain(self._tiers.local, self._author.epoch, staying, time.time())
@@ -261,12 +265,18 @@ class Committer:
                 url,
             )
         )
+        self._retain()
+
+    def _retain(self) -> None:
+        store, keep, gone = self._opened(), Keep(self._tiers.keep, self.proven), list[Order]()
         try:
-            keep = Keep(self._tiers.keep, self.proven)
-            for order in retention.retain(self._opened(), self._author.epoch, keep, time.time()):
-                log.info("an old checkpoint was deleted", epoch=order[0], step=order[1], job_id=self._author.job_id)
+            retention.retain(store, self._author.epoch, keep, time.time(), gone.append)
         except StoreUnavailable as exc:
             log.warning("old checkpoints could not be deleted yet", reason=exc.message)
+        if gone:
+            log.info("old checkpoints were deleted", orders=gone, job_id=self._author.job_id)
+            urls = tuple(commit.manifest_url(store, *order) for order in gone[:URLS_MAX])
+            self._told.gone(Deleted(self._author.attempt_id, urls))
 
     def _note_silence(self, exc: StoreUnavailable) -> None:
         log.warning("checkpoint not committed yet", reason=exc.message, attempt_id=self._author.attempt_id)
@@ -281,7 +291,7 @@ class Committer:
 
 
 def _refuse_to_fill(entry: Path) -> None:
-    """Raise `StoreUnavailable` when a copy would take half of what is free: the program needs room for the next one."""
+    """Raise `StoreUnavailable` when a copy takes over half of what is free: the program needs room for the next one."""
     size = sum(file.stat().st_size for file in ([entry] if entry.is_file() else entry.rglob("*")) if file.is_file())
     free = shutil.disk_usage(entry).free
     if size > free / 2:

@@ -76,7 +76,7 @@ class Keeping:
             self._watch if command.rank == 0 else None,
             folder.run,
             Pace(command.saving, folder.run),
-            Told(around.emit, folder.notice),
+            Told(around.emit, folder.notice, around.emit),
         )
 
     def open(self) -> None:

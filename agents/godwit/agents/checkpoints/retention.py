@@ -12,6 +12,7 @@ restore could take for a checkpoint, and the next round goes on from there; twic
 import json
 import posixpath
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from godwit.agents.checkpoints import commit
@@ -50,16 +51,19 @@ def unmark(store: Store, epoch: int) -> None:
     store.remove(_mark_path(epoch))
 
 
-def retain(store: Store, epoch: int, keep: Keep, now: float) -> list[Order]:
+def retain(
+    store: Store, epoch: int, keep: Keep, now: float, gone: Callable[[Order], None] = lambda _order: None
+) -> list[Order]:
     """Delete what need not stay, as the attempt of this epoch; returns what was deleted, newest first.
 
-    Raises `StoreUnavailable`: then the next commit's round goes on.
+    `gone` hears of each that is no checkpoint any more, also of what an earlier round began; twice is possible. Raises
+    `StoreUnavailable`: then the next commit's round goes on.
     """
     marks = _marks(store, now)
     orders = commit.orders(store)
     if max([*marks, *(order[0] for order in orders)], default=epoch) > epoch:
         return []  # a newer attempt is there: what to delete is its business now
-    _finish_deletions(store)
+    _finish_deletions(store, gone)
     good = _newest_good(store, orders, keep.count)
     if len(good) < keep.count:
         return []
@@ -69,7 +73,7 @@ def retain(store: Store, epoch: int, keep: Keep, now: float) -> list[Order]:
     if leaving and not (keep.proven & set(orders) or _is_proven(store, good[0])):
         return []
     for order in leaving:
-        _delete(store, order)
+        _delete(store, order, gone)
     _sweep(store, good[-1].order, {order for order in orders if order not in leaving})
     return leaving
 
@@ -119,7 +123,7 @@ def _is_proven(store: Store, manifest: Manifest) -> bool:
         return False
 
 
-def _delete(store: Store, order: Order) -> None:
+def _delete(store: Store, order: Order, gone: Callable[[Order], None]) -> None:
     name = commit.manifest_name(order)
     path = posixpath.join("manifests", name)
     try:
@@ -128,15 +132,17 @@ def _delete(store: Store, order: Order) -> None:
         return  # gone already
     store.write_text(posixpath.join("deleting", name), text.decode("utf-8", "replace"))
     store.remove(path)
+    gone(order)
     _finish_deletion(store, name)
 
 
-def _finish_deletions(store: Store) -> None:
+def _finish_deletions(store: Store, gone: Callable[[Order], None]) -> None:
     living = set(store.names("manifests"))
     for name in store.names("deleting"):
         if name in living:  # it died before the manifest was gone, or the same step was committed again since
             store.remove(posixpath.join("deleting", name))
-        elif name.endswith(".json"):
+        elif (order := commit.order_of(name)) is not None:
+            gone(order)
             _finish_deletion(store, name)
 
 

@@ -15,6 +15,7 @@ from godwit.domain.ids import IdSource, NodeId
 from godwit.domain.intents import IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, JobState, Outcome, Progress, Slot
 from godwit.domain.wire import agents as wire
+from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
 from godwit.scheduler.resizing import bending
@@ -158,6 +159,15 @@ def _committed(
         _tell(tx, "job.checkpoint", attempt, slot, f"checkpoint of step {seen.step} committed", now, data)
 
 
+def _deleted(
+    tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, seen: CheckpointsDeleted, now: float
+) -> None:
+    count = writes.checkpoints_gone(tx, attempt.job_id, seen.manifest_urls)
+    if count:
+        reason = f"{count} old checkpoints were deleted" if count > 1 else "an old checkpoint was deleted"
+        _tell(tx, "job.checkpoints-deleted", attempt, slot, reason, now, {"urls": seen.manifest_urls})
+
+
 def _restored(
     tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, seen: wire.CheckpointRestored, now: float
 ) -> None:
@@ -194,4 +204,5 @@ _HANDLERS: Mapping[type, Callable[[Transaction, IdSource, Attempt, Slot, Any, fl
     wire.JobProgress: _progress,
     wire.CheckpointCommitted: _committed,
     wire.CheckpointRestored: _restored,
+    CheckpointsDeleted: _deleted,
 }

@@ -1,6 +1,5 @@
 """How often an attempt should save, as it is told when it starts: from its nodes' history and its owner's wish."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,10 +19,7 @@ _FAILURES = "failures_per_s"
 
 def failures(nodes: Sequence[Node], snapshot: Snapshot) -> Mapping[str, float]:
     """What the intents to start a gang on these nodes carry: how often it is expected to be stopped, as of now."""
-    alike = Counter(node.offer.key for node in nodes)  # a gang has many nodes of few offers
-    offers = {node.offer.key: node.offer for node in nodes}
-    per_hour = sum(count * rates.per_hour(offers[key], snapshot) for key, count in alike.items())
-    return {_FAILURES: per_hour / 3600}
+    return {_FAILURES: rates.failures_per_s(nodes, snapshot)}
 
 
 def of(tx: Transaction, policy: CheckpointPolicy, attempt: Attempt, node: Node, told: Mapping[str, Any]) -> Saving:

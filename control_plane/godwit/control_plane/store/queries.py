@@ -231,9 +231,10 @@ def record(conn: Connection, key: OfferKey) -> Record:
 
 
 def checkpoints(conn: Connection, job_id: str) -> Sequence[Row[Any]]:
-    """Committed checkpoints of a job, oldest first."""
+    """Committed checkpoints of a job that were not deleted since, oldest first."""
     table = schema.checkpoints
-    return conn.execute(select(table).where(table.c.job_id == job_id).order_by(table.c.epoch, table.c.step)).all()
+    of = (table.c.job_id == job_id, table.c.manifest_url != "")
+    return conn.execute(select(table).where(*of).order_by(table.c.epoch, table.c.step)).all()
 
 
 def agent(conn: Connection, node_id: str) -> Row[Any] | None:

@@ -283,7 +283,7 @@ checkpoints = Table(
     Column("at", Float, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("files", Integer, nullable=False),
-    Column("manifest_url", Text, nullable=False),
+    Column("manifest_url", Text, nullable=False),  # empty once it was deleted: what was reached stays known
 )
 
 idempotency = Table(

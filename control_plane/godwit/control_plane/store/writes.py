@@ -1,7 +1,7 @@
 """Writes of observed facts: they carry no version, because the newest observation is simply the truth."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from godwit.control_plane.store import entities, schema, statements
@@ -127,3 +127,10 @@ def checkpoint(
         )
     )
     return True
+
+
+def checkpoints_gone(tx: Transaction, job_id: str, manifest_urls: Collection[str]) -> int:
+    """These checkpoints were deleted; returns how many of them were known. That they were reached stays known."""
+    table = schema.checkpoints
+    of = (table.c.job_id == job_id, table.c.manifest_url.in_(manifest_urls))
+    return tx.conn.execute(update(table).where(*of).values(manifest_url="")).rowcount

@@ -13,6 +13,7 @@ counted once. Commands are repeated until the agent reports `command-done` for t
 
 from typing import Annotated, Literal
 
+from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyCheckpoint, CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone, RepairNode, RunChecks
 from godwit.domain.wire.pages import Message
@@ -150,6 +151,7 @@ Observation = Annotated[
     | JobProgress
     | CheckpointCommitted
     | CheckpointRestored
+    | CheckpointsDeleted
     | FindingSeen
     | ChecksDone
     | RepairDone
