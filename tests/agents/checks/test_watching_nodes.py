@@ -151,6 +151,17 @@ def test_a_reset_mends_what_resets_mend_and_says_so(watch: Callable[..., Monitor
     assert monitor.standing(["GPU-1"]) == []
 
 
+def test_what_is_told_of_a_gpu_carries_its_serial_number_also_when_it_is_lost(
+    watch: Callable[..., Monitor], told: Told, tmp_path: Path
+) -> None:
+    monitor = watch()
+    monitor.poll()
+    faults.inject(tmp_path, "gpu-lost", 1)
+    monitor.poll()
+    (lost,) = [one for one in told.events if isinstance(one, Found) and one.code == "gpu:lost"]
+    assert (lost.gpu, lost.evidence["serial"]) == ("GPU-1", "1650000000001")
+
+
 def test_a_reset_that_does_not_bring_the_gpu_back_did_not_work(
     watch: Callable[..., Monitor], told: Told, tmp_path: Path
 ) -> None:

@@ -236,12 +236,16 @@ class Monitor:
         return next((uuid for uuid, place in known if wanted is not None and pci.address(place) == wanted), None)
 
     def _named(self, found: Found) -> Found:
-        """A GPU that the control plane does not know by this UUID (it is cut into slices) is the node's matter."""
+        """With its GPU's serial number, which a vendor asks for.
+
+        A GPU that the control plane does not know by this UUID (it is cut into slices) is the node's matter.
+        """
         evidence = dict(list(found.evidence.items())[:_EVIDENCE_MAX])
         if self._shared and found.gpu is None and found.grade is Grade.UNHEALTHY:
             found = replace(found, grade=Grade.DEGRADED, suggested=Remedy.NONE)
         if found.gpu is None or any(gpu.uuid == found.gpu for gpu in self._gpus):
-            return replace(found, evidence=evidence)
+            serial = self._watched.serials.get(found.gpu or "")
+            return replace(found, evidence=evidence | ({"serial": serial} if serial else {}))
         return replace(found, gpu=None, evidence={**evidence, "device": found.gpu})
 
     def _in_sys(self) -> int | None:

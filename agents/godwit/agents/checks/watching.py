@@ -22,10 +22,12 @@ class Watched:
     """What is known of a node between polls.
 
     `expected`: the GPUs that it joined with, UUID -> bus address (empty until it was seen). `models`: UUID -> model.
+    `serials`: UUID -> serial number, where the driver has told it; a GPU that is lost does not tell it any more.
     """
 
     expected: dict[str, str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
+    serials: dict[str, str] = field(default_factory=dict)
     before: dict[str, Gpu] = field(default_factory=dict)
     host_before: dict[str, Values] = field(default_factory=dict)
     host_at: float | None = None
@@ -62,6 +64,8 @@ def judge(poll: Poll, watched: Watched, ledger: Ledger, in_sys: int | None = Non
                 told += ledger.sample(check.name, gpu.uuid, check.rules, check.judge(gpu, before))
         kept = {**gpu.values, "nvlink_most": nvlink.most_up(gpu, before)}
         watched.before[gpu.uuid] = replace(gpu, values=kept)
+        if gpu.values.get("serial"):
+            watched.serials[gpu.uuid] = str(gpu.values["serial"])
         if gpu.uuid in watched.expected and gpu.pci:
             watched.expected[gpu.uuid] = gpu.pci
     return told
