@@ -49,8 +49,8 @@ def test_one_that_bends_in_place_and_keeps_its_head_gives_its_nodes_without_a_st
     elastic, urgent = before.jobs
     elastic = replace(elastic, spec=replace(elastic.spec, elastic=Bends.IN_PLACE))
     plans = {}
-    for head in range(3):
-        order = before.nodes[head:] + before.nodes[:head]
+    for first in range(3):
+        order = before.nodes[first:] + before.nodes[:first]
         bends = replace(before, jobs=(elastic, urgent), attempts=(attempt(elastic, *order),))
         plans[order[0].id] = planner.plan(bends, LATER, 0).actions
     shrinks = {head: one for head, actions in plans.items() for one in actions if isinstance(one, ShrinkAttempt)}
