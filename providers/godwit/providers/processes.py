@@ -42,7 +42,8 @@ class FirstProcess:
 def base_environment(home: Path, path: str = STANDARD_PATH) -> dict[str, str]:
     """What a machine's processes start from: built from nothing, so that no secret of ours leaks into it."""
     image_bin = str(Path(sys.executable).parent)
-    return {"PATH": f"{image_bin}:{path}", "HOME": str(home), "LANG": "C.UTF-8", "GODWIT_PYTHON": sys.executable}
+    criu = {key: os.environ[key] for key in ("GODWIT_CRIU",) if key in os.environ}  # what saves programs here, if named
+    return {"PATH": f"{image_bin}:{path}", "HOME": str(home), "LANG": "C.UTF-8", "GODWIT_PYTHON": sys.executable} | criu
 
 
 def start(

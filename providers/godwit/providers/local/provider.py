@@ -25,9 +25,8 @@ INSTANCE_TYPE = "this-machine"
 LISTED_S = 600.0
 """How long an instance that has ended stays in the listing."""
 
-_PASSED_ON = ("LD_LIBRARY_PATH", "TZ", "USER", "LOGNAME", "GODWIT_CRIU")
-"""Besides PATH and HOME: what programs need to find this machine's libraries and names, and what saves them. Nothing
-secret."""
+_PASSED_ON = ("LD_LIBRARY_PATH", "TZ", "USER", "LOGNAME")
+"""Besides PATH and HOME: what programs need to find this machine's libraries and names. Nothing secret."""
 
 
 @dataclass(frozen=True)

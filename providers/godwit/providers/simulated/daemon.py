@@ -88,7 +88,7 @@ def _spawn(home: Path, log: Path) -> "subprocess.Popen[bytes]":
 
 def _environment() -> dict[str, str]:
     base = processes.base_environment(Path.home(), os.environ.get("PATH", processes.STANDARD_PATH))
-    return base | {key: os.environ[key] for key in ("TMPDIR", "GODWIT_CRIU") if key in os.environ}
+    return base | {key: os.environ[key] for key in ("TMPDIR",) if key in os.environ}
 
 
 def stop(home: Path) -> None:
