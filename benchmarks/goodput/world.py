@@ -162,6 +162,7 @@ class World(Loop):
         if fault in machine.faults:
             machine.faults.remove(fault)
             self._changed(machine)
+            self._read_values(machine, fault.kind.readings)  # its end is judged over as long a time as its begin
             self.program.set_pace()
             self.responder.passed(fault, machine)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from godwit.agents.checks.work import crash
-from godwit.agents.checks.work.losses import LossWatch
+from godwit.agents.checks.work.losses import STAYS, LossWatch
 from godwit.agents.checks.work.ranks import KEPT, WINDOW_STEPS, RankWindows, merged
 from godwit.agents.checks.work.reports import Lines, Reader, of_helper, of_output
 from godwit.agents.checks.work.steps import StepClock
@@ -77,6 +77,20 @@ def test_a_loss_that_is_no_number_is_told_once_and_so_is_its_end(loss: float) ->
     assert watch.saw(2.0) is None
     assert [watch.saw(loss), watch.saw(loss)] == ["loss:nan", None]
     assert [watch.saw(2.0) for _ in range(9)] == [*[None] * 7, "", None]
+
+
+def test_a_loss_that_stays_no_number_is_told_once_more_whatever_its_gradients_are() -> None:
+    watch = LossWatch()
+    told = [(watch.saw(math.nan, math.nan), watch.stays) for _ in range(STAYS)]
+    assert told == [("loss:nan", False), *[(None, False)] * (STAYS - 2), ("loss:nan", True)]
+    assert (watch.saw(None, math.nan), watch.saw(math.nan), watch.stays) == (None, None, False)
+
+
+def test_losses_that_are_numbers_in_between_and_gradients_alone_do_not_stay_so() -> None:
+    watch = LossWatch()
+    told = [watch.saw(math.nan if number % STAYS else 2.0) for number in range(3 * STAYS)]
+    assert told.count("loss:nan") == 1
+    assert [watch.saw(None, math.inf) for _ in range(3 * STAYS)] == [None] * 3 * STAYS
 
 
 def test_a_gradient_that_is_no_number_counts_as_the_loss_does() -> None:

@@ -7,14 +7,11 @@ from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Attempt
 from godwit.domain.nodes import Node
 from godwit.scheduler.health.casebook import is_whole, takes_out
-from godwit.scheduler.health.signs import JOB_CHECKS
+from godwit.scheduler.health.signs import JOB_CHECKS, LINK_LOST
 from godwit.scheduler.snapshot import Snapshot
 
 AFTER_S = 300.0
 """A sign this long after the failure still explains it (Meta RSC, arXiv 2410.21680: 10 min before to 5 min after)."""
-
-LINK_LOST = frozenset({"network-card:link-down", "network-card:trouble", "network-card:dead", "port:down"})
-"""What a node says whose way to the others is gone, or may be."""
 
 
 def rebooting(snapshot: Snapshot) -> frozenset[NodeId]:
@@ -71,12 +68,12 @@ def next_deadlines(snapshot: Snapshot) -> Iterator[float]:
 
 def _lost_links(snapshot: Snapshot) -> Iterator[Finding]:
     found = [one for one in snapshot.health.findings if one.code in LINK_LOST]
-    over = dict[tuple[NodeId, str], float]()
+    over = dict[NodeId, float]()
     for one in found:
         if one.grade is Grade.HEALTHY:
-            over[one.node_id, one.code] = max(one.at, over.get((one.node_id, one.code), 0.0))
+            over[one.node_id] = max(one.at, over.get(one.node_id, 0.0))
     for one in found:
-        if one.grade is not Grade.HEALTHY and one.at > over.get((one.node_id, one.code), 0.0):
+        if one.grade is not Grade.HEALTHY and one.at > over.get(one.node_id, 0.0):
             yield one
 
 

@@ -42,7 +42,8 @@ def begin(verdict: Verdict, device: Device, book: Casebook) -> Verdict:
         days = f"{book.policy.again_s / 86_400:.0f} days"
         why = f"it was repaired already within {days} (incident {repaired.id})"
         return Verdict(Remedy.REPLACE_NODE, verdict.rule, f"{verdict.reason}; {why}")
-    tried = _last(book, device, book.policy.rung_s, {verdict.remedy})
+    # A test of all nodes of a job says that this one is well, and nothing of what it fails by now.
+    tried = _last(book, device, book.policy.rung_s, {verdict.remedy}, but=Rule.LOSS)
     if tried is None:
         return verdict
     rung = above([verdict.remedy]) or Remedy.REPLACE_NODE
@@ -50,10 +51,19 @@ def begin(verdict: Verdict, device: Device, book: Casebook) -> Verdict:
     return Verdict(rung, verdict.rule, f"{verdict.reason}; {what} was tried already today (incident {tried.id})")
 
 
-def _last(book: Casebook, device: Device, within_s: float, remedies: Iterable[Remedy]) -> Incident | None:
-    """The newest incident of a device that was over within this time, or is not over, and tried one of these."""
+def _last(
+    book: Casebook, device: Device, within_s: float, remedies: Iterable[Remedy], *, but: Rule | None = None
+) -> Incident | None:
+    """The newest incident of a device that was over within this time, or is not over, and tried one of these.
+
+    `but`: incidents of one cause by this rule do not count.
+    """
     wanted = set(remedies)
-    found = [one for one in book.history(device, book.now - within_s) if takes_out(one) and wanted & set(done(one))]
+    found = [
+        one
+        for one in book.history(device, book.now - within_s)
+        if takes_out(one) and wanted & set(done(one)) and not (one.cause is not None and one.rule == but)
+    ]
     return found[-1] if found else None
 
 

@@ -10,6 +10,8 @@ from godwit.domain.health import Finding, Grade
 JOB_CHECKS = frozenset({"hang", "straggler", "loss", "crash"})
 """Checks that look at a job and not at hardware."""
 
+LINK_LOST = frozenset({"network-card:link-down", "network-card:trouble", "network-card:dead", "port:down"})
+"""What a node says whose way to the others is gone, or may be: when its port is up again, all of it is over."""
 
 RECOVERY = re.compile(r"recovery action changed from 0x[0-9a-f]+ \([^)]*\) to 0x[0-9a-f]+ \(([^)]*)\)", re.IGNORECASE)
 NVLINK5 = re.compile(r"(?P<unit>[A-Z][A-Z0-9_]+) (?P<severity>Nonfatal|Fatal) XC[01] i\d+ Link (?P<link>-?\d+)")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from godwit.domain import lifecycle
 from godwit.domain.health import Finding, Grade, Incident, IncidentState, Remedy
 from godwit.domain.nodes import Health, Node, NodeState
-from godwit.scheduler.health import breaker, eviction, ladder
+from godwit.scheduler.health import breaker, eviction, ladder, signs
 from godwit.scheduler.health.breaker import Budget
 from godwit.scheduler.health.casebook import Casebook, done, is_whole, takes_out
 from godwit.scheduler.health.verdicts import ACTIVE_CHECKS, Rule
@@ -183,6 +183,7 @@ def _is_over(incident: Incident, book: Casebook) -> bool:
 def ends(finding: Finding, incident: Incident) -> bool:
     """Whether a finding says that what an incident is about is over."""
     is_same = finding.check == incident.check and finding.code in {"", incident.code}
+    is_same = is_same or {finding.code, incident.code} <= signs.LINK_LOST
     is_there = finding.gpu is None or finding.gpu in incident.gpus or not incident.gpus
     return finding.grade is Grade.HEALTHY and is_same and is_there and finding.at > incident.opened_at
 
