@@ -195,6 +195,7 @@ def test_what_the_runtime_sees_becomes_numbered_observations(agent: AgentState) 
     agent.runtime(Deleted("job-a-1", ("file:///k.json",)), NOW)
     agent.runtime(Stopped("job-a-1", "failed", 3, "exit code 3", ("boom",)), NOW)
     agent.runtime(Stopped("job-a-1", "succeeded", 0), NOW)
+    agent.runtime(Deleted("job-a-1", ("file:///late.json",)), NOW)
     agent.runtime(Running("unknown"), NOW)
     seen = agent.observations()
     assert [o.type for o in seen] == [

@@ -15,6 +15,7 @@ import structlog
 from godwit.agents import core, machine, settings
 from godwit.agents.accelerators import faults
 from godwit.agents.caring import Caring
+from godwit.agents.checkpoints.arrears import Arrears
 from godwit.agents.checkpoints.copying import Copying
 from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.checks.monitor import Monitor
@@ -91,6 +92,7 @@ class Agent:
         node.clear_leftovers({attempt.attempt_id for attempt in state.live()})
         self._core.apply(lambda state, now: state.resume(now))
         monitor.start()
+        Arrears(self._settings.node_dir, node.report).start()
         threading.Thread(target=self._take_commands, name="commands", daemon=True).start()
         self._beat()
         monitor.stop()

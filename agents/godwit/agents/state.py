@@ -132,10 +132,10 @@ class AgentState:
         ]
 
     def runtime(self, event: RuntimeEvent, now: float) -> list[Effect]:
-        """Turn what the runtime saw into observations; whatever concerns an unknown or ended attempt is dropped."""
+        """Turn what the runtime saw into observations; of an ended attempt, only what was stored late counts."""
         del now  # events carry their own instants where one matters
         attempt = self._journal.attempts.get(event.attempt_id)
-        if attempt is None or attempt.phase == "stopped":
+        if attempt is None or (attempt.phase == "stopped" and not isinstance(event, Committed)):
             return []
         match event:
             case Running():

@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import structlog
-from godwit.agents.checkpoints import choice, copying, peers, restore, retention
+from godwit.agents.checkpoints import arrears, choice, copying, peers, restore, retention
 from godwit.agents.checkpoints.commit import Author, Order
 from godwit.agents.checkpoints.committer import Committer, Tiers, Told
 from godwit.agents.checkpoints.pace import Pace
@@ -83,6 +83,7 @@ class Keeping:
         """Make room, and let the gang's other nodes ask for copies from here on."""
         clear(self._folder.node_dir, time.time(), but=self._kept.name)
         self._kept.mkdir(parents=True, exist_ok=True)
+        arrears.take_over(self._kept)
         if len(self._command.peers) < 2 and not self._command.bends:
             return
         address = next(peer.address for peer in self._command.peers if peer.rank == self._command.rank)
@@ -142,7 +143,9 @@ class Keeping:
     def finish(self, timeout_s: float, *, ended_well: bool) -> None:
         """Keep and store what is complete; what the store does not take in time stays on this node, and is said."""
         if not self._committer.finish(timeout_s, ended_well=ended_well):
-            self._folder.notice("the last checkpoint could not be stored in time; it stays on this node for a day")
+            self._folder.notice("the last checkpoint could not be stored in time; this node tries it for a day")
+            if self._command.rank == 0:
+                arrears.owe(self._kept, self._command, time.time())
         elif ended_well and self._command.rank == 0:
             shutil.rmtree(self._kept, ignore_errors=True)
 
