@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Say why a job is where it is."),
     "resize": ("resize", "Give a job more or fewer nodes."),
     "cancel": ("cancel", "Stop a job."),
+    "migrate": ("migrate", "Move a running job to another provider or region."),
     "events": ("events", "Show what happened."),
     "nodes": ("nodes", "List the machines of the fleet."),
     "offers": ("offers", "List what can be bought now, cheapest first."),

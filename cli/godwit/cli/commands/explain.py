@@ -4,7 +4,7 @@ import time
 from typing import Annotated
 
 import typer
-from godwit.cli import arrays, console, figures, output, refusals, watch
+from godwit.cli import arrays, console, figures, moving, output, refusals, watch
 from godwit.cli.client import path_of
 from godwit.domain.wire.sizes import SizeView
 from godwit.domain.wire.views import ExplainView, OutlookView
@@ -55,6 +55,8 @@ def told(view: ExplainView, now: float) -> list[str]:
         lines += [f"  {line}" for line in refusals.told(view.refusals, now)]
     if job.exit_code is not None and f"exit code {job.exit_code}" not in view.headline:
         lines += ["", f"exit code {job.exit_code}"]
+    for migration in view.migrations:
+        lines += ["", *moving.told(migration)]
     if view.last_lines:
         lines += ["", "last lines of output", *(f"  {line}" for line in view.last_lines)]
     if view.events:

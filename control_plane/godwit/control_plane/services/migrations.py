@@ -8,10 +8,11 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.services import migration_views as views
 from godwit.control_plane.store import entities, moves, queries
 from godwit.control_plane.store.database import Transaction
+from godwit.domain import lifecycle
 from godwit.domain.errors import Conflict, InvalidRequest, Problem
 from godwit.domain.events import Event
 from godwit.domain.ids import MigrationId, NodeId
-from godwit.domain.intents import Intent
+from godwit.domain.intents import Intent, IntentState
 from godwit.domain.jobs import Attempt, Job, JobState
 from godwit.domain.migrations import Migration, MigrationState
 from godwit.domain.resources import Infra, parse_infra
@@ -92,8 +93,18 @@ def begin(tx: Transaction, migration: Migration) -> None:
 def move(tx: Transaction, migration: Migration, to: MigrationState, reason: str, actor: str, now: float) -> Migration:
     """Move a migration along its table; what happened is its detail."""
     tx.hint(hints.PLAN)
+    if lifecycle.is_final(to):
+        _owe_no_copies(tx, migration, reason, actor, now)
     moved = replace(migration, detail=reason)
     return entities.advance(tx, moved, to, reason=reason, actor=actor, now=now)
+
+
+def _owe_no_copies(tx: Transaction, migration: Migration, reason: str, actor: str, now: float) -> None:
+    """A migration that is over needs no copies; one that is being made may be finished, and is no harm."""
+    for copy in migration.copies.values():
+        intent = queries.intent(tx.conn, copy.intent_id)
+        if intent.state is IntentState.PENDING:
+            entities.advance(tx, intent, IntentState.CANCELLED, reason=reason, actor=actor, now=now)
 
 
 def copied(tx: Transaction, node_id: NodeId, seen: CopyDone, now: float) -> None:

@@ -17,6 +17,8 @@ from godwit.domain.wire.views import NodeView
 from godwit.scheduler.snapshot import Hold
 from godwit.scheduler.trust import Record
 
+_ORDERS = (IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS, IntentKind.COPY_CHECKPOINT)
+
 
 def cordon(context: Context, node_id: str, actor: str) -> NodeView:
     """Let no new work start on a node; what runs there goes on. Raises `NotFound`, `InvalidTransition`."""
@@ -68,8 +70,8 @@ def give_back(tx: Transaction, ids: IdSource, node: Node, reason: str, actor: st
 
 
 def owe_no_more(tx: Transaction, node: Node, reason: str, actor: str, now: float) -> None:
-    """A node that leaves is neither repaired nor tested any more."""
-    for order in queries.pending_intents(tx.conn, [IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS], node.id):
+    """A node that leaves is neither repaired nor tested any more, and copies nothing."""
+    for order in queries.pending_intents(tx.conn, _ORDERS, node.id):
         entities.advance(tx, order, IntentState.CANCELLED, reason=reason, actor=actor, now=now)
 
 

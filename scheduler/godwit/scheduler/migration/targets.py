@@ -36,7 +36,13 @@ class Target:
 def held(snapshot: Snapshot, migration: Migration) -> list[Node]:
     """The nodes that are kept for a migration, ready or on their way; what was lost of them is left out."""
     nodes = (node for node in snapshot.nodes if node.reserved_for == migration.job_id)
-    return [node for node in nodes if node.state in _USABLE and not node.gone]
+    return [node for node in nodes if node.state in _USABLE and not node.gone and _is_there(node, migration)]
+
+
+def _is_there(node: Node, migration: Migration) -> bool:
+    """Whether a node lies where the job is to go: what was kept for it to grow by before does not count."""
+    offer, to = node.offer, migration.to
+    return to is None or to.covers(offer.provider, offer.region, offer.zone)
 
 
 def size(attempt: Attempt) -> int:
