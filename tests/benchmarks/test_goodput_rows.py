@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from godwit.agents.checks.active.proven import PASSED_S, WORKED_S
 from godwit.domain.health import Finding, Grade
 from godwit.domain.ids import FindingId, NodeId
 from godwit.domain.jobs import Outcome
@@ -13,7 +14,7 @@ from godwit.scheduler.plan import StartAttempt
 from benchmarks.goodput import caps
 from benchmarks.goodput.machines import Machine
 from benchmarks.goodput.planning import Planning
-from benchmarks.goodput.proofs import PASSED_S, WORKED_S, Proofs
+from benchmarks.goodput.proofs import Proofs
 from benchmarks.goodput.rows import START_S, Rows
 from benchmarks.goodput.scenario import Fleet
 
