@@ -10,6 +10,7 @@ sees a double run even where it is shorter than the pause between two entries.
 import fcntl
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -23,6 +24,9 @@ ENTRY_S = 0.1
 SAVE_EVERY, KEPT = 5, 10
 PEER_S = 2.0
 """How long a peer is waited for before the connection is made anew; there is no end to that."""
+
+TOLD = threading.Event()
+"""Set once the program is asked to end: it saves and does."""
 
 EPOCH, RANK = int(os.environ["GODWIT_EPOCH"]), int(os.environ["GODWIT_NODE_RANK"])
 NODES = int(os.environ["GODWIT_NUM_NODES"])
@@ -42,7 +46,7 @@ class Diary:
 
     def note(self, what: str, **facts: int) -> None:
         """Write down that something happened now."""
-        entry = {"what": what, "at": time.monotonic(), "step": self.step, **facts}
+        entry = {"what": what, "at": time.monotonic(), "wall": time.time(), "step": self.step, **facts}
         os.write(self._file, (json.dumps(entry) + "\n").encode())
 
     def look_for_others(self) -> None:
@@ -69,15 +73,17 @@ def lead(diary: Diary, steps: int, step_s: float) -> None:
     checkpoints = Path(os.environ["GODWIT_CHECKPOINT_DIR"])
     listener = socket.create_server(MEETING) if NODES > 1 else None
     peers: dict[int, socket.socket] = {}
-    while diary.step < steps:
+    while diary.step < steps and not TOLD.is_set():
         time.sleep(step_s)
         for rank in range(1, NODES):
             assert listener is not None
             while not _done_by(rank, diary.step + 1, peers, listener):
                 diary.note("waits", peer=rank)
+                if TOLD.is_set():
+                    return
         diary.step += 1
         diary.note("step")
-        if diary.step % SAVE_EVERY == 0 or diary.step == steps:
+        if diary.step % SAVE_EVERY == 0 or diary.step == steps or TOLD.is_set():
             (checkpoints / ".new").write_text(f"{diary.step}\n")
             (checkpoints / ".new").rename(checkpoints / f"step-{diary.step}")
             (checkpoints / f"step-{diary.step - KEPT * SAVE_EVERY}").unlink(missing_ok=True)
@@ -122,6 +128,13 @@ def main() -> None:
     restored = os.environ.get("GODWIT_RESTORED_CHECKPOINT")
     diary.step = int(Path(restored).read_text()) if restored else 0
     diary.note("start")
+
+    def hear(*_args: object) -> None:
+        diary.note("told")
+        TOLD.set()
+
+    if RANK == 0:
+        signal.signal(signal.SIGTERM, hear)
     diary.look_for_others()
     threading.Thread(target=diary.keep, daemon=True).start()
     if RANK == 0:

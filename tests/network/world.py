@@ -61,6 +61,13 @@ class NamespacedMachines(HostedMachines):
         self._switch = switch
         self.host_of: dict[str, str] = {}
         """Which host each machine is on."""
+        self.warned_at = 0.0
+        """When a machine was last told that it is taken back, in seconds since the epoch."""
+
+    def warn(self, instance_id: str, within_s: float) -> None:
+        """Note when, and tell the machine."""
+        self.warned_at = time.time()
+        super().warn(instance_id, within_s)
 
     def boot(self, machine: Machine) -> None:
         """Start it on a free host. Raises `OSError` when there is none."""
@@ -89,16 +96,25 @@ class World:
             base_url=url, headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=30
         )
 
-    def submit(self, name: str, nodes: int, steps: int, step_s: float) -> None:
+    def submit(self, name: str, nodes: int, steps: int, step_s: float, spot: str = "never") -> None:
         """Submit the job."""
         program = f"{sys.executable} -S {_HERE / 'program.py'} {self.diaries} {steps} {step_s}"
         spec = {
             "name": name, "run": f"exec {program}", "env": {"EACH_NODE_RUNS": f"exec {program}"},
-            "resources": {"gpus": "H100:1", "nodes": nodes, "spot": "never"}, "retries": {"max": 1000},
+            "resources": {"gpus": "H100:1", "nodes": nodes, "spot": spot}, "retries": {"max": 1000},
             "preflight": "never", "hang_after": "off",
         }  # fmt: skip
         answer = self._http.post("/v1/jobs", json=spec)
         assert answer.status_code == 202, answer.text
+
+    def drill(self, kind: str, node: str) -> None:
+        """Break something on purpose."""
+        answer = self._http.post("/v1/drills", json={"kind": kind, "node_id": node})
+        assert answer.is_success, answer.text
+
+    def node_of(self, name: str) -> str:
+        """The node of the job's head."""
+        return str(self.job(name)["attempts"][-1]["slots"][0]["node_id"])
 
     def job(self, name: str) -> dict[str, Any]:
         """The job with its attempts and checkpoints."""

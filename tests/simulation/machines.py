@@ -285,6 +285,9 @@ class SimMachines:
     def drill(self, instance_id: str, kind: Drill, gpu: int | None) -> None:
         """Machines here break by the world's own dice."""
 
+    def warn(self, instance_id: str, within_s: float) -> None:
+        """Machines here go without a word."""
+
     def has_crashed(self, instance_id: str) -> bool:
         """Nothing ends by itself here."""
         del instance_id

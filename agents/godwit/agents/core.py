@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from godwit.agents.effects import Effect, HealthEvent
+from godwit.agents.effects import Effect, HealthEvent, Noticed
 from godwit.agents.runtime.guard import boottime_s, write_whole
 from godwit.agents.state import OBSERVATIONS_PER_HEARTBEAT, AgentState
 from godwit.domain.wire.agents import Command, HeartbeatReply, HeartbeatRequest, JobProgress
@@ -50,6 +50,10 @@ class Core:
     def health(self, event: HealthEvent) -> None:
         """Tell what a check found, or that ordered checks or an ordered repair are over."""
         self.apply(lambda state, now: state.health(event, now))
+
+    def noticed(self, event: Noticed) -> None:
+        """Tell that the machine is taken back; what runs is told to save."""
+        self.apply(lambda state, _now: state.noticed(event))
 
     def tick(self) -> None:
         """Stop everything if the lease ran out."""

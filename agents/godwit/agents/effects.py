@@ -170,6 +170,15 @@ class Repaired:
 
 
 @dataclass(frozen=True)
+class Noticed:
+    """The machine is taken back in `within_s` seconds, or may be soon (None); fields as in `NoticeSeen`."""
+
+    source: str
+    within_s: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Copied:
     """A copy that was ordered is there, or cannot be had; fields as in `CopyDone`."""
 

@@ -1,12 +1,16 @@
 """The journal of an agent: everything that must outlive its process."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from godwit.agents.effects import Outcome
 from godwit.domain.wire.agents import Observation, StartAttempt
 from godwit.domain.wire.copies import CopyCheckpoint
 from godwit.domain.wire.health import RepairNode, RunChecks
 from pydantic import BaseModel, Field
+
+REMEMBERED = 4_096
+"""How many ended attempts, answered intents and jobs' epochs are kept. A control plane repeats a command until it is
+answered, so one older than thousands of others is owed no more."""
 
 
 class AttemptEntry(BaseModel):
@@ -33,3 +37,9 @@ class Journal(BaseModel):
     attempts: dict[str, AttemptEntry] = Field(default_factory=dict)
     outbox: list[Observation] = Field(default_factory=list)
     orders: dict[str, RepairNode | RunChecks | CopyCheckpoint] = Field(default_factory=dict)
+
+
+def forget_oldest(table: dict[str, Any]) -> None:
+    """Keep the newest `REMEMBERED` entries of a table that is in order."""
+    while len(table) > REMEMBERED:
+        del table[next(iter(table))]

@@ -23,6 +23,8 @@ from godwit.agents.core import Core
 from godwit.agents.effects import HealthEvent
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.node import Node
+from godwit.agents.notices import watch
+from godwit.agents.notices.sigterm import Sigterm
 from godwit.agents.runtime.guard import boottime_s, write_whole
 from godwit.agents.runtime.process import probe
 from godwit.agents.runtime.ray_cluster import NodeFacts
@@ -68,6 +70,7 @@ class Agent:
         self._link = Link(chosen.url)
         self._gone = threading.Event()
         self._leased = threading.Event()
+        self._sigterm = Sigterm(chosen.notice_s)
         self._heartbeat_s = 1.0
         self._abilities = probe.probe(os.environ, simulated=chosen.simulated)
 
@@ -93,10 +96,17 @@ class Agent:
         self._core.apply(lambda state, now: state.resume(now))
         monitor.start()
         Arrears(self._settings.node_dir, node.report).start()
+        self._listen_for_notices()
         threading.Thread(target=self._take_commands, name="commands", daemon=True).start()
         self._beat()
         monitor.stop()
         return self._leave()
+
+    def _listen_for_notices(self) -> None:
+        if self._settings.spot:
+            self._sigterm.listen()
+        found = watch.sources(self._settings, os.environ, self._sigterm)
+        watch.NoticeWatch(found, self._core.noticed).start()
 
     def _look_after(self, node: Node) -> Monitor:
         """Passive checks, active checks and repairs, wired to the core."""
@@ -145,6 +155,7 @@ class Agent:
         failed = 0
         while not self._gone.is_set():
             self._core.urgent.clear()
+            last = self._is_over()
             sent_at, more = boottime_s(), False
             try:
                 reply = self._link.heartbeat(self._core.heartbeat())
@@ -162,8 +173,14 @@ class Agent:
                 more = self._core.answered(sent_at, reply)
                 self._leased.set()
             self._core.tick()
+            if last:
+                return
             if not more:
                 self._core.urgent.wait(self._heartbeat_s)
+
+    def _is_over(self) -> bool:
+        """Whether the machine goes down and nothing runs here any more: one heartbeat is still tried."""
+        return self._sigterm.heard.is_set() and self._core.count()[0] == 0
 
     def _take_commands(self) -> None:
         self._leased.wait()  # a start that came before the first lease would be refused
@@ -193,7 +210,8 @@ class Agent:
         deadline = time.monotonic() + GOING_S
         while self._core.count()[0] and time.monotonic() < deadline:
             time.sleep(0.05)
-        return 1 if self._core.count()[0] else 0
+        # Whoever was only asked to end, on a machine that stays, is started again.
+        return 1 if self._core.count()[0] or self._sigterm.heard.is_set() else 0
 
 
 def _agent_id(node_dir: Path) -> str:

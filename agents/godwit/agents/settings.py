@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from godwit.agents.notices.sigterm import WINDOW_S
 from godwit.domain.errors import InvalidRequest
 
 
@@ -15,7 +16,8 @@ class Settings:
     `node_dir` is a private folder of this node, short because sockets lie below it. `address` is the one that other
     nodes of a gang reach. `fake_gpus` is a JSON list of `{"index", "uuid", "model", "memory_gib"}`, or None: ask the
     driver. `join_token` may be empty once the node has joined. `poll_s` is how often health is looked at; None: as
-    usual. `shared`: the node is a process on somebody's own machine, whose troubles are not the node's.
+    usual. `shared`: the node is a process on somebody's own machine, whose troubles are not the node's. `spot`: the
+    provider may take the machine back; SIGTERM then means that it does, in `notice_s`.
     """
 
     url: str
@@ -26,6 +28,8 @@ class Settings:
     fake_gpus: str | None
     poll_s: float | None = None
     shared: bool = False
+    spot: bool = False
+    notice_s: float = WINDOW_S
 
     @property
     def simulated(self) -> bool:
@@ -47,6 +51,8 @@ def from_env(env: Mapping[str, str]) -> Settings:
         fake_gpus=env.get("GODWIT_FAKE_GPUS"),
         poll_s=_seconds(env, "GODWIT_HEALTH_POLL_S"),
         shared=bool(env.get("GODWIT_INSTANCE_MARK")) and "GODWIT_FAKE_GPUS" not in env,
+        spot=env.get("GODWIT_SPOT") == "1",
+        notice_s=_seconds(env, "GODWIT_NOTICE_S") or WINDOW_S,
     )
 
 

@@ -24,6 +24,7 @@ from godwit.agents.effects import (
     Effect,
     Found,
     HealthEvent,
+    Noticed,
     Order,
     Outcome,
     Progress,
@@ -36,7 +37,8 @@ from godwit.agents.effects import (
     StopRuntime,
     effect_of,
 )
-from godwit.agents.journal import AttemptEntry, Journal
+from godwit.agents.journal import REMEMBERED, AttemptEntry, Journal, forget_oldest
+from godwit.domain import grace
 from godwit.domain.wire.agents import (
     AttemptRunning,
     AttemptStopped,
@@ -53,13 +55,10 @@ from godwit.domain.wire.agents import (
 from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
+from godwit.domain.wire.notices import NoticeSeen
 
 OBSERVATIONS_PER_HEARTBEAT = 256
 """The bound of `HeartbeatRequest.observations`."""
-
-REMEMBERED = 4_096
-"""How many ended attempts, answered intents and jobs' epochs are kept. A control plane repeats a command until it is
-answered, so one older than thousands of others is owed no more."""
 
 LAST_LINES = 50
 LINE_CHARS = 2_048
@@ -161,6 +160,12 @@ class AgentState:
             case Copied() if self._journal.orders.pop(event.intent_id, None):
                 self._append(CopyDone, **vars(event))
         return []
+
+    def noticed(self, event: Noticed) -> list[Effect]:
+        """Tell that the machine is going, and let what runs save; it is told here, without waiting for anybody."""
+        self._append(NoticeSeen, **vars(event))
+        going, grace_s = [] if event.within_s is None else self._live(), grace.within(event.within_s or 0.0)
+        return [e for a in going for e in self._stop(a, "interrupted", event.reason, grace_s)]
 
     def observations(self) -> list[Observation]:
         """What the control plane has not acknowledged, oldest first, as much as one heartbeat holds."""
@@ -273,13 +278,13 @@ class AgentState:
 
     def _answer(self, intent_id: str, *, accepted: bool, detail: str = "") -> None:
         self._journal.answered[intent_id] = accepted
-        _forget_oldest(self._journal.answered)
+        forget_oldest(self._journal.answered)
         self._append(CommandDone, intent_id=intent_id, accepted=accepted, detail=detail)
 
     def _see(self, job_id: str, epoch: int) -> None:
         seen = self._journal.epochs.pop(job_id, epoch)
         self._journal.epochs[job_id] = max(seen, epoch)
-        _forget_oldest(self._journal.epochs)
+        forget_oldest(self._journal.epochs)
 
     def _has_lease(self, now: float) -> bool:
         return self._journal.lease_until is not None and now < self._journal.lease_until
@@ -293,8 +298,3 @@ _SAID = {Committed: CheckpointCommitted, Deleted: CheckpointsDeleted, Restored: 
 
 def _fields(event: RuntimeEvent) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(event).items() if k != "attempt_id"}
-
-
-def _forget_oldest(table: dict[str, Any]) -> None:
-    while len(table) > REMEMBERED:
-        del table[next(iter(table))]

@@ -16,6 +16,7 @@ class Drill(StrEnum):
 
     NODE_LOSS = "node-loss"
     AGENT_LOSS = "agent-loss"
+    SPOT_NOTICE = "spot-notice"
     GPU_LOST = "gpu-lost"
     GPU_MISSING = "gpu-missing"
     GPU_RESET_REQUIRED = "gpu-reset-required"
@@ -71,6 +72,7 @@ class Drill(StrEnum):
 TOLD: Mapping[Drill, str] = {
     Drill.NODE_LOSS: "cut the power of the machine",
     Drill.AGENT_LOSS: "kill the node's agent; its jobs go on, and it is started again",
+    Drill.SPOT_NOTICE: "the cloud says that it takes a spot machine back in two minutes, and does",
     Drill.GPU_LOST: "the GPU falls off the bus (Xid 79)",
     Drill.GPU_MISSING: "the GPU is not listed any more",
     Drill.GPU_RESET_REQUIRED: "the GPU answers no call until it is reset",
@@ -124,7 +126,7 @@ TOLD: Mapping[Drill, str] = {
 }
 """What happens, in words."""
 
-OF_THE_CLOUD = frozenset({Drill.NODE_LOSS, Drill.AGENT_LOSS})
+OF_THE_CLOUD = frozenset({Drill.NODE_LOSS, Drill.AGENT_LOSS, Drill.SPOT_NOTICE})
 """What a cloud breaks itself; the rest is left to the agent."""
 
 OF_THE_NODE = OF_THE_CLOUD | {

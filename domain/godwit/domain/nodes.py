@@ -50,7 +50,8 @@ class Node:
     `last_seen_at` is when its agent was last heard. `lease_until` is the last instant at which the node may still run
     an attempt if it hears nothing more: the control plane gives its work to others only after that, or when the
     provider says that the machine is gone (`gone`). `reserved_for` is the job for which it was bought and which has not
-    started on it yet. `idle_since` is set while no attempt holds anything of it.
+    started on it yet. `idle_since` is set while no attempt holds anything of it. `leaves_at` is when its provider takes
+    the machine back, once its agent was told so.
     """
 
     id: NodeId
@@ -68,5 +69,6 @@ class Node:
     gone: bool = False
     reserved_for: JobId | None = None
     idle_since: float | None = None
+    leaves_at: float | None = None
     detail: str = ""
     version: int = 1

@@ -171,6 +171,14 @@ class HostedMachines:
         faults = files.private_folder(Path(record.folder) / "faults")
         files.write_private(faults / f"{name}.json", json.dumps({"fault": kind, "gpu": gpu}))
 
+    def warn(self, instance_id: str, within_s: float) -> None:
+        """Leave the notice where its agent looks for it (`godwit.agents.notices.file`)."""
+        with self._lock:
+            record = self._records.get(instance_id)
+        if record is not None and not record.ending:
+            said = {"within_s": within_s, "reason": "its cloud takes it back"}
+            files.write_private(Path(record.folder) / "notice", json.dumps(said))
+
     def has_crashed(self, instance_id: str) -> bool:
         """Whether its first process was killed or failed. One that ended with 0 leaves an idle machine, as a VM's."""
         with self._lock:

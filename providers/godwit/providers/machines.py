@@ -45,6 +45,10 @@ class Machines(Protocol):
         """
         ...
 
+    def warn(self, instance_id: str, within_s: float) -> None:
+        """Let the machine know that it is taken back in `within_s`. An unknown one is no error."""
+        ...
+
     def has_crashed(self, instance_id: str) -> bool:
         """Whether its first process ended by itself and not well, while nobody had asked for it."""
         ...

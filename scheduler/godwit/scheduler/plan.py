@@ -45,11 +45,12 @@ class StartAttempt:
 
 @dataclass(frozen=True)
 class EndAttempt:
-    """The attempt's outcome is settled; its nodes are told to stop it."""
+    """The attempt's outcome is settled; its nodes are told to stop it, within `grace_s` (None: as is usual)."""
 
     attempt_id: AttemptId
     outcome: Outcome
     reason: str
+    grace_s: float | None = None
 
 
 @dataclass(frozen=True)

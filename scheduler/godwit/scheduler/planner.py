@@ -10,7 +10,7 @@ from dataclasses import replace
 from godwit.domain.ids import JobId
 from godwit.domain.jobs import Job
 from godwit.domain.resources import Infra
-from godwit.scheduler import dependencies, giving_way, projects, release, repair, warm
+from godwit.scheduler import dependencies, giving_way, projects, release, repair, replacing, warm
 from godwit.scheduler import fleet as fleets
 from godwit.scheduler.counter import Counter
 from godwit.scheduler.engine import Engine
@@ -41,6 +41,7 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     idle = [one for one in release.idle(snapshot, now) if not (starts and isinstance(one, TerminateNode))]
     actions: list[Action] = [one for one in idle if not isinstance(one, TerminateNode) or one.node_id not in wanted]
     actions += [*counter.actions, *resizes]
+    actions += replacing.purchases(snapshot, counter.market, now)
     actions += targets.purchases(snapshot, counter.market, now)
     # Last of all: what was just decided changes which nodes are idle, and nobody waits for a warm one, or to be moved.
     actions = actions or list(warm.purchases(snapshot, refusals.values(), now))

@@ -11,7 +11,7 @@ from godwit.domain import lifecycle
 from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome, Slot
 from godwit.domain.nodes import Node, NodeState
-from godwit.scheduler import dependencies
+from godwit.scheduler import dependencies, notices
 from godwit.scheduler.health import attribution
 from godwit.scheduler.plan import (
     Action,
@@ -145,7 +145,7 @@ def _verdict(attempt: Attempt, snapshot: Snapshot, now: float) -> EndAttempt | S
         reason = "; ".join(lost.values())
         if bending.may_lose(job, attempt, lost):
             return ShrinkAttempt(attempt.id, tuple(lost), f"goes on without a part of its nodes: {reason}")
-        return EndAttempt(attempt.id, Outcome.INTERRUPTED, reason)
+        return notices.ending(attempt, reason, snapshot, now)
     if attempt.failed_at is not None:
         return _whose_fault(attempt, attempt.failed_at, snapshot)
     if lifecycle.is_overdue(attempt.state, attempt.state_since, now):

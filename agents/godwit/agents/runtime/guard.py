@@ -103,9 +103,10 @@ class Guard:
         """Raise `Ended` when it is time to stop."""
         if boottime_s() >= read_deadline_s(self._lease_path):
             raise Ended("lease", self._step)
-        if signal.SIGTERM in signal.sigpending():
-            raise Ended("stopped", self._step)
         order = _read_stop(self._folder / "stop.json")
+        if order is None and signal.SIGTERM in signal.sigpending():
+            time.sleep(1.0)  # an agent whose machine goes down hears it too, and says how long there is to save
+            order = _read_stop(self._folder / "stop.json") or 0.0
         if order is not None:
             self._ask_program_to_stop(order)
             raise Ended("stopped", self._step)

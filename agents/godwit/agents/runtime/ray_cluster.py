@@ -119,7 +119,15 @@ def environment(
 
 
 _AGENT_ONLY = frozenset(
-    {"GODWIT_JOIN_TOKEN", "GODWIT_TOKEN", "GODWIT_URL", "GODWIT_FAKE_GPUS", "GODWIT_NODE_DIR", "GODWIT_CRIU"}
+    {
+        "GODWIT_JOIN_TOKEN",
+        "GODWIT_TOKEN",
+        "GODWIT_URL",
+        "GODWIT_FAKE_GPUS",
+        "GODWIT_NODE_DIR",
+        "GODWIT_CRIU",
+        "GODWIT_SPOT",
+    }
 )
 
 

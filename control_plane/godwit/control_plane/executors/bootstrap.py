@@ -16,16 +16,18 @@ _BODY = "".join(
 )
 
 
-def startup_script(url: str, join_token: str, agent_package: str) -> str:
+def startup_script(url: str, join_token: str, agent_package: str, *, spot: bool = False) -> str:
     """The script for one machine; the join token is the only secret in it, and it works once.
 
     `agent_package` is what pip is told to install where no Python has the agent. What the machine's image sets
-    (GODWIT_PYTHON, GODWIT_NODE_DIR, GODWIT_NODE_ADDRESS) wins over what the script finds out.
+    (GODWIT_PYTHON, GODWIT_NODE_DIR, GODWIT_NODE_ADDRESS) wins over what the script finds out. On a `spot` machine
+    the agent takes SIGTERM for its end.
     """
     venv = f"venv-{hashlib.sha256(agent_package.encode()).hexdigest()[:8]}"
     head = (
         "#!/bin/sh\n"
-        f"export GODWIT_URL={shlex.quote(url)} GODWIT_JOIN_TOKEN={shlex.quote(join_token)}\n"
+        f"export GODWIT_URL={shlex.quote(url)} GODWIT_JOIN_TOKEN={shlex.quote(join_token)}"
+        f"{' GODWIT_SPOT=1' if spot else ''}\n"
         f"package={shlex.quote(agent_package)} venv={venv}\n"
     )
     return head + _BODY

@@ -141,7 +141,8 @@ class Executor:
                 return
             if instance is None:
                 join_token = self._context.keyring.join_token(node.id, intent.id)
-                script = bootstrap.startup_script(self._context.url, join_token, self._context.agent_package)
+                url, package = self._context.url, self._context.agent_package
+                script = bootstrap.startup_script(url, join_token, package, spot=node.offer.spot)
                 instance = provider.launch(LaunchRequest(node.offer, intent.id, self._context.identity, script))
         except REFUSALS as refusal:
             self._refused(intent, node, refusal.message)

@@ -90,7 +90,9 @@ def _start(writing: Writing, action: StartAttempt) -> None:
 
 def _end(writing: Writing, action: EndAttempt) -> None:
     attempt = writing.attempts[action.attempt_id]
-    attempts.settle(writing.tx, writing.ids, attempt, action.outcome, action.reason, ACTOR, writing.now)
+    attempts.settle(
+        writing.tx, writing.ids, attempt, action.outcome, action.reason, ACTOR, writing.now, grace_s=action.grace_s
+    )
 
 
 def _preempt(writing: Writing, action: Preempt) -> None:
@@ -121,7 +123,8 @@ def _lost(writing: Writing, action: MarkNodeLost) -> None:
     if queries.node(writing.tx.conn, node.id).last_seen_at != node.last_seen_at:
         raise StaleWrite(f"node {node.id} was heard in the meantime")
     writing.move_node(node, NodeState.LOST, action.reason)
-    writes.loss(writing.tx, node.offer, writing.now)
+    if node.leaves_at is None:  # else it was counted when it was announced
+        writes.loss(writing.tx, node.offer, writing.now)
     writing.tx.hint(hints.PROVIDERS)
 
 

@@ -3,7 +3,7 @@
 from godwit.control_plane import hints
 from godwit.control_plane.context import Context
 from godwit.control_plane.store import entities, queries
-from godwit.domain.drills import OF_THE_NODE, OF_THE_WORK
+from godwit.domain.drills import OF_THE_NODE, OF_THE_WORK, Drill
 from godwit.domain.errors import Conflict, InvalidRequest
 from godwit.domain.events import Event
 from godwit.domain.ids import IntentId
@@ -27,6 +27,8 @@ def order(context: Context, request: DrillRequest, actor: str) -> DrillView:
             raise InvalidRequest(f"provider {node.offer.provider} cannot be drilled with {request.kind}; {able}")
         if node.state not in HEARD_STATES:
             raise Conflict(f"node {node.id} is {node.state}; drill one that is ready (`godwit nodes`)")
+        if request.kind is Drill.SPOT_NOTICE and not node.offer.spot:
+            raise InvalidRequest(f"node {node.id} was bought on demand; only spot machines are taken back")
         _check_gpu(request, node)
         reason = f"drill {request.kind}{'' if request.gpu is None else f' of GPU {request.gpu}'}, ordered by {actor}"
         intent_id = IntentId(context.ids.new("intent"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from godwit.control_plane import hints
-from godwit.control_plane.services import attempts, health, migrations, sizes
+from godwit.control_plane.services import attempts, health, migrations, notices, sizes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import NotFound
@@ -18,6 +18,7 @@ from godwit.domain.wire import agents as wire
 from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
+from godwit.domain.wire.notices import NoticeSeen
 from godwit.scheduler.resizing import bending
 
 log = structlog.get_logger()
@@ -27,6 +28,9 @@ def observe(tx: Transaction, ids: IdSource, node_id: NodeId, observation: wire.O
     """Count one observation. One about an attempt that this node has no part in is dropped, and logged."""
     if isinstance(observation, wire.CommandDone):
         _command_done(tx, ids, node_id, observation, now)
+        return
+    if isinstance(observation, NoticeSeen):
+        notices.observe(tx, node_id, observation, now)
         return
     if isinstance(observation, FindingSeen | ChecksDone | RepairDone):
         health.observe(tx, ids, node_id, observation, now)
@@ -117,7 +121,9 @@ def _stopped(
     else:
         why = f"node {slot.node_id} stopped it: {seen.detail or seen.outcome}"
         # What never began to run costs the job none of its retries: a GPU was at fault, and it goes on elsewhere.
-        outcome = Outcome.EVICTED if seen.preflight_failed else Outcome.INTERRUPTED
+        # Nor does a machine that is taken back after it was told so.
+        spared = seen.preflight_failed or notices.was_told(tx, slot.node_id)
+        outcome = Outcome.EVICTED if spared else Outcome.INTERRUPTED
         attempts.settle(tx, ids, attempt, outcome, why, actor, now)
 
 

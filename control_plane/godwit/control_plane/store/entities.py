@@ -77,7 +77,7 @@ def node_from(row: Row[Any]) -> Node:
         state_since=row.state_since, instance_id=row.instance_id, address=row.address,
         gpus=_GPUS.validate_json(row.gpus), cpus=row.cpus, memory_gib=row.memory_gib, last_seen_at=row.last_seen_at,
         lease_until=row.lease_until, gone=row.gone, reserved_for=row.reserved_for, idle_since=row.idle_since,
-        detail=row.detail, version=row.version,
+        leaves_at=row.leaves_at, detail=row.detail, version=row.version,
     )  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def _node_values(node: Node) -> dict[str, Any]:
         "created_at": node.created_at, "state_since": node.state_since, "instance_id": node.instance_id,
         "address": node.address, "gpus": _GPUS.dump_json(node.gpus).decode(), "cpus": node.cpus,
         "memory_gib": node.memory_gib, "gone": node.gone, "reserved_for": node.reserved_for,
-        "idle_since": node.idle_since, "detail": node.detail,
+        "idle_since": node.idle_since, "leaves_at": node.leaves_at, "detail": node.detail,
     }  # fmt: skip
 
 

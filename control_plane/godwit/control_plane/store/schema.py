@@ -151,6 +151,7 @@ nodes = Table(
     Column("gone", Boolean, nullable=False),
     Column("reserved_for", String(64)),
     Column("idle_since", Float),
+    Column("leaves_at", Float),
     Column("detail", Text, nullable=False),
     Column("version", Integer, nullable=False),
     # observed

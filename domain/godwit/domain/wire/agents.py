@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyCheckpoint, CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone, RepairNode, RunChecks
+from godwit.domain.wire.notices import NoticeSeen
 from godwit.domain.wire.pages import Message
 from pydantic import Field
 
@@ -152,6 +153,7 @@ Observation = Annotated[
     | CheckpointCommitted
     | CheckpointRestored
     | CheckpointsDeleted
+    | NoticeSeen
     | FindingSeen
     | ChecksDone
     | RepairDone

@@ -192,7 +192,7 @@ class GpuView(Message):
 
 
 class NodeView(Message):
-    """A node of the fleet."""
+    """A node of the fleet. `leaves_at` is when its provider takes it back, where that was announced."""
 
     id: str
     state: str
@@ -207,6 +207,7 @@ class NodeView(Message):
     state_since: float
     last_seen_at: float | None
     gpus: list[GpuView]
+    leaves_at: float | None = None
     detail: str = ""
 
 

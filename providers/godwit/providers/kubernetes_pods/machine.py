@@ -19,6 +19,9 @@ Json = Mapping[str, Any]
 NODE_DIR = "/gw"
 """The agent's private folder: short, since sockets lie below it."""
 
+NOTICE = f"{NODE_DIR}/notice"
+"""Where the agent looks for how many seconds are left."""
+
 SHAPE = "godwit-shape"
 """The annotation that says what was bought: a name used again for something else is told by it."""
 
@@ -106,6 +109,8 @@ def _container(request: LaunchRequest, options: Options) -> dict[str, Any]:
         # No limit on CPUs: it would throttle a node that nobody else uses.
         "resources": {"limits": limits, "requests": {**limits, "cpu": str(offer.cpus)}},
         "volumeMounts": mounts,
+        # The container's first process is a shell, which hears no signal: this is how the agent learns of the end.
+        "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", f"echo {options.grace_s} > {NOTICE}"]}}},
     }
 
 

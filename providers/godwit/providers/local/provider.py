@@ -83,7 +83,7 @@ class LocalProvider:
             volumes=True,
             startup=StartupHook.PROCESS,
             startup_limit_bytes=65_536,
-            drills=OF_THE_CLOUD,
+            drills=OF_THE_CLOUD - {Drill.SPOT_NOTICE},
         )
 
     def check(self) -> Standing:

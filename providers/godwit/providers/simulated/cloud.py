@@ -112,6 +112,9 @@ class Cloud:
         if kind is Drill.NODE_LOSS:
             self.lose(instance_id)
             return
+        if kind is Drill.SPOT_NOTICE:
+            self.give_notice(instance_id, self.settings.notice_s)
+            return
         self.tick()
         rental = self._find(instance_id)
         if not rental.powered:
@@ -139,6 +142,7 @@ class Cloud:
         if rental.powered:
             rental.noticed_at = self._clock.now()
             rental.taken_at = rental.noticed_at + after_s
+            self._machines.warn(rental.id, after_s)
             self.changes += 1
 
     def set_faults(self, faults: Faults) -> None:

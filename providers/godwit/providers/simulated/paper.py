@@ -21,6 +21,7 @@ class PaperMachines:
         self.up: dict[str, Machine] = {}
         self.boots: list[str] = []
         self.drills: list[tuple[str, Drill, int | None]] = []
+        self.warned: dict[str, float] = {}
         self._crashed: set[str] = set()
         self._on_boot = on_boot
         self._on_end = on_end
@@ -49,6 +50,10 @@ class PaperMachines:
     def drill(self, instance_id: str, kind: Drill, gpu: int | None) -> None:
         """Note it."""
         self.drills.append((instance_id, kind, gpu))
+
+    def warn(self, instance_id: str, within_s: float) -> None:
+        """Note it."""
+        self.warned[instance_id] = within_s
 
     def has_crashed(self, instance_id: str) -> bool:
         """Whether `crash` was called."""

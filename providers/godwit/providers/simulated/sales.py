@@ -23,6 +23,7 @@ class CloudSettings:
     Machines boot after `boot_s` (from, to) and, once stopped, are gone after `stop_s` at the soonest. A lost machine
     is listed as running for `report_after_s` more. Ended ones are listed for `listed_s`, and known (their launch
     tokens too) for `known_s`, at most `known_max` of them. `quota_gpus` bounds the GPUs rented at once.
+    In a drill, spot machines are taken back after `notice_s`, as on EC2.
     """
 
     name: str
@@ -37,6 +38,7 @@ class CloudSettings:
     known_max: int = 1_000
     quota_gpus: int | None = None
     page_limit: int = 50
+    notice_s: float = 120.0
 
 
 def is_sold(shape: Shape, spot: bool) -> bool:
