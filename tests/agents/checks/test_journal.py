@@ -14,7 +14,7 @@ from godwit.agents.checks.kernel import journal
 from godwit.agents.checks.kernel.journal import AGAIN_S, Journal
 from godwit.agents.checks.kernel.records import Record
 from godwit.agents.checks.kernel.watch import KernelWatch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.agents.conftest import eventually
@@ -46,6 +46,12 @@ def entry(at_us: int, message: Any, **more: Any) -> str:
         "MESSAGE": message,
     }  # fmt: skip
     return json.dumps(fields | more)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine takes its time to start what stands for journalctl."""
+    monkeypatch.setattr(journal, "TRY_S", 120.0)
 
 
 @pytest.fixture
@@ -145,6 +151,7 @@ def test_where_the_device_may_not_be_read_the_journal_is(
     assert source._process is None
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
 def test_no_bytes_break_the_reading_of_the_journal(line: bytes) -> None:
     source = Journal.__new__(Journal)
