@@ -104,9 +104,10 @@ class Fleet:
     def restored_from(self, name: str) -> tuple[int, int]:
         """The step that the newest attempt went on from, and the newest that any before it had told as saved."""
         job = self.job(name)
-        told = [event for event in self.events(job=job["id"]) if event["kind"] == "job.restored"]
-        before = [one["step"] for one in job["checkpoints"] if one["epoch"] < job["epoch"]]
-        return int(told[-1]["data"]["step"]), int(max(before, default=0))
+        events = self.events(job=job["id"])
+        told = [event["data"] for event in events if event["kind"] == "job.restored"]
+        saved = [event["data"] for event in events if event["kind"] == "job.checkpoint"]
+        return int(told[-1]["step"]), max(int(one["step"]) for one in saved if one["epoch"] < job["epoch"])
 
     def print_detection(self, node: str) -> None:
         """How soon after each drill something was found, and was out of placement."""
