@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from godwit.domain.elasticity import Bends
 from godwit.domain.health import Remedy
+from godwit.domain.ids import MigrationId
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome, Slot
+from godwit.domain.migrations import Migration, MigrationState
 from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler import planner
 from godwit.scheduler.plan import (
@@ -245,3 +247,11 @@ def test_a_node_that_is_suspect_leaves_one_that_bends_in_place_and_the_rest_goes
     (shrink,) = (action for action in one.plan().actions if isinstance(action, ShrinkAttempt))
     assert shrink.node_ids == ("n2",)
     assert not one.of(Evict)
+
+
+def test_the_nodes_that_a_job_moves_to_are_not_what_it_grows_by() -> None:
+    wanted = bends(nodes_wanted=2)
+    move = Migration(MigrationId("m1"), wanted.id, MigrationState.PREPARING, NOW, NOW, "planner", "cheaper", 1)
+    snapshot = running(wanted, N1, spare=(node("n2", reserved_for=wanted.id),))
+    assert any(isinstance(action, GrowAttempt) for action in actions(snapshot))
+    assert not any(isinstance(action, GrowAttempt) for action in actions(replace(snapshot, migrations=(move,))))

@@ -6,6 +6,7 @@ there; they are kept for it, and so are those that it has, so that it starts aga
 
 from collections.abc import Iterator
 
+from godwit.domain import lifecycle
 from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Attempt, Job, Outcome, Slot
 from godwit.domain.nodes import NodeState
@@ -28,11 +29,13 @@ class Resizing:
     def actions(self, *, somebody_waits: bool) -> list[Action]:
         """What is to be done now. Free nodes are given away only while nobody waits for any."""
         found: list[Action] = []
+        # What is kept for a job that moves is where it goes, not what it grows by.
+        moving = {one.job_id for one in self._snapshot.migrations if not lifecycle.is_final(one.state)}
         for attempt in self._snapshot.attempts:
             job = self._snapshot.job_by_id.get(attempt.job_id)
             if job is None or not bending.is_elastic(job) or not bending.goes_on(job, attempt):
                 continue
-            if attempt.yields_to is None and self._engine.running[job.id].yields_to is None:
+            if job.id not in moving and attempt.yields_to is None and self._engine.running[job.id].yields_to is None:
                 found += self._of_one(job, attempt, somebody_waits=somebody_waits)
         return found
 
