@@ -50,8 +50,8 @@ def is_quiet(database: Database, clouds: Iterable[InProcessProvider], names: Ite
 
 def unfinished(database: Database, clouds: Iterable[InProcessProvider], names: Iterable[str]) -> str:
     """What keeps a world from being quiet, for a person."""
+    jobs = [(j.spec.name, str(j.state)) for j in _jobs(database, names) if not lifecycle.is_final(j.state)]
     with database.read() as conn:
-        jobs = [(j.spec.name, str(j.state)) for j in _jobs(database, names) if not lifecycle.is_final(j.state)]
         nodes = [(n.id, str(n.state), n.detail) for n in queries.nodes(conn)]
         intents = [(i.kind, i.node_id, i.detail) for i in queries.pending_intents(conn, FOR_PROVIDERS | FOR_AGENTS)]
     return f"jobs {jobs}, nodes {nodes}, intents {intents}, live {[cloud.cloud.live() for cloud in clouds]}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from godwit.agents.effects import (
     Check,
     Committed,
+    Copy,
     Effect,
     Progress,
     Repair,
@@ -172,7 +173,7 @@ class SimMachine:
         for effect in effects:
             if isinstance(effect, StartRuntime):
                 self._start(agent, effect.command, now)
-            elif isinstance(effect, Repair | Check):
+            elif isinstance(effect, Repair | Check | Copy):
                 self.sickness.told(effect, now)
             elif isinstance(effect, StopRuntime):
                 run = self.runs.get(effect.attempt_id)

@@ -4,10 +4,12 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from godwit.agents.effects import Check, Checked, Effect, Found, HealthEvent, Repair, Repaired
+from godwit.agents.effects import Check, Checked, Copied, Copy, Effect, Found, HealthEvent, Repair, Repaired
 from godwit.domain.health import Grade, Remedy
 
 REPAIR_S, CHECK_S = 4.0, 3.0
+COPY_FAILS = 0.2
+"""How often a copy of a checkpoint that is made ahead fails for good."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Sickness:
         ills = (self.ills.get(index) for index in gpus)
         return any(ill is not None and ill.breaks_at is not None and now >= ill.breaks_at for ill in ills)
 
-    def told(self, effect: Repair | Check, now: float) -> None:
+    def told(self, effect: Repair | Check | Copy, now: float) -> None:
         """The agent carries this out, once; it takes a while."""
         if all(effect != owed for _, owed in self._owed):
             self._owed.append((now + (REPAIR_S if isinstance(effect, Repair) else CHECK_S), effect))
@@ -66,6 +68,9 @@ class Sickness:
             if isinstance(effect, Repair):
                 self._repair(effect)
                 yield Repaired(effect.command.intent_id, worked=True)
+            elif isinstance(effect, Copy):
+                worked = self._rng.random() > COPY_FAILS
+                yield Copied(effect.command.intent_id, worked=worked, step=5 if worked else None, moved_bytes=1)
             elif isinstance(effect, Check):
                 ill = [index for index in effect.command.gpus if index in self.ills]
                 yield Checked(effect.command.intent_id, not ill, f"GPUs {ill} fail" if ill else "")
