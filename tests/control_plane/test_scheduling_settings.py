@@ -34,6 +34,12 @@ def test_time_is_shared_where_the_operator_says_so(tmp_path: Path, word: str, is
     assert read(tmp_path, "scheduling: {time_sharing: off, preemption: off}") == Preemption(GivesWay.OFF)
 
 
+def test_the_planner_moves_jobs_by_itself_unless_it_is_told_not_to(tmp_path: Path) -> None:
+    assert settings.read(tmp_path).policy.migration.acts
+    (tmp_path / "config.yaml").write_text("scheduling: {migration: off}")
+    assert not settings.read(tmp_path).policy.migration.acts
+
+
 def test_what_was_held_counts_as_long_as_the_operator_says(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("scheduling: {half_life_s: 86400}")
     assert settings.read(tmp_path).policy.forgetting.half_life_s == 86_400.0
@@ -53,6 +59,7 @@ def test_what_was_held_counts_as_long_as_the_operator_says(tmp_path: Path) -> No
         ("{time_sharing: maybe}", "scheduling.time_sharing must be true or false, not 'maybe'"),
         ("{time_sharing: 1}", "not 1"),
         ("{time_sharing: on, preemption: off}", "scheduling.time_sharing stops jobs, and preemption is off"),
+        ("{migration: sometimes}", "scheduling.migration must be true or false"),
         ("{half_life_s: 0}", "scheduling.half_life_s must be seconds from 60 to 31622400, not 0"),
         ("{half_life_s: .nan}", "not nan"),
     ],

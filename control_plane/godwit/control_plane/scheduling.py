@@ -1,4 +1,4 @@
-"""The `scheduling:` section of config.yaml: who gives way to whom, and how long what was held counts."""
+"""The `scheduling:` section of config.yaml: who gives way to whom, how long what was held counts, and who is moved."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from godwit.scheduler.averages import Forgetting
 from godwit.scheduler.giving_way import GivesWay, Preemption
 from godwit.scheduler.snapshot import Policy
 
-_KEYS = ("preemption", "min_run_s", "time_sharing", "half_life_s")
+_KEYS = ("preemption", "min_run_s", "time_sharing", "half_life_s", "migration")
 
 MIN_RUN_S_MAX = 30 * 86_400.0
 """The longest guard: a month, so that a slip of the finger (milliseconds) is noticed."""
@@ -37,9 +37,10 @@ def ordered(policy: Policy, section: object, path: Path) -> Policy:
     if problems:
         raise _wrong(path, problems)
     guard_s, is_shared = section.get("min_run_s"), section.get("time_sharing")
-    half_life_s = section.get("half_life_s")
+    half_life_s, moves = section.get("half_life_s"), section.get("migration")
     return replace(
         policy,
+        migration=policy.migration if moves is None else replace(policy.migration, acts=moves),
         preemption=Preemption(
             named or GivesWay.OFF,
             was.min_run_s if guard_s is None else float(guard_s),
@@ -60,6 +61,10 @@ def _wrong_words(section: Mapping[str, object]) -> Iterator[Problem]:
     if is_shared is not None and not isinstance(is_shared, bool):
         yield Problem(("scheduling", "time_sharing"), f"must be true or false, not {is_shared!r}", ("true", "false"))
     least, most = HALF_LIFE_S_RANGE
+    moves = section.get("migration")
+    if moves is not None and not isinstance(moves, bool):
+        what = f"must be true or false (whether the planner moves jobs by itself), not {moves!r}"
+        yield Problem(("scheduling", "migration"), what, ("true", "false"))
     if half_life_s is not None and not _is_seconds(half_life_s, least, most):
         what = f"must be seconds from {least:.0f} to {most:.0f}, not {half_life_s!r}"
         yield Problem(("scheduling", "half_life_s"), what)
