@@ -149,7 +149,7 @@ def main() -> None:
         # The GPU is what the job pays for; with simulated ones the work is the CPU's, hence gloo.
         torch_config=TorchConfig(backend="gloo", timeout_s=60),
         scaling_config=ScalingConfig(
-            num_workers=int(os.environ.get("GODWIT_NUM_NODES", "1")),
+            **ray_train.scaling(),
             use_gpu="GODWIT_NUM_NODES" in os.environ,
             resources_per_worker={"CPU": 1, "GPU": 1} if "GODWIT_NUM_NODES" in os.environ else {"CPU": 1},
         ),
@@ -157,8 +157,9 @@ def main() -> None:
             name="digits",
             storage_path=ray_train.storage_path(),
             callbacks=ray_train.callbacks(),
-            # A worker that dies on a living node is Ray Train's to replace; a node that dies is godwit's.
-            failure_config=FailureConfig(max_failures=2),
+            # A worker that dies on a living node is Ray Train's to replace; a node that dies is godwit's, or with
+            # `elastic: in-place` first a failure to Ray Train, which then goes on with the others.
+            failure_config=FailureConfig(max_failures=8 if os.environ.get("GODWIT_ELASTIC") == "in-place" else 2),
             checkpoint_config=CheckpointConfig(num_to_keep=3),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),

@@ -45,7 +45,7 @@ trainer = TorchTrainer(
     scaling_config=ScalingConfig(**ray_train.scaling(), resources_per_worker={"CPU": 1, "GPU": 1}, use_gpu=True),
     run_config=RunConfig(
         name="elastic", storage_path=ray_train.storage_path(), callbacks=ray_train.callbacks(),
-        failure_config=FailureConfig(max_failures=-1),
+        failure_config=FailureConfig(max_failures=8),
     ),
 )
 trainer.fit()

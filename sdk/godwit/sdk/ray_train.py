@@ -5,7 +5,7 @@
 and in the training function `ray_train.restored()` is the checkpoint to go on from when Ray Train itself has none,
 `godwit.sdk.checkpoint.due(step)` says when to report one, and `should_stop()` when to report the last one and return.
 With `nodes: 2..8` and `elastic: in-place` in the specification, `ScalingConfig(**ray_train.scaling(), ...)` lets Ray
-Train take nodes in and do without lost ones; let `FailureConfig(max_failures=-1)` leave it to godwit when to give up.
+Train take nodes in and do without lost ones. Each lost node is a failure to Ray Train: `FailureConfig(max_failures=8)`.
 Report `step` and `total_steps` among the metrics. Needs Ray Train V2 (Ray 2.51 on, or RAY_TRAIN_V2_ENABLED=1).
 """
 
