@@ -9,6 +9,8 @@ from godwit.control_plane.store import usage
 from godwit.domain.errors import Conflict, InvalidRequest
 from godwit.domain.intents import IntentKind
 from godwit.domain.wire import agents as wire
+from godwit.scheduler.bounds import Bounds
+from godwit.scheduler.giving_way import GivesWay, Preemption
 
 from tests.control_plane.apis import client_of
 from tests.control_plane.world import Agent, World
@@ -181,3 +183,25 @@ def test_an_agent_that_forgot_its_part_loses_it_and_the_others_go_on(world: Worl
     assert not [one for one in agents.commands(world.context, last.credential, set())[1] if one.type == "start-attempt"]
     stops = world.intents(IntentKind.STOP_ATTEMPT, last.node_id)
     assert all(stop.state != "pending" for stop in stops), "nothing is owed to it"
+
+
+def test_a_more_urgent_job_gets_the_node_and_the_attempt_that_gave_it_goes_on(world: World) -> None:
+    policy = replace(
+        world.context.policy, bounds=Bounds(max_nodes=2), preemption=Preemption(GivesWay.PRIORITY, min_run_s=0.0)
+    )
+    world.context = replace(world.context, policy=policy)
+    job_id, (head, last) = grown(world)
+    want(world, job_id, None)
+    world.clock.advance(1.0)
+    for agent in (head, last):
+        agent.beat()
+    urgent = world.submit("urgent", priority="high")
+    world.plan()
+    attempt = world.attempt(job_id)
+    assert (attempt.yields_to, world.job(job_id).state) == (urgent, "resizing")
+    assert world.node(last.node_id).reserved_for == urgent
+    last.take_on()
+    assert (world.attempt(job_id).yields_to, world.job(job_id).state) == (None, "running")
+    world.plan()
+    assert [slot.node_id for slot in world.attempt(urgent).slots] == [last.node_id]
+    assert world.job(job_id).interruptions == 0
