@@ -58,14 +58,16 @@ class Agent:
         self.live: list[wire.LiveAttempt] = []
         self.credential = ""
 
-    def join(self, gpus: int = 8, token: str | None = None, model: str = "H100-SXM") -> wire.JoinReply:
-        """Introduce the machine; its token is the one in its startup script."""
+    def join(
+        self, gpus: int = 8, token: str | None = None, model: str = "H100-SXM", cannot_save: str = ""
+    ) -> wire.JoinReply:
+        """Introduce the machine; its token is the one in its startup script; `cannot_save` says why not."""
         facts = [
             wire.GpuFact(index=i, uuid=f"GPU-{self.node_id}-{i}", model=model, memory_gib=80.0) for i in range(gpus)
         ]
         request = wire.JoinRequest(
             agent_id=self.agent_id, hostname="h", address="127.20.0.1", agent_version="1", cpus=208, memory_gib=1800.0,
-            gpus=facts,
+            gpus=facts, no_process_saves=cannot_save, no_gpu_process_saves=cannot_save,
         )  # fmt: skip
         reply = agents.join(self._world.context, token or self._world.join_token(self.node_id), request)
         self.credential = reply.credential
