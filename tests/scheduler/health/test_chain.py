@@ -84,7 +84,7 @@ def test_a_warm_moment_that_is_over_before_anything_was_done_is_forgiven() -> No
     assert not care.of(RepairNode)
 
 
-def test_a_pending_remap_waits_for_the_end_of_the_job_however_long_it_runs() -> None:
+def test_a_pending_remap_waits_for_the_end_of_the_job_for_weeks() -> None:
     care = Care(running(), NOW)
     care.hear(finding("1", "n0", "row-remap:pending", check="row-remap", suggested=Remedy.DRAIN_AND_RESET))
     care.rest()

@@ -136,6 +136,8 @@ def test_no_burst_takes_more_than_the_cap_within_a_window(burst: list[tuple[int,
     most = breaker.cap(policy.breaker_share, FLEET)
     for end, _ in course.taken:
         within = {where for at, where in course.taken if end - policy.breaker_window_s < at <= end}
+        for place in range(3):  # domains of four nodes, of which one may always go
+            assert sum(int(where.removeprefix("n")) % 3 == place for where in within) <= 1
         assert len(within) <= most
 
 

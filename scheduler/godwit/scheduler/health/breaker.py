@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 
-from godwit.domain.health import Incident, IncidentState
+from godwit.domain.health import Incident, IncidentState, Remedy
 from godwit.domain.ids import NodeId
 from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler.health.casebook import Casebook, takes_out
@@ -54,17 +54,28 @@ class Budget:
 
     def refusal(self, node: Node) -> str | None:
         """Say which cap does not let automation take this node out as well; None when it may."""
+        found = self._refused(node)
+        return None if found is None else found[0]
+
+    def trips(self, node: Node) -> bool:
+        """Whether a person is needed. Two in a place of a few nodes may meet by chance: the second waits its turn."""
+        found = self._refused(node)
+        return found is not None and not found[1]
+
+    def _refused(self, node: Node) -> tuple[str, bool] | None:
+        """Why not, and whether it is over with the window: one always goes where the share is less than two."""
         for scope in scopes_of(node):
             size = max(1, self._sizes[scope])
             lately = self._count(self._lately | {node.id}, scope)
             if node.id not in self._lately and lately > cap(self._policy.breaker_share, size):
                 window = f"{self._policy.breaker_window_s / 60:.0f} min"
                 most = f"the most is {self._policy.breaker_share:.0%}, and one always"
-                return f"{lately} of {size} nodes of {_name(scope)} would be taken out within {window}; {most}"
+                why = f"{lately} of {size} nodes of {_name(scope)} would be taken out within {window}; {most}"
+                return why, int(self._policy.breaker_share * size + 1e-9) < 2
             out = self._count(self._out | {node.id}, scope)
             if node.id not in self._out and out > cap(self._policy.breaker_most, size):
                 most = f"the most is {self._policy.breaker_most:.0%}"
-                return f"{out} of {size} nodes of {_name(scope)} would be out; {most}"
+                return f"{out} of {size} nodes of {_name(scope)} would be out; {most}", False
         return None
 
     def take(self, node: Node) -> None:
@@ -113,8 +124,13 @@ def _taken(book: Casebook) -> Iterator[tuple[float, NodeId]]:
     yield from ((cordon.at, cordon.node_id) for cordon in book.view.cordons)
     for one in (*book.view.incidents, *book.view.past):
         if acts(one):
-            # What was held for its cause acts since it was let go, which its state remembers best.
-            yield one.opened_at if one.cause is None else max(one.opened_at, one.state_since), one.node_id
+            yield one.opened_at if one.cause is None and not _just_began(one) else one.state_since, one.node_id
+
+
+def _just_began(one: Incident) -> bool:
+    """Whether it is in the first state in which it acts: what was held acts since then, and not since it was found."""
+    is_first = one.state in {IncidentState.OPEN, IncidentState.REPAIRING} or one.remedy is Remedy.NONE
+    return is_first and not one.tried and one.state is not IncidentState.CLOSED
 
 
 def _name(scope: Scope) -> str:

@@ -14,7 +14,7 @@ from godwit.scheduler.plan import Action, CordonNode, Evict, MarkHealth, ShrinkA
 from godwit.scheduler.resizing import bending
 
 PENDING = frozenset({"xid:63", "row-remap:pending", "pages:pending", "repair:pending"})
-"""What only waits for a reset and is safe meanwhile: nobody is ended for it, however long it runs."""
+"""What only waits for a reset and is safe meanwhile: nobody is ended for it within weeks."""
 
 SUSPECTS = frozenset({Remedy.NONE, Remedy.DRAIN_AND_RESET})
 """Remedies of what may still be well: its devices are suspect, and faulty with any other."""
@@ -80,7 +80,7 @@ def due_at(incident: Incident, holders: list[Attempt], node: Node, book: Caseboo
     """From when on its holders have to leave; None while nothing but news can tell."""
     policy = book.policy
     if drains(incident):
-        return None if incident.code in PENDING else incident.opened_at + policy.drain_s
+        return incident.opened_at + (policy.pending_s if incident.code in PENDING else policy.drain_s)
     if not swaps(incident):
         return incident.opened_at
     if not _has_spare(node, book):

@@ -201,6 +201,6 @@ def _held(
     if why is None:
         budget.take(node)
         return incident, []
-    trip: list[Action] = [] if book.has_tripped else [TripBreaker(why)]
-    book.has_tripped = True
+    trip: list[Action] = [TripBreaker(why)] if budget.trips(node) and not book.has_tripped else []
+    book.has_tripped = book.has_tripped or bool(trip)
     return replace(held, detail=why), trip

@@ -43,6 +43,10 @@ class HealthPolicy:
         DAY_S, "how long present work may go on where the remedy is safe to wait for",
         "Meta RSC waits for the job's end; a day is the end of most",
     )  # fmt: skip
+    pending_s: float = _setting(
+        28 * DAY_S, "and where it only waits for a reset and is safe meanwhile, such as a memory row to be remapped",
+        "NVIDIA: at the next convenient time; who trains for longer loses one restart",
+    )  # fmt: skip
     swap_s: float = _setting(
         HOUR_S, "a straggler is swapped at the next checkpoint, and after this without one", "two usual intervals"
     )

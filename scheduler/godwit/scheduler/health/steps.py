@@ -51,7 +51,7 @@ def _open(incident: Incident, node: Node, book: Casebook, budget: Budget) -> Ite
         yield from ended or [MoveIncident(incident.id, CLOSED, "the job starts again; nothing is repaired")]
         return
     if not eviction.is_taken(incident, node, book) and (why := budget.refusal(node)) is not None:
-        if book.view.tripped_at is None:
+        if book.view.tripped_at is None and budget.trips(node):
             yield TripBreaker(why)
         yield MoveIncident(incident.id, HELD, f"the breaker holds it: {why}")
         return
