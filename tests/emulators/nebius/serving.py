@@ -42,23 +42,21 @@ class GrpcServing(Emulator):
     @contextmanager
     def serving(self) -> Iterator[str]:
         """Serve on a free port of 127.0.0.1; yields its URL."""
-        closing = threading.Event()
         pool = ThreadPoolExecutor(16)
         server = grpc.server(pool)
-        server.add_generic_rpc_handlers((_Handler(self, closing),))
+        server.add_generic_rpc_handlers((_Handler(self),))
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
-            closing.set()
             server.stop(0).wait(10)
             pool.shutdown()
 
 
 class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no types
-    def __init__(self, emulator: GrpcServing, closing: threading.Event) -> None:
-        self._emulator, self._closing = emulator, closing
+    def __init__(self, emulator: GrpcServing) -> None:
+        self._emulator = emulator
 
     def service(self, details: grpc.HandlerCallDetails) -> Any:
         return grpc.unary_unary_rpc_method_handler(
@@ -80,7 +78,7 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no typ
                 refused = exc
             lost = len(emulator.cloud.live()) > sold and before > 0 and emulator.cloud.strike("lose_answers")
         if lost or delay_s:
-            self._closing.wait(SILENCE_S if lost else delay_s)
+            _hold(context, SILENCE_S if lost else delay_s)
         if refused is not None:
             code, status = emulator.status_of(refused)
             context.set_trailing_metadata((("grpc-status-details-bin", status),))
@@ -92,3 +90,10 @@ class _Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # gRPC has no typ
         if call.method != EXCHANGE and call.authorization.removeprefix("Bearer ") not in emulator.valid_tokens:
             raise Refused(401, "unauthorized", "the token is not valid")
         return bytes(emulator.methods()[call.method](call).SerializeToString())
+
+
+def _hold(context: grpc.ServicerContext, seconds: float) -> None:
+    """Wait so long, or until the client gives up: who is still held takes a thread of the pool from those who come."""
+    given_up = threading.Event()
+    if context.add_callback(given_up.set):
+        given_up.wait(seconds)
