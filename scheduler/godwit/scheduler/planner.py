@@ -23,6 +23,7 @@ from godwit.scheduler.plan import Action, BuyNode, Plan, Preempt, ReserveNode, S
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.resizing import steps as resizing
 from godwit.scheduler.snapshot import Snapshot
+from godwit.scheduler.spot import leaving, rulings
 
 
 def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
@@ -31,8 +32,10 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     settled = _settled(snapshot, now)
     if settled:
         return Plan(tuple(settled), wake_at=now)
+    ruled = {**rulings.of(snapshot, now), **leaving.found(snapshot, now)}
+    snapshot = rulings.obeyed(snapshot, ruled)
     counter, engine = _serve_queue(snapshot, now, seed)
-    refusals = counter.told() | _unserved(snapshot)
+    refusals = rulings.told(ruled, counter.told()) | _unserved(snapshot)
     resizes = resizing.Resizing(snapshot, engine, counter.market, now).actions(somebody_waits=bool(refusals))
     wanted = counter.spoken_for() | frozenset(resizing.wanted_by(resizes))
     # Which idle nodes are spares shows when those that start now hold theirs, or those whose nodes are being tested: a
@@ -43,6 +46,7 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     actions += [*counter.actions, *resizes]
     actions += replacing.purchases(snapshot, counter.market, now)
     actions += targets.purchases(snapshot, counter.market, now)
+    actions += leaving.wishes(snapshot, ruled, counter.market, now)
     # Last of all: what was just decided changes which nodes are idle, and nobody waits for a warm one, or to be moved.
     actions = actions or list(warm.purchases(snapshot, refusals.values(), now))
     actions = actions or list(wishes.cheaper(snapshot, counter.market, now))
@@ -61,8 +65,10 @@ def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
     """What `job` would get, or gets told, if the queue were served now; nothing is settled first. Pure."""
     others = tuple(other for other in snapshot.jobs if other.id != job.id)
     snapshot = replace(snapshot, jobs=(*others, job)).in_order()
+    ruled = rulings.of(snapshot, now)
+    snapshot = rulings.obeyed(snapshot, ruled)
     counter, _ = _serve_queue(snapshot, now, seed)
-    refusals = (counter.told() | _unserved(snapshot)).get(job.id, ())
+    refusals = (rulings.told(ruled, counter.told()) | _unserved(snapshot)).get(job.id, ())
     mine = tuple(action for action in counter.actions if _is_for(action, job.id))
     outlook = counter.outlook(job.id, fleets.demand_of(job, snapshot, now)) if refusals else None
     return Plan(mine, {job.id: refusals}, outlooks={} if outlook is None else {job.id: outlook})
