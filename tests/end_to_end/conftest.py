@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,24 @@ def wait_for(what: str, within_s: float, look: Callable[[], Any]) -> Any:
     return found
 
 
-@pytest.fixture
-def system(tmp_path: Path) -> Iterator[System]:
-    """A control plane that serves, with the built-in providers; everything of it ends with the test."""
+@contextmanager
+def serving(home: Path, config: str | None = None) -> Iterator[System]:
+    """A control plane that serves, with the built-in providers unless `config` says otherwise; all of it ends here."""
     # A test run that was started in the background ignores SIGINT, and children would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    started = System(tmp_path / "home")
+    started = System(home)
+    if config is not None:
+        home.mkdir(mode=0o700)
+        (home / "config.yaml").write_text(config)
     up = started.godwit("up", "--detach")
     assert up.returncode == 0, up.stderr
     yield started
     down = started.godwit("down")
     assert down.returncode == 0, down.stderr
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    """A control plane of the test's own."""
+    with serving(tmp_path / "home") as system:
+        yield system

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import System, wait_for
+from tests.end_to_end.conftest import System, serving, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(540)]
 
@@ -26,23 +26,17 @@ echo began; sleep 600 & wait
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
     """A control plane whose fleet is one node at most; everything of it ends with the test."""
-    started = System(tmp_path / "home")
-    started.home.mkdir(mode=0o700)
-    (started.home / "config.yaml").write_text(SMALL)
-    up = started.godwit("up", "--detach")
-    assert up.returncode == 0, up.stderr
-    yield started
-    down = started.godwit("down")
-    assert down.returncode == 0, down.stderr
+    with serving(tmp_path / "home", SMALL) as system:
+        yield system
 
 
 def test_a_job_gives_way_saves_and_goes_on_later(system: System) -> None:
     run = ("run", "-y", "--detach", "--gpus", "H100:1")
     assert system.godwit(*run, "--name", "patient", "--priority", "low", "--", PATIENT).returncode == 0
-    wait_for("its output", 60, lambda: "began" in system.godwit("logs", "patient").stdout)
+    wait_for("its output", 120, lambda: "began" in system.godwit("logs", "patient").stdout)
     assert system.godwit(*run, "--name", "urgent", "--priority", "high", "--", "echo urgent").returncode == 0
-    wait_for("the end of the urgent one", 60, lambda: _state(system, "urgent") == "succeeded")
-    wait_for("the end of the patient one", 60, lambda: _state(system, "patient") == "succeeded")
+    wait_for("the end of the urgent one", 120, lambda: _state(system, "urgent") == "succeeded")
+    wait_for("the end of the patient one", 120, lambda: _state(system, "patient") == "succeeded")
     assert "went on from what was saved" in system.godwit("logs", "patient").stdout
     job = system.read("explain", "patient")
     assert (job["job"]["epoch"], job["job"]["interruptions"]) == (2, 0)
