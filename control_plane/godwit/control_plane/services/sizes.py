@@ -108,5 +108,6 @@ def _changed(tx: Transaction, attempt: Attempt, reason: str, actor: str, now: fl
         "joining": [slot.node_id for slot in attempt.slots if slot.joining],
         "leaving": [slot.node_id for slot in attempt.slots if slot.leaving],
     }  # fmt: skip
-    entities.append(tx, Event(now, "job.size", "job", job.id, reason, actor, job_id=job.id, data=data))
+    told = f"{len(attempt.staying)} nodes from now on: {', '.join(slot.node_id for slot in attempt.staying)}"
+    entities.append(tx, Event(now, "job.size", "job", job.id, told, actor, job_id=job.id, data=data))
     return attempt
