@@ -162,6 +162,7 @@ class Machine:
     folder: Path
     url: str
     gpus: int = 1
+    more: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     mark: str = field(default_factory=lambda: secrets.token_hex(8))
 
@@ -179,6 +180,7 @@ class Machine:
             "GODWIT_PYTHON": sys.executable,
             "GODWIT_FAKE_GPUS": json.dumps(fakes),
             "GODWIT_INSTANCE_MARK": self.mark,
+            **self.more,
         }
         with (self.folder.parent / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
