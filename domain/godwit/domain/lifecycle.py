@@ -215,7 +215,7 @@ DEADLINES: Mapping[StrEnum, Deadline] = {
     _J.RUNNING: Deadline(None, "runs as long as its program does"),
     _J.RECOVERING: Deadline(None, "waits for capacity like a queued job"),
     _J.MIGRATING: Deadline(600, "its migration's own deadline ends that; then it recovers"),
-    _J.RESIZING: Deadline(600, "the attempt's own deadline interrupts it"),
+    _J.RESIZING: Deadline(600, "nodes that did not join it are given back; one that starts again waits as it has to"),
     _J.STOPPING: Deadline(60, "the attempt's own deadline releases its slots"),
     # Ray's head and a worker start in under 10 s; installing a job's requirements is what takes minutes.
     _A.STARTING: Deadline(600, "it is interrupted and placed anew"),
