@@ -57,7 +57,8 @@ def job(**changes: Any) -> dict[str, Any]:
         "id": "job-4f0zq1m2k7xv9a", "name": "digits", "project": "default", "kind": "train", "state": "running",
         "gpus": "H100:1", "nodes": "2", "priority": 0, "created_at": AT, "state_since": AT, "epoch": 1,
         "interruptions": 0, "progress": {"step": 12, "total_steps": 40, "metrics": {"loss": 0.3}, "at": AT},
-        "exit_code": None, "detail": "", "array": None, "deadline_at": None, "budget_usd": None, **changes,
+        "exit_code": None, "detail": "", "array": None, "deadline_at": None, "budget_usd": None,
+        "nodes_wanted": None, **changes,
     }  # fmt: skip
 
 

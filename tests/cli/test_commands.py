@@ -44,6 +44,7 @@ NODE = {
     "state_since": AT,
     "last_seen_at": None,
     "gpus": [_gpu(0), _gpu(1)],
+    "leaves_at": None,
     "detail": "",
 }
 OFFER = {
