@@ -91,7 +91,8 @@ class Resizing:
     def _grow_on_free(self, job: Job, attempt: Attempt) -> Iterator[Action]:
         """Nodes that are paid for and that nobody wants."""
         most = job.spec.resources.nodes_max - len(attempt.staying)
-        if targets.next_change_at(attempt, self._snapshot) > self._now:
+        best = Target(job.spec.resources.nodes_max, "", is_wish=False)
+        if self._why_not(job, attempt, best.nodes, best) is not None:
             return  # to look for nodes costs more than to look at the clock
         demand = fleet.demand_of(job, self._snapshot, self._now)
         free = self._fitting(job, attempt, demand, most)
