@@ -1,8 +1,10 @@
 """Deadlines in plans: which market is bought for a job that waits, and when a running one leaves its spot machines."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from godwit.domain.jobs import Job, JobKind, JobState, Spot
 from godwit.scheduler import planner
 from godwit.scheduler.estimates import Past
@@ -69,6 +71,13 @@ class TestWaiting:
         for offers in ([ON_DEMAND], [SPOT]):
             assert not rulings.of(world(jobs=[free], offers=offers), NOW)
 
+    @pytest.mark.parametrize("in_h", [math.inf, 1e9, 0.0, -5.0])
+    def test_no_deadline_is_too_far_or_too_near_for_a_plan(self, in_h: float) -> None:
+        assert bought(world(jobs=[due(in_h)], offers=[ON_DEMAND, SPOT])) == ["spotty"]
+
+    def test_where_machines_on_demand_cost_nothing_there_is_nothing_to_rule(self) -> None:
+        assert not rulings.of(world(jobs=[due(20.0)], offers=[replace(ON_DEMAND, price_usd_per_hour=0.0), SPOT]), NOW)
+
     def test_a_job_does_not_change_its_mind_about_a_node_that_is_kept_for_it(self) -> None:
         waits = due(20.0)
         coming = node("n", ON_DEMAND, reserved_for=waits.id)
@@ -78,7 +87,7 @@ class TestWaiting:
     def test_what_it_ran_before_counts_as_work_that_is_done(self) -> None:
         waits = due(20.0)
         snapshot = world(jobs=[waits], offers=[ON_DEMAND, SPOT], pasts={waits.id: Past(served_s=4 * HOUR)})
-        at = rulings.situation(waits, snapshot, NOW)
+        at = rulings.situation(waits, rulings.Shelves(snapshot, NOW))
         assert at is not None
         assert (at.left_h, at.task.work_h) == (6.0, 10.0)
 

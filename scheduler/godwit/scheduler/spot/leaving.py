@@ -20,20 +20,26 @@ from godwit.scheduler.migration.actions import WishMigration
 from godwit.scheduler.migration.targets import Target
 from godwit.scheduler.snapshot import Snapshot
 from godwit.scheduler.spot import rulings
-from godwit.scheduler.spot.rulings import Ruling
+from godwit.scheduler.spot.rulings import Ruling, Shelves
 from godwit.scheduler.spot.situation import Situation, Where
+
+FAR_S = 6 * 3600.0
+"""With more slack than this nobody looks closer: no changeover takes as long."""
 
 
 def found(snapshot: Snapshot, now: float) -> dict[JobId, Ruling]:
     """Jobs that run on spot machines and should not any more: what each is planned with, and the inequality."""
-    leaving = dict[JobId, Ruling]()
+    leaving, shelves = dict[JobId, Ruling](), Shelves(snapshot, now)
     for attempt in snapshot.attempts:
         job = snapshot.job_by_id.get(attempt.job_id)
         if job is None or not rulings.is_ruled(job) or not _is_on_spot(attempt, snapshot):
             continue
         if job.state is not JobState.RUNNING or attempt.state is not AttemptState.RUNNING:
             continue
-        at = rulings.situation(job, snapshot, now, Where.SPOT)
+        estimate = snapshot.estimate(job, now)
+        if estimate is None or (job.spec.deadline_at or 0.0) - now - estimate.left_s > FAR_S:
+            continue
+        at = rulings.situation(job, shelves, Where.SPOT)
         why = None if at is None else _why(at, _move_h(snapshot))
         if why is not None:
             leaving[job.id] = Ruling(Spot.NEVER, why)

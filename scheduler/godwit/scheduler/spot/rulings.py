@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from math import isfinite
 
 from godwit.domain.ids import JobId
-from godwit.domain.jobs import Job, JobKind, Spot
+from godwit.domain.jobs import Job, JobKind, Resources, Spot
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.scheduler import repair
@@ -55,9 +55,9 @@ def of(snapshot: Snapshot, now: float) -> Mapping[JobId, Ruling]:
     for node in snapshot.nodes if waiting else ():
         if node.reserved_for is not None:
             kept.setdefault(node.reserved_for, []).append(node)
-    found = dict[JobId, Ruling]()
+    found, shelves = dict[JobId, Ruling](), Shelves(snapshot, now)
     for job in waiting[:MOST]:
-        ruling = _by_nodes(kept[job.id]) if job.id in kept else _by_policy(job, snapshot, now)
+        ruling = _by_nodes(kept[job.id]) if job.id in kept else _by_policy(job, shelves)
         if ruling is not None:
             found[job.id] = ruling
     return found
@@ -77,16 +77,39 @@ def told(
     return {job_id: _told(rulings.get(job_id), whys) for job_id, whys in refusals.items()}
 
 
-def situation(job: Job, snapshot: Snapshot, now: float, where: Where = Where.NOWHERE) -> Situation | None:
+class Shelves:
+    """Offers that would do, looked for once for all jobs that ask alike."""
+
+    def __init__(self, snapshot: Snapshot, now: float) -> None:
+        self.snapshot, self.now = snapshot, now
+        self._suitable: dict[Resources, list[Offer]] = {}
+
+    def suitable(self, resources: Resources) -> list[Offer]:
+        """Those that would do, whether they can be had now or not."""
+        if resources not in self._suitable:
+            self._suitable[resources] = [offer for offer in self.snapshot.offers if _suits(resources, offer)]
+        return self._suitable[resources]
+
+    def to_be_had(self, resources: Resources) -> list[Offer]:
+        """Those of which the whole job could be bought now."""
+        return [offer for offer in self.suitable(resources) if self._has(offer, resources.nodes_min)]
+
+    def _has(self, offer: Offer, nodes: int) -> bool:
+        hold = self.snapshot.held.get(offer.key)
+        return (hold is None or hold.until <= self.now) and (offer.capacity is None or offer.capacity >= nodes)
+
+
+def situation(job: Job, shelves: Shelves, where: Where = Where.NOWHERE) -> Situation | None:
     """How a job with a deadline stands; None where nobody knows how long it runs, or nothing is sold on demand."""
+    snapshot, now, resources = shelves.snapshot, shelves.now, job.spec.resources
     estimate, deadline_at = snapshot.estimate(job, now), job.spec.deadline_at
-    if estimate is None or deadline_at is None:
+    if estimate is None or deadline_at is None or not isfinite(deadline_at):
         return None
-    sold = [offer for offer in snapshot.offers if _would_do(job, offer, snapshot, now)]
+    sold = shelves.to_be_had(resources)
     on_demand = min((one for one in sold if not one.spot), key=lambda one: one.price_usd_per_hour, default=None)
-    if on_demand is None:
+    if on_demand is None or not on_demand.price_usd_per_hour:  # nothing is saved on what costs nothing
         return None
-    nodes, left_h = job.spec.resources.nodes_min, estimate.left_s / 3600
+    nodes, left_h = resources.nodes_min, estimate.left_s / 3600
     past = snapshot.pasts.get(job.id)
     served_h = 0.0 if past is None else past.served_s / 3600
     changeover_h = _changeover_h(snapshot.records.get(on_demand.key, UNKNOWN))
@@ -96,7 +119,7 @@ def situation(job: Job, snapshot: Snapshot, now: float, where: Where = Where.NOW
         nodes * on_demand.price_usd_per_hour, slow_h + snapshot.policy.lease_s / 3600,
     )  # fmt: skip
     places = tuple(_place(one, nodes, snapshot) for one in sold if one.spot)
-    market = _market(places, [one for one in snapshot.offers if one.spot], nodes)
+    market = _market(places, [one for one in shelves.suitable(resources) if one.spot], nodes)
     look_h = snapshot.policy.offers_every_s / 3600 + slow_h
     return Situation(task, left_h, (deadline_at - now) / 3600, market, places, where, 0.0, look_h)
 
@@ -115,10 +138,10 @@ def _by_nodes(nodes: list[Node]) -> Ruling | None:
     return Ruling(spot, "nodes of this market are kept for it")
 
 
-def _by_policy(job: Job, snapshot: Snapshot, now: float) -> Ruling | None:
-    at = situation(job, snapshot, now)
+def _by_policy(job: Job, shelves: Shelves) -> Ruling | None:
+    at = situation(job, shelves)
     # What is late in any case takes what costs least and waits for nothing, as jobs without a deadline do.
-    if at is None or at.slack_h < 0 or not any(offer.spot and _suits(job, offer) for offer in snapshot.offers):
+    if at is None or at.slack_h < 0 or not any(offer.spot for offer in shelves.suitable(job.spec.resources)):
         return None
     choice = policy.choose(at)
     # Waiting is for spot capacity: where that may not be tried any more there is nothing to wait for.
@@ -140,16 +163,9 @@ def _told(ruling: Ruling | None, whys: tuple[Refusal, ...]) -> tuple[Refusal, ..
     return (*(why for why in whys if why.code is not Code.WRONG_MARKET), mine)
 
 
-def _suits(job: Job, offer: Offer) -> bool:
+def _suits(resources: Resources, offer: Offer) -> bool:
     price = offer.price_usd_per_hour
-    return isfinite(price) and price >= 0 and offer_refusal(job.spec.resources, offer, offer.key) is None
-
-
-def _would_do(job: Job, offer: Offer, snapshot: Snapshot, now: float) -> bool:
-    hold = snapshot.held.get(offer.key)
-    is_held = hold is not None and hold.until > now
-    enough = offer.capacity is None or offer.capacity >= job.spec.resources.nodes_min
-    return enough and not is_held and _suits(job, offer)
+    return isfinite(price) and price >= 0 and offer_refusal(resources, offer, offer.key) is None
 
 
 def _changeover_h(record: Record) -> float:
@@ -169,5 +185,5 @@ def _market(places: tuple[Place, ...], spot: list[Offer], nodes: int) -> Market:
         cheapest = min(places, key=lambda one: (one.usd_per_hour, one.name))
         elsewhere = ELSEWHERE if len(places) > 1 else 0.0
         return Market(cheapest.usd_per_hour, SINCE_H, cheapest.lasts, NOTHING_SEEN, NOTHING_SEEN, elsewhere)
-    price = min((one.price_usd_per_hour for one in spot if isfinite(one.price_usd_per_hour)), default=0.0)
-    return Market(max(0.0, nodes * price), 0.0, Lifetimes(times=float(nodes)))
+    price = min((one.price_usd_per_hour for one in spot), default=0.0)
+    return Market(nodes * price, 0.0, Lifetimes(times=float(nodes)))
