@@ -11,7 +11,7 @@ from godwit.agents.checkpoints.watch import FolderWatch
 from godwit.agents.runtime.process import criu, files, rooms, saves
 from godwit.agents.runtime.process.inside import as_seen_inside
 from godwit.agents.runtime.process.saves import NotSaved
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 Tree = dict[str, str]
@@ -67,6 +67,7 @@ _TREES = st.dictionaries(
 )
 
 
+@settings(max_examples=40, deadline=None)  # a disk may be slow for a moment
 @given(_TREES, _TREES)
 def test_whatever_was_there_it_is_as_it_was_packed_and_then_as_it_was_before(
     tmp_path_factory: pytest.TempPathFactory, packed: Tree, there: Tree

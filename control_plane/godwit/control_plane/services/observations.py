@@ -181,7 +181,8 @@ def _restored(
         return
     job = queries.job(tx.conn, attempt.job_id)
     last_step = None if job.progress is None else job.progress.step
-    lost = None if last_step is None else last_step - (seen.step or 0)
+    counts_saves = job.spec.resources.process_saves  # then no step of the program's is known of a checkpoint
+    lost = None if last_step is None or counts_saves else last_step - (seen.step or 0)
     data = {
         "step": seen.step, "from_epoch": seen.from_epoch, "last_step": last_step, "steps_lost": lost,
         "damaged": seen.damaged, "url": seen.manifest_url, "epoch": attempt.epoch,

@@ -5,6 +5,7 @@
 It needs nothing but the standard library, so that the program waits for no import.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -30,7 +31,11 @@ class TooMuchChanged(Exception):
 
 def listing(folder: Path) -> Listing:
     """Size, time and mode of everything in the program's places, by its path."""
-    return {str(path.relative_to(folder)): _mark(path) for path in _below(folder)}
+    found: Listing = {}
+    for path in _below(folder):
+        with contextlib.suppress(FileNotFoundError):  # what set-up left running may still tidy up
+            found[str(path.relative_to(folder))] = _mark(path)
+    return found
 
 
 def pack(folder: Path, base: Listing, target: Path) -> None:
