@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SMALL := server,agent,examples
 
-.PHONY: help demo test drills partitions explore check bench clean
+.PHONY: help demo demo-migrate test drills partitions explore check bench clean
 
 help:
 	@echo "make demo    a real training job survives the loss of a node (under 3 minutes once installed)"
+	@echo "make demo-migrate  a real training job moves from one cloud to another while it trains"
 	@echo "make test    the whole test suite"
 	@echo "make drills  every fault that agents know, on a real fleet with jobs on it (minutes)"
 	@echo "make partitions  many seeded schedules of cuts between hosts in network namespaces (root; a quarter of an hour)"
@@ -23,6 +24,9 @@ demo: $(VENV)/installed-demo
 
 # One process waits for Ray most of the time, so that two cores have work for three. Tests start a hundred processes:
 # what these import is compiled once, even where nothing else leaves compiled files behind.
+demo-migrate: $(VENV)/installed-demo
+	@$(BIN)/python examples/digits/move.py
+
 test: $(VENV)/installed-dev
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "not drills and not partitions"
 

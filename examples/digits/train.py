@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from godwit.sdk import ray_train
+from godwit.sdk import checkpoint, ray_train
 from ray import train
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
@@ -65,12 +65,15 @@ def train_loop(config: dict[str, Any]) -> None:
         accuracy = evaluate(model, *test)
         time.sleep(max(0.0, config["step_seconds"] - (time.monotonic() - began)))
         metrics = {"step": step, "total_steps": config["steps"], "loss": loss, "accuracy": accuracy}
-        if step % config["checkpoint_every"] == 0 or step == config["steps"]:
+        is_told = checkpoint.should_stop()  # it moves, or gives way: one more checkpoint, and it goes on elsewhere
+        if step % config["checkpoint_every"] == 0 or step == config["steps"] or is_told:
             save_and_report(metrics, rank, model, optimizer, shuffles)
         else:
             train.report(metrics)
         if rank == 0:
             print(f"step {step}/{config['steps']} loss {loss:.4f} accuracy {accuracy:.4f}", flush=True)
+        if is_told:
+            break
 
 
 def one_pass(
