@@ -83,6 +83,7 @@ class Shelves:
     def __init__(self, snapshot: Snapshot, now: float) -> None:
         self.snapshot, self.now = snapshot, now
         self._suitable: dict[Resources, list[Offer]] = {}
+        self._to_be_had: dict[Resources, tuple[Offer | None, tuple[Place, ...]]] = {}
 
     def suitable(self, resources: Resources) -> list[Offer]:
         """Those that would do, whether they can be had now or not."""
@@ -90,9 +91,15 @@ class Shelves:
             self._suitable[resources] = [offer for offer in self.snapshot.offers if _suits(resources, offer)]
         return self._suitable[resources]
 
-    def to_be_had(self, resources: Resources) -> list[Offer]:
-        """Those of which the whole job could be bought now."""
-        return [offer for offer in self.suitable(resources) if self._has(offer, resources.nodes_min)]
+    def to_be_had(self, resources: Resources) -> tuple[Offer | None, tuple[Place, ...]]:
+        """Of what could be bought now for the whole job: the cheapest on demand, and all on spot."""
+        if resources not in self._to_be_had:
+            nodes = resources.nodes_min
+            had = [offer for offer in self.suitable(resources) if self._has(offer, nodes)]
+            on_demand = (one for one in had if not one.spot)
+            cheapest = min(on_demand, key=lambda one: (one.price_usd_per_hour, one.key), default=None)
+            self._to_be_had[resources] = (cheapest, tuple(_place(one, nodes, self.snapshot) for one in had if one.spot))
+        return self._to_be_had[resources]
 
     def _has(self, offer: Offer, nodes: int) -> bool:
         hold = self.snapshot.held.get(offer.key)
@@ -105,8 +112,7 @@ def situation(job: Job, shelves: Shelves, where: Where = Where.NOWHERE) -> Situa
     estimate, deadline_at = snapshot.estimate(job, now), job.spec.deadline_at
     if estimate is None or deadline_at is None or not isfinite(deadline_at):
         return None
-    sold = shelves.to_be_had(resources)
-    on_demand = min((one for one in sold if not one.spot), key=lambda one: one.price_usd_per_hour, default=None)
+    on_demand, places = shelves.to_be_had(resources)
     if on_demand is None or not on_demand.price_usd_per_hour:  # nothing is saved on what costs nothing
         return None
     nodes, left_h = resources.nodes_min, estimate.left_s / 3600
@@ -118,7 +124,6 @@ def situation(job: Job, shelves: Shelves, where: Where = Where.NOWHERE) -> Situa
         left_h + served_h, max(0.0, deadline_at - job.created_at) / 3600, changeover_h,
         nodes * on_demand.price_usd_per_hour, slow_h + snapshot.policy.lease_s / 3600,
     )  # fmt: skip
-    places = tuple(_place(one, nodes, snapshot) for one in sold if one.spot)
     market = _market(places, [one for one in shelves.suitable(resources) if one.spot], nodes)
     look_h = snapshot.policy.offers_every_s / 3600 + slow_h
     return Situation(task, left_h, (deadline_at - now) / 3600, market, places, where, 0.0, look_h)
