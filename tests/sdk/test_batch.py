@@ -2,10 +2,11 @@
 
 import pytest
 from godwit.sdk import batch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
+@settings(deadline=None)  # a busy machine may pause longer than any limit
 @given(whole=st.integers(1, 4096), world=st.integers(1, 64))
 def test_kept_all_workers_together_do_the_whole_batch_and_nobody_much_more_than_others(whole: int, world: int) -> None:
     if whole < world:
@@ -18,6 +19,7 @@ def test_kept_all_workers_together_do_the_whole_batch_and_nobody_much_more_than_
     assert {share.rate_factor for share in shares} == {1.0}
 
 
+@settings(deadline=None)  # a busy machine may pause longer than any limit
 @given(each=st.integers(1, 512), began=st.integers(1, 16), world=st.integers(1, 64))
 def test_scaled_each_worker_does_what_it_did_and_the_rate_follows(each: int, began: int, world: int) -> None:
     share = batch.share(each * began, world_size=world, began_with=began, how=batch.SCALE)
