@@ -83,15 +83,16 @@ def test_whatever_was_there_it_is_as_it_was_packed_and_then_as_it_was_before(
     assert _tree(two) == there
 
 
-def test_links_and_empty_folders_are_saved_and_sockets_are_not(attempt: Path, tmp_path: Path) -> None:
+def test_links_and_folders_are_saved_and_what_lives_only_in_memory_is_not(attempt: Path, tmp_path: Path) -> None:
     base = files.listing(attempt)
     (attempt / "workdir" / "link").symlink_to("code.py")
     (attempt / "workdir" / "empty").mkdir()
-    os.mkfifo(attempt / "workdir" / "pipe")
+    (attempt / "workdir" / "rendezvous").mkdir()
+    os.mkfifo(attempt / "workdir" / "rendezvous" / "pipe")
     (tmp_path / "save").mkdir()
     files.pack(attempt, base, tmp_path / "save")
     with tarfile.open(tmp_path / "save" / files.ARCHIVE) as tar:
-        assert sorted(tar.getnames()) == ["workdir/empty", "workdir/link"]
+        assert sorted(tar.getnames()) == ["workdir/empty", "workdir/link", "workdir/rendezvous"]
 
 
 def test_more_than_a_save_may_hold_is_refused_with_what_to_do(
@@ -150,7 +151,7 @@ def test_the_first_error_of_crius_log_is_told_and_not_the_harmless_one() -> None
     log = (
         "Error (criu/util.c:1533): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n"
         "Warn  (criu/kerndat.c:1): something\n"
-        "(00.001) Error (criu/files-reg.c:2): File lib.so has bad size 1 (expect 2)\n"
+        "  1064: Error (criu/files-reg.c:2): File lib.so has bad size 1 (expect 2)\n"
         "Error (criu/cr-restore.c:3): Restoring FAILED.\n"
     )
     assert criu.said(log, "code 1") == "File lib.so has bad size 1 (expect 2) (criu/files-reg.c:2)"

@@ -19,7 +19,7 @@ _COMMON = (
     "-v2",
 )
 
-_ERROR = re.compile(r"^(?:\([\d.]+\) *)?(?:\d+: *)?Error *\(([^)]*)\): *(.*)$")
+_ERROR = re.compile(r"^\s*(?:\([\d.]+\) *)?(?:\d+: *)?Error *\(([^)]*)\): *(.*)$")
 
 _HARMLESS = "RLIMIT_NOFILE"
 """It would have more files open than it is allowed, says so, and does with fewer."""

@@ -93,15 +93,10 @@ def _move(path: Path, to: Path) -> None:
 
 
 def _below(folder: Path) -> Iterator[Path]:
+    """Folders too: one that holds nothing but a socket is where CRIU makes that socket anew."""
     for place in PLACES:
         for root, folders, names in os.walk(folder / place):
-            kept = [*names, *(name for name in folders if (Path(root) / name).is_symlink() or _is_empty(root, name))]
-            yield from (path for name in kept if _can_be_kept(path := Path(root) / name))
-
-
-def _is_empty(root: str, name: str) -> bool:
-    with os.scandir(os.path.join(root, name)) as entries:
-        return next(entries, None) is None
+            yield from (path for name in [*folders, *names] if _can_be_kept(path := Path(root) / name))
 
 
 def _can_be_kept(path: Path) -> bool:
@@ -110,7 +105,7 @@ def _can_be_kept(path: Path) -> bool:
 
 def _mark(path: Path) -> list[int]:
     stat = path.lstat()
-    return [0 if path.is_dir() else stat.st_size, stat.st_mtime_ns, stat.st_mode]
+    return [0, 0, stat.st_mode] if path.is_dir() else [stat.st_size, stat.st_mtime_ns, stat.st_mode]
 
 
 def _private(path: Path, text: str) -> None:
