@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from godwit.domain.health import Finding, Grade, Incident, IncidentState, Remedy
-from godwit.domain.ids import IncidentId, NodeId
+from godwit.domain.ids import IncidentId, JobId, NodeId
 from godwit.domain.jobs import JobState
 from godwit.scheduler import plan, planner
 from godwit.scheduler.health.policy import HealthPolicy
@@ -101,6 +101,23 @@ def test_a_program_that_comes_to_no_number_each_time_is_left_to_its_own_end_afte
     for number in range(5):
         spoil(care, str(number))
     assert len(care.of(Evict)) == 3
+
+
+def test_a_program_that_was_submitted_anew_is_known_by_its_head_and_tests_of_nodes_are_no_restarts() -> None:
+    restart = Incident(
+        IncidentId("incident-7"), NodeId("n0"), "lambda", IncidentState.CLOSED, NOW - 900, NOW - 800, "loss",
+        "loss:nan", "loss", "", Remedy.RESTART_JOB, job_ids=(JobId("its-first-id"),),
+    )  # fmt: skip
+    before = tuple(replace(restart, id=IncidentId(f"incident-7{number}")) for number in range(3))
+    tests = tuple(replace(one, remedy=Remedy.NONE, cause=restart.id, job_ids=(JobId("train"),)) for one in before)
+    for past, restarts in ((before, 0), (before[:2] + tests, 1)):
+        care = Care(running(), NOW)
+        (ran,) = care.snapshot.attempts
+        care.snapshot = replace(
+            care.snapshot, attempts=(replace(ran, created_at=NOW - 10),), health=HealthView(past=past)
+        )
+        spoil(care, "1")
+        assert len(care.of(Evict)) == restarts
 
 
 def test_a_test_of_all_nodes_of_a_job_is_no_rung_of_what_one_of_them_fails_by_later() -> None:

@@ -101,7 +101,7 @@ def _loss(finding: Finding, book: Casebook) -> Verdict:
 
 def _spoilt(finding: Finding, book: Casebook) -> Verdict:
     """It stays no number: what the job computes from now on is lost. What no restart helps is left to its own end."""
-    before = [one for one in _before(finding, book) if one.check == "loss"]
+    before = [one for one in _restarted(finding, book) if one.check == "loss"]
     if len(before) >= STORM:
         return Verdict(Remedy.NONE, Rule.PROGRAM, f"{finding.reason}; {len(before)} restarts today did not help")
     why = f"{finding.reason}: it starts again from the checkpoint before"
@@ -141,10 +141,21 @@ def _crash(finding: Finding, book: Casebook) -> Verdict:
 
 def _before(finding: Finding, book: Casebook) -> Iterator[Incident]:
     """Incidents of earlier attempts of the same job within the last day."""
-    since, until = book.now - book.policy.rung_s, _began_at(finding, book)
-    for one in [*book.view.past, *book.all_active]:
-        if finding.job_id in one.job_ids and since <= one.opened_at <= until:
+    return (one for one in _today(finding, book) if finding.job_id in one.job_ids)
+
+
+def _restarted(finding: Finding, book: Casebook) -> Iterator[Incident]:
+    """Incidents within the last day for which this job started again, or one with the same head: a program that ended
+    by itself is submitted anew, under another id."""
+    for one in _today(finding, book):
+        is_same = finding.job_id in one.job_ids or one.node_id == finding.node_id
+        if is_same and one.remedy is Remedy.RESTART_JOB:
             yield one
+
+
+def _today(finding: Finding, book: Casebook) -> Iterator[Incident]:
+    since, until = book.now - book.policy.rung_s, _began_at(finding, book)
+    return (one for one in [*book.view.past, *book.all_active] if since <= one.opened_at <= until)
 
 
 def _began_at(finding: Finding, book: Casebook) -> float:
