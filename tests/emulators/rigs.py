@@ -15,6 +15,8 @@ from tests.contract.rigs import Rig
 from tests.emulators.emulator import API_KEY, Emulator
 
 IMPATIENT_S = 0.4
+PATIENT_S = 60.0
+"""On a machine that is busy, an emulator in this very process may need ten."""
 
 
 def emulated(
@@ -47,12 +49,12 @@ def emulated(
                 emulator.clock.advance(max(seconds, 0.5))
 
         yield Rig(
-            provider=build(url, API_KEY, 10.0),
+            provider=build(url, API_KEY, PATIENT_S),
             impatient=build(url, API_KEY, IMPATIENT_S),
             pass_time=pass_time,
             set_faults=set_faults,
             secret=API_KEY,
-            with_wrong_key=build(url, "wrong-key", 10.0),
+            with_wrong_key=build(url, "wrong-key", PATIENT_S),
             unreachable=build("http://127.0.0.1:9", API_KEY, 2.0),
             **traits,
         )
