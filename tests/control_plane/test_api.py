@@ -179,7 +179,7 @@ def test_a_specification_comes_back_as_it_was_written(client: TestClient, memory
         "gpus": ["H100:8", "H200:8"], "nodes": "2..4", "cpus": 3, "memory": memory, "memory_gib": 7.5,
         "infra": ["cheap/north"], "spot": "never", "fabric": "any",
     }  # fmt: skip
-    checkpoint = {"store": "s3://bucket/x", "interval": "5m..30m", "keep": 5}
+    checkpoint = {"mode": "program", "store": "s3://bucket/x", "interval": "5m..30m", "keep": 5}
     body = SPEC | {"resources": resources, "env": {"A": "1"}, "priority": "high", "retries": {"max": 9}}
     body["checkpoint"] = checkpoint
     job = client.post("/v1/jobs", json=body).json()

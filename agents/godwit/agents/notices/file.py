@@ -3,7 +3,7 @@
     echo 300 > $GODWIT_NODE_DIR/notice
 
 A number is the seconds that are left; `{"within_s": 300, "reason": "..."}` says why as well. An SSH pool's owner writes
-it, the hook that Kubernetes runs before it ends a pod, and a simulated cloud. Seconds count from when it was written.
+it, the hook that a container runs before it is ended, and a simulated cloud. Seconds count from when it was written.
 """
 
 import json
@@ -17,7 +17,7 @@ from godwit.agents.effects import Noticed
 
 NAME = "notice"
 DEFAULT_S = 30.0
-"""What is left where nobody says: what a pod has by default."""
+"""What is left where nobody says: what containers have by default (Kubernetes: terminationGracePeriodSeconds)."""
 
 MOST_S = 604_800.0
 _READ_BYTES = 4_096
