@@ -65,15 +65,15 @@ def train_loop(config: dict[str, Any]) -> None:
         accuracy = evaluate(model, *test)
         time.sleep(max(0.0, config["step_seconds"] - (time.monotonic() - began)))
         metrics = {"step": step, "total_steps": config["steps"], "loss": loss, "accuracy": accuracy}
-        is_told = checkpoint.should_stop()  # it moves, or gives way: one more checkpoint, and it goes on elsewhere
-        if step % config["checkpoint_every"] == 0 or step == config["steps"] or is_told:
+        is_due = checkpoint.due(step)  # all workers get the first one's answer, so they leave at the same step
+        if is_due or step % config["checkpoint_every"] == 0 or step == config["steps"]:
             save_and_report(metrics, rank, model, optimizer, shuffles)
         else:
             train.report(metrics)
         if rank == 0:
             print(f"step {step}/{config['steps']} loss {loss:.4f} accuracy {accuracy:.4f}", flush=True)
-        if is_told:
-            break
+        if checkpoint.should_stop():
+            break  # it moves, or gives way, and goes on elsewhere
 
 
 def one_pass(
