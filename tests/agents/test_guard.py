@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,24 @@ def test_a_step_that_waits_for_a_port_gives_up(attempt: Attempt, eventually: Cal
     steps = [{"name": "wait", "connect": ["127.0.0.1", 9], "timeout_s": 0.5}]
     attempt.custody.start(steps, dict(os.environ))
     assert eventually(attempt.custody.ended, 10) == ExitRecord("head-unreachable", "wait", None)
+
+
+def test_a_node_does_not_wait_out_its_grace_once_the_head_is_gone(
+    attempt: Attempt, eventually: Callable[..., Any]
+) -> None:
+    head = socket.create_server(("127.0.0.1", 0))
+    steps: list[dict[str, Any]] = [
+        {"name": "wait", "connect": list(head.getsockname()), "timeout_s": 60.0},
+        {"name": "ray", "argv": ["sleep", "300"], "cwd": str(attempt.folder.root), "log": str(attempt.folder.output)},
+    ]
+    attempt.custody.start(steps, {**os.environ, "GODWIT_RUN_DIR": str(attempt.folder.run)})
+    eventually(attempt.processes)
+    attempt.custody.stop(280.0)
+    time.sleep(1.0)  # nothing tells that the guard goes on waiting
+    assert attempt.processes()
+    head.close()
+    assert eventually(attempt.custody.ended).cause == "stopped"
+    assert not attempt.processes()
 
 
 def test_an_unreadable_order_to_stop_is_an_order_to_stop(attempt: Attempt, eventually: Callable[..., Any]) -> None:

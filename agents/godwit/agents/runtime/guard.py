@@ -59,7 +59,7 @@ class Guard:
         try:
             for step in self._steps:
                 self._step = step["name"]
-                self._carry_out(step)
+                (self._wait_for_port if "connect" in step else self._carry_out)(step)
             ended = Ended("ended", self._step, 0)
         except Ended as exc:
             ended = exc
@@ -67,9 +67,6 @@ class Guard:
         return ended
 
     def _carry_out(self, step: dict[str, Any]) -> None:
-        if "connect" in step:
-            self._wait_for_port(step)
-            return
         with Path(step["log"]).open("ab") as log:
             child = subprocess.Popen(
                 step["argv"],
@@ -91,12 +88,9 @@ class Guard:
         deadline = time.monotonic() + step["timeout_s"]
         while time.monotonic() < deadline:
             self._look()
-            try:
-                socket.create_connection((host, port), timeout=1).close()
-            except OSError:
-                time.sleep(0.05)
-            else:
+            if _connect_error(host, port, 1.0) is None:
                 return
+            time.sleep(0.05)
         raise Ended("head-unreachable", self._step)
 
     def _look(self) -> None:
@@ -124,9 +118,24 @@ class Guard:
             saving = any(_is_alive(pid) and _catches_sigterm(pid) for pid in told)
             over = not saving and (self._folder / "run" / "exit_code").exists()
             order = _read_stop(self._folder / "stop.json")
-            if over or not _children_of(os.getpid()) or (order is not None and time.monotonic() - start >= order):
+            if order is not None and time.monotonic() - start >= order:
+                return
+            if over or not descendants(os.getpid()) or self._head_is_gone():
                 return
             time.sleep(LOOK_EVERY_S / 4)
+
+    def _head_is_gone(self) -> bool:
+        """Whether the head closed its port: the program is over, and with it all that worked for it here."""
+        heads = [tuple(step["connect"]) for step in self._steps if "connect" in step]
+        return any(isinstance(_connect_error(host, port, LOOK_EVERY_S), ConnectionRefusedError) for host, port in heads)
+
+
+def _connect_error(host: str, port: int, timeout_s: float) -> OSError | None:
+    try:
+        socket.create_connection((host, port), timeout=timeout_s).close()
+    except OSError as exc:
+        return exc
+    return None
 
 
 def boottime_s() -> float:
@@ -152,7 +161,8 @@ def kill_descendants(root: int) -> None:
     while pids := descendants(root):
         for pid in pids:
             send(pid, signal.SIGKILL)
-        _reap_all()
+        while _wait_any() is not None:
+            pass
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.5, 0.5)
 
@@ -208,10 +218,6 @@ def _status(pid: int) -> str:
         return ""  # it ended meanwhile
 
 
-def _children_of(root: int) -> list[int]:
-    return [pid for pid in all_pids() if _parent_of(pid) == root]
-
-
 def all_pids() -> list[int]:
     """Every process of this machine."""
     return [int(name) for name in os.listdir(_PROC) if name.isdigit()]
@@ -240,11 +246,6 @@ def _reap(main: int) -> int | None:
         if ended[0] == main:
             code = ended[1]
     return code
-
-
-def _reap_all() -> None:
-    while _wait_any() is not None:
-        pass
 
 
 def _wait_any() -> tuple[int, int] | None:
@@ -292,8 +293,7 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     write_whole(folder / "guard.pid", str(os.getpid()))
     ended = Guard(folder).run()
-    record = {"cause": ended.cause, "step": ended.step, "exit_code": ended.exit_code}
-    write_whole(folder / "exit.json", json.dumps(record))
+    write_whole(folder / "exit.json", json.dumps(vars(ended)))
 
 
 if __name__ == "__main__":
