@@ -91,7 +91,7 @@ def engine_of(
     asked = [running.demand.ask for running in engine.running.values()] + [demand.ask for demand in demands.values()]
     workload = Workload(asked)
     scorer: Scorer = Fragmentation(engine.cluster, workload) if workload.total else best_fit
-    doubtful = attribution.doubtful(snapshot)
+    doubtful = attribution.doubtful(snapshot) | attribution.hot(snapshot)
     if workload.total or doubtful:
         engine.score_by(Avoiding(scorer, engine.cluster, doubtful) if doubtful else scorer)
     return engine

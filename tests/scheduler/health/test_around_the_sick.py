@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 
-from godwit.domain.health import Incident, IncidentState, Remedy
-from godwit.domain.ids import GpuUuid, IncidentId, JobId, NodeId
+from godwit.domain.health import Grade, Incident, IncidentState, Remedy
+from godwit.domain.ids import FindingId, GpuUuid, IncidentId, JobId, NodeId
 from godwit.domain.jobs import JobState, Outcome
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.scheduler import planner
 from godwit.scheduler.health.view import HealthView
 from godwit.scheduler.plan import EndAttempt, MarkNodeLost, StartAttempt
 from godwit.scheduler.reasons import Code
+from godwit.scheduler.snapshot import Snapshot
 
 from tests.scheduler.fleets import NOW, attempt, job, node, world
+from tests.scheduler.health.care import finding
 
 
 def incident(on: str, state: IncidentState = IncidentState.REPAIRING, remedy: Remedy = Remedy.REBOOT) -> Incident:
@@ -58,9 +60,23 @@ def test_a_node_that_boots_because_it_was_told_to_is_not_lost() -> None:
 
 def test_a_doubtful_node_is_the_last_choice_and_still_one() -> None:
     held = HealthView(incidents=(incident("n1", IncidentState.HELD),), tripped_at=NOW)
-    for fleet, place in (([node("n1"), node("n2")], "n2"), ([node("n1")], "n1")):
-        made = planner.plan(world(jobs=[job("a")], nodes=fleet, health=held), NOW, 1)
-        assert [one.slots[0].node_id for one in made.actions if isinstance(one, StartAttempt)] == [place]
+    for fleet, place in (([node("n1"), node("n2")], "n2"), ([node("n0"), node("n1")], "n0"), ([node("n1")], "n1")):
+        assert _place(world(jobs=[job("a")], nodes=fleet, health=held)) == place
+
+
+def test_a_node_that_heat_slows_down_is_the_last_choice_until_that_is_over() -> None:
+    both = [node("n1"), node("n2")]
+    for slow, other in (("n1", "n2"), ("n2", "n1")):
+        hot = finding("1", slow, "temperature:slowdown", at=NOW - 60, grade=Grade.DEGRADED, decided=True)
+        over = replace(hot, id=FindingId("2"), grade=Grade.HEALTHY, at=NOW - 30)
+        assert _place(world(jobs=[job("a")], nodes=both, health=HealthView(findings=(hot,)))) == other
+        unhurt = _place(world(jobs=[job("a")], nodes=both))
+        assert _place(world(jobs=[job("a")], nodes=both, health=HealthView(findings=(hot, over)))) == unhurt
+
+
+def _place(snapshot: Snapshot) -> str:
+    (start,) = (one for one in planner.plan(snapshot, NOW, 1).actions if isinstance(one, StartAttempt))
+    return start.slots[0].node_id
 
 
 def test_no_work_starts_on_a_gpu_that_is_not_healthy_and_the_refusal_says_so() -> None:

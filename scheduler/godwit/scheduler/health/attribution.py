@@ -7,7 +7,7 @@ from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Attempt
 from godwit.domain.nodes import Node
 from godwit.scheduler.health.casebook import is_whole, takes_out
-from godwit.scheduler.health.signs import JOB_CHECKS, LINK_LOST
+from godwit.scheduler.health.signs import HOT, JOB_CHECKS, LINK_LOST
 from godwit.scheduler.snapshot import Snapshot
 
 AFTER_S = 300.0
@@ -90,3 +90,9 @@ def under_test(snapshot: Snapshot) -> frozenset[JobId]:
 def doubtful(snapshot: Snapshot) -> frozenset[NodeId]:
     """Nodes to use only when no other will do: something is wrong there that nobody may act upon, or with one GPU."""
     return frozenset(one.node_id for one in snapshot.health.incidents if takes_out(one))
+
+
+def hot(snapshot: Snapshot) -> frozenset[NodeId]:
+    """Nodes with a GPU that heat slows down. That takes nothing out, but a gang that starts there goes at its pace."""
+    last = {(one.node_id, one.code, one.gpu): one.grade for one in snapshot.health.findings if one.code in HOT}
+    return frozenset(node_id for (node_id, _, _), grade in last.items() if grade is not Grade.HEALTHY)

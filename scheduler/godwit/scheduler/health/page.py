@@ -41,8 +41,8 @@ next. What is pending absorbs what is equal or weaker; something stronger raises
 - **Replaced**: the machine is given back, and its GPUs are remembered by UUID. A machine that brings one of them is
   refused. A machine that costs nothing is one's own: a person is asked instead.
 - **Whose fault**: a program that fails within `attribution_s` of an incident under it was interrupted, not failed.
-- **Last choice**: work goes to doubtful nodes (an incident that is held, a sick GPU beside) only when no other will
-  do.
+- **Last choice**: work goes to doubtful nodes (an incident that is held, a sick GPU beside, one that heat slows down)
+  only when no other will do.
 """
 
 

@@ -13,6 +13,9 @@ JOB_CHECKS = frozenset({"hang", "straggler", "loss", "crash"})
 LINK_LOST = frozenset({"network-card:link-down", "network-card:trouble", "network-card:dead", "port:down"})
 """What a node says whose way to the others is gone, or may be: when its port is up again, all of it is over."""
 
+HOT = frozenset({"temperature:slowdown", "clocks:hw-thermal", "clocks:sw-thermal", "clocks:time-lost"})
+"""What a GPU says that is slowed down by heat, until it says that this is over."""
+
 RECOVERY = re.compile(r"recovery action changed from 0x[0-9a-f]+ \([^)]*\) to 0x[0-9a-f]+ \(([^)]*)\)", re.IGNORECASE)
 NVLINK5 = re.compile(r"(?P<unit>[A-Z][A-Z0-9_]+) (?P<severity>Nonfatal|Fatal) XC[01] i\d+ Link (?P<link>-?\d+)")
 UNIT13 = re.compile(r"\(GPC (\d+), ?TPC (\d+), ?SM \d+\)")
