@@ -89,13 +89,14 @@ class Godwit(Shell):
         attempt = self.rows.attempt
         if attempt is None or attempt.outcome is not None or windows != WINDOWS:
             return
-        gpu = next(fault.gpu for fault in machine.faults if fault.kind.rate < 1)
+        slow = [fault for fault in machine.faults if fault.kind.rate < 1]
+        gpu = slow[0].gpu
         lag = 1 / rate - 1
         found = Found(
             "straggler", Grade.DEGRADED, f"a rank takes {lag:.0%} longer", "straggler:3", gpu=machine.uuid(gpu),
             attempt_id=attempt.id, evidence={"rank": 3, "lag": round(lag, 3), "windows": windows},
         )  # fmt: skip
-        self.world.told(machine)
+        self.world.told(slow)
         self._hear(machine, [found])
 
     def spoilt(self) -> None:
@@ -209,7 +210,9 @@ class Godwit(Shell):
             if one.grade is not Grade.HEALTHY:
                 self.proofs.doubt(machine.id, self.world.now)
             if one.grade is not Grade.HEALTHY and one.check not in JOB_CHECKS:
-                self.world.told(machine)
+                # What shows in no line and no value cannot be told by one of another fault.
+                seen = [fault for fault in machine.faults if fault.kind.lines or fault.kind.shows]
+                self.world.told(fault for fault in seen if one.gpu in (None, machine.uuid(fault.gpu)))
             self.rows.found(
                 Finding(
                     FindingId(f"finding-{next(self._names):07}"), node_id, now, one.check, one.grade, one.reason,

@@ -1,7 +1,7 @@
 """The world: machines, what strikes them, what they show of it, and what orders to them come to."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from godwit.domain.health import Remedy
 
@@ -94,9 +94,9 @@ class World(Loop):
         for machine in machines:
             self.tally.took_out(machine, evicted=evicted)
 
-    def told(self, machine: Machine) -> None:
-        """For the figures: the control plane was told that something is wrong with it."""
-        for fault in machine.faults:
+    def told(self, faults: Iterable[Fault]) -> None:
+        """For the figures: the control plane was told of these."""
+        for fault in faults:
             fault.told_at = self.now if fault.told_at is None else fault.told_at
 
     # --- what happens ---
@@ -118,7 +118,7 @@ class World(Loop):
             places = {"pci": machine.pci(fault.gpu), "nic": "0000:3b:00.0"}
             spot = {"gpc": fault.happening.number % 7, "tpc": fault.happening.number % 9}
             lines = [line.format(**places, **spot) for line in kind.lines]
-            self.after(self.times.wire_s, self._read, machine, lines)
+            self.after(self.times.wire_s, self._read, machine, fault, lines)
         self._read_values(machine, kind.readings)
         if kind.effect is Effect.DEAD:
             machine.alive = False
@@ -153,9 +153,9 @@ class World(Loop):
         begin = max(0, min(begin, len(within) - happening.width))
         return within[begin : begin + happening.width]
 
-    def _read(self, machine: Machine, lines: list[str]) -> None:
+    def _read(self, machine: Machine, fault: Fault, lines: list[str]) -> None:
         if machine.alive and machine.id in self.machines:
-            self.told(machine)
+            self.told([fault])
             self.responder.lines(machine, lines)
 
     def _passes(self, machine: Machine, fault: Fault) -> None:
