@@ -7,6 +7,9 @@ from godwit.domain.ids import FindingId, GpuUuid, IncidentId, JobId, NodeId
 from godwit.domain.jobs import JobState, Outcome
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.scheduler import planner
+from godwit.scheduler.health import findings
+from godwit.scheduler.health.casebook import Casebook
+from godwit.scheduler.health.verdicts import Rule
 from godwit.scheduler.health.view import HealthView
 from godwit.scheduler.plan import EndAttempt, MarkNodeLost, StartAttempt
 from godwit.scheduler.reasons import Code
@@ -92,3 +95,14 @@ def test_the_gpus_beside_a_sick_one_still_take_work() -> None:
     (start,) = made.actions
     assert isinstance(start, StartAttempt)
     assert 0 not in start.slots[0].gpus
+
+
+def test_a_slow_rank_is_not_explained_by_what_is_wrong_with_another_node() -> None:
+    fleet = [node("n0"), node("n1")]
+    one = job("train", nodes=2, state=JobState.RUNNING)
+    ran = attempt(one, *fleet)
+    slow = finding("1", "n0", "straggler:3", 3, NOW, "straggler", attempt_id=ran.id, evidence={"windows": 3})
+    for broken, rule in (("n1", Rule.STRAGGLER), ("n0", Rule.ABSORBED)):
+        health = HealthView(findings=(slow,), incidents=(incident(broken),))
+        book = Casebook(world(nodes=fleet, jobs=[one], attempts=[ran], health=health), NOW)
+        assert findings.verdict_of(slow, book).rule == rule

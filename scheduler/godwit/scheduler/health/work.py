@@ -46,9 +46,9 @@ def judged(finding: Finding, book: Casebook) -> Verdict:
 
 
 def blamed(finding: Finding, book: Casebook) -> Incident | None:
-    """An incident on one of the job's nodes that explains what the job suffers."""
+    """An incident on one of the job's nodes that explains what the job suffers; a slow rank's node explains itself."""
     near_s = book.policy.attribution_s
-    for node_id in _nodes(finding, book):
+    for node_id in (finding.node_id,) if finding.check == "straggler" else _nodes(finding, book):
         for one in book.incidents_on(node_id):
             if takes_out(one) and one.check not in signs.JOB_CHECKS and one.opened_at >= finding.at - near_s:
                 return one
