@@ -254,8 +254,9 @@ def test_a_machine_that_crashed_is_failed_once_what_it_started_is_gone(pool: Poo
     instance = rig.running(script="#!/bin/sh\nsetsid sleep 1001 &\nsleep 0.3\nexit 3\n")
     rig.wait_for(lambda: _state(rig, instance) is InstanceState.FAILED)
     pool.wait_for_calm()
-    log = _base(pool.hosts[0]) / "machines" / str(instance.token) / "log"
-    assert log.exists(), "a person may want to know why"
+    # A busy machine may be slow to answer as the first host, which is passed over then.
+    logs = [log for host in pool.hosts for log in host.home.glob(f".godwit-host/*/machines/{instance.token}/log")]
+    assert len(logs) == 1, "a person may want to know why"
 
 
 def test_a_machine_whose_agent_was_sent_away_has_ended_and_its_host_is_free(rig: Rig) -> None:
