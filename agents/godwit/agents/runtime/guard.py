@@ -95,11 +95,11 @@ class Guard:
 
     def _look(self) -> None:
         """Raise `Ended` when it is time to stop."""
-        if boottime_s() >= read_deadline_s(self._lease_path):
+        if (left_s := read_deadline_s(self._lease_path) - boottime_s()) <= 0:
             raise Ended("lease", self._step)
         order = _read_stop(self._folder / "stop.json")
         if order is None and signal.SIGTERM in signal.sigpending():
-            time.sleep(1.0)  # an agent whose machine goes down hears it too, and says how long there is to save
+            time.sleep(min(1.0, left_s))  # an agent whose machine goes down hears it too, and says how long is left
             order = _read_stop(self._folder / "stop.json") or 0.0
         if order is not None:
             self._ask_program_to_stop(order)
