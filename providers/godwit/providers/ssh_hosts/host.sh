@@ -93,7 +93,8 @@ end_soon() {
 }
 
 # TOKEN MARK: ends every process of the machine: asked first, then killed. Without a bound on purpose: to call a machine
-# gone while a process of it lives would let its work run twice. Two of these at once do no harm.
+# gone while a process of it lives would let its work run twice. Two of these at once do no harm:
+# the first to be done takes the word of how it ended with it.
 end_now() {
   sessions='' waited=0 quiet=0 rounds=0
   survey "$2"
@@ -117,7 +118,7 @@ end_now() {
   done
   { read -r now_at && read -r now_mark at; } <"$lock/$1"
   [ "$now_mark" = "$2" ] || return 0 # another machine has the place by now
-  { read -r how <"$base/machines/$1/ending"; } || how=terminated
+  { read -r how <"$base/machines/$1/ending"; } 2>/dev/null || return 0 # another of these was done first
   if [ "$how" = failed ]; then
     drop_node_dir "$1"
     rm -f "$base/machines/$1/ending" # its log stays until the host is used again
