@@ -112,6 +112,19 @@ def test_nothing_is_bought_twice_while_nodes_are_on_their_way() -> None:
     assert {refusal.code for refusal in made.refusals["a"]} == {Code.NOT_READY}  # type: ignore[index]
 
 
+def test_a_node_that_comes_free_takes_the_place_of_one_on_its_way_and_is_not_given_back_meanwhile() -> None:
+    coming = [node(f"n{i}", state=NodeState.PROVISIONING, reserved_for="a", gpus=()) for i in (1, 2)]
+    free = node("n3", idle_since=NOW - 3_600)
+    made = plan(world(jobs=[job("a", nodes=2)], nodes=[*coming, free], offers=[offer()]))
+    kept = {one.node_id: one.job_id for one in made.actions if isinstance(one, ReserveNode)}
+    assert (kept, len(made.actions)) == ({"n3": "a", "n2": None}, 2)
+    two = [free, node("n4", idle_since=NOW - 3_600)]
+    again = plan(world(jobs=[job("a", nodes=2)], nodes=[*coming, *two], offers=[offer()]))
+    assert [[slot.node_id for slot in one.slots] for one in again.actions if isinstance(one, StartAttempt)] == [
+        ["n3", "n4"]
+    ]
+
+
 def test_known_capacity_is_not_promised_twice() -> None:
     scarce = [offer(price=10.0, capacity=1), offer(provider="nebius", price=40.0)]
     made = plan(world(jobs=[job("a"), job("b")], offers=scarce))

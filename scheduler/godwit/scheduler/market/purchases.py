@@ -128,7 +128,10 @@ class Market:
         return self._shelves[key]
 
     def _there(self, job: Job, demand: Demand) -> dict[Place, list[NodeId]]:
-        """Nodes that the gang can count on: free now, or on their way and for no other job. Its own come first."""
+        """Nodes that the gang can count on: free now, or on their way and for no other job.
+
+        Its own come first, but one that came free while its own were on their way is there sooner than these.
+        """
         engine, resources = self._engine, job.spec.resources
         own = [NodeId(node_id) for node_id in engine.kept_for(job.id) if self._will_do(NodeId(node_id), job, demand)]
         kept = engine.cluster.held
@@ -139,7 +142,9 @@ class Market:
             if engine.cluster.row_of[node.id] not in kept and demand.ask.suits(NodeKind.of(node.offer))
         ]
         found: dict[Place, list[NodeId]] = {}
-        for node_id in [*own, *sorted(NodeId(name) for name in (*free, *coming))]:
+        own_free = [node_id for node_id in own if node_id not in self._coming]
+        own_coming = [node_id for node_id in own if node_id in self._coming]
+        for node_id in [*own_free, *sorted(map(NodeId, free)), *own_coming, *sorted(map(NodeId, coming))]:
             node: Node = self._snapshot.node_by_id[node_id]
             found.setdefault(place(resources, node.offer, node_id), []).append(node_id)
         return found
