@@ -96,6 +96,17 @@ def test_a_loss_that_stays_no_number_starts_the_job_again_without_saving_what_it
     assert len(care.snapshot.attempts) == 1
 
 
+def test_a_large_job_whose_loss_stays_no_number_is_tested_at_once_twice_a_day_and_then_starts_again() -> None:
+    care = Care(running(), NOW)
+    policy = replace(care.snapshot.policy, health=HealthPolicy(gang_test_nodes=2))
+    care.snapshot = replace(care.snapshot, policy=policy)
+    for number, tested in enumerate((2, 4, 4)):
+        spoil(care, str(number))
+        assert len(care.of(plan.TestNode)) == tested
+        assert len(care.of(Evict)) == number + 1
+        assert len(care.snapshot.attempts) == 1
+
+
 def test_a_program_that_comes_to_no_number_each_time_is_left_to_its_own_end_after_three_restarts() -> None:
     care = Care(running(), NOW)
     for number in range(5):

@@ -64,8 +64,8 @@ RULES: Mapping[Rule, tuple[str, str]] = {
         "MegaScale",
     ),
     Rule.LOSS: (
-        "no number: noted once; while it stays so: restarted; again: the nodes that had other findings are tested, "
-        "else all of the job, at once",
+        "no number: noted once; while it stays so: restarted, or tested at once where the job is large; again: the "
+        "nodes that had other findings are tested, else all of the job, at once",
         "ByteRobust's tests at stop time",
     ),
     Rule.CRASH: (

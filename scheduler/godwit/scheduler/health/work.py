@@ -92,15 +92,22 @@ def _loss(finding: Finding, book: Casebook) -> Verdict:
         return Verdict(Remedy.NONE, Rule.LOSS, f"{finding.reason}; noted, once may be the data")
     if _has_signs(finding, book):
         return Verdict(Remedy.NONE, Rule.LOSS, f"{finding.reason}, again, and the node had other findings", tests=True)
-    tried = [one for one in book.history((finding.node_id, None), book.now - book.policy.rung_s) if _is_gang_test(one)]
-    if len(tried) >= GANG_TESTS:
+    if _gang_tests(finding, book) >= GANG_TESTS:
         return Verdict(Remedy.NONE, Rule.PROGRAM, f"{finding.reason}, again, and no test finds why: data or code")
     why = f"{finding.reason}, again: all nodes of the job are tested, since any of them may compute wrong"
     return Verdict(Remedy.NONE, Rule.LOSS, why, gang=True)
 
 
 def _spoilt(finding: Finding, book: Casebook) -> Verdict:
-    """It stays no number: what the job computes from now on is lost. What no restart helps is left to its own end."""
+    """It stays no number: what the job computes from now on is lost. What no restart helps is left to its own end.
+
+    The larger the job, the likelier that one of its nodes computes wrong: it is found at once, instead of when the
+    next loss is spoilt.
+    """
+    if len(_nodes(finding, book)) >= book.policy.gang_test_nodes and _gang_tests(finding, book) < GANG_TESTS:
+        return Verdict(
+            Remedy.NONE, Rule.LOSS, f"{finding.reason}: all nodes of so large a job are tested at once", gang=True
+        )
     before = [one for one in _restarted(finding, book) if one.check == "loss"]
     if len(before) >= STORM:
         return Verdict(Remedy.NONE, Rule.PROGRAM, f"{finding.reason}; {len(before)} restarts today did not help")
@@ -118,6 +125,16 @@ def _recovered(before: Finding, finding: Finding, book: Casebook) -> bool:
     """Whether the loss was sound again in between without a restart."""
     between = (one for one in book.by_check.get("loss", []) if before.at < one.at < finding.at)
     return any(one.grade is Grade.HEALTHY and one.attempt_id == before.attempt_id for one in between)
+
+
+def _gang_tests(finding: Finding, book: Casebook) -> int:
+    """How often all nodes of this job, or of one with the same head, were tested within the last day."""
+    tests = {
+        one.cause
+        for one in _today(finding, book)
+        if _is_gang_test(one) and (finding.job_id in one.job_ids or one.node_id == finding.node_id)
+    }
+    return len(tests)
 
 
 def _is_gang_test(one: Incident) -> bool:
