@@ -7,17 +7,28 @@ import pytest
 from godwit.domain import lifecycle, lifecycle_drawing
 from godwit.domain.errors import InvalidTransition
 from godwit.domain.health import HealthRecord, Incident, IncidentState, Remedy
-from godwit.domain.ids import AttemptId, IncidentId, IntentId, JobId, MigrationId, NodeId, ProjectId, ProviderName
+from godwit.domain.ids import (
+    AttemptId,
+    IncidentId,
+    IntentId,
+    JobId,
+    MigrationId,
+    NodeId,
+    ProjectId,
+    ProviderName,
+    ServiceId,
+)
 from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobSpec, JobState
 from godwit.domain.migrations import Migration, MigrationState
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.offers import Offer
+from godwit.domain.services import Replica, ReplicaState, Service, ServiceState
 
 OFFER = Offer(ProviderName("p"), "r", None, "t", "H100-SXM", 8, 80.0, 100, 1000.0, 20.0)
 
 
-def entity_in(state: StrEnum) -> Job | Attempt | Node | Intent | Incident | HealthRecord | Migration:  # noqa: PLR0911 - one return for each kind
+def entity_in(state: StrEnum) -> lifecycle.Advanced:  # noqa: PLR0911 - one return for each kind
     """Some entity in a state."""
     if isinstance(state, JobState):
         return Job(JobId("job-1"), ProjectId("default"), JobSpec("a", "true"), state, 0.0, 0.0)
@@ -33,6 +44,10 @@ def entity_in(state: StrEnum) -> Job | Attempt | Node | Intent | Incident | Heal
         return HealthRecord("GPU-1", state, 0.0, 0.0, NodeId("node-1"), "p")
     if isinstance(state, MigrationState):
         return Migration(MigrationId("migration-1"), JobId("job-1"), state, 0.0, 0.0, "user", "because", 1)
+    if isinstance(state, ServiceState):
+        return Service(ServiceId("service-1"), ProjectId("default"), "chat", state, 0.0, 0.0, 1, ())
+    if isinstance(state, ReplicaState):
+        return Replica(JobId("job-1"), ServiceId("service-1"), "chat-0", 1, 0, state, 0.0, 0.0)
     assert isinstance(state, IntentState)
     return Intent(IntentId("intent-1"), IntentKind.LAUNCH_NODE, state, NodeId("node-1"), 0.0, 0.0, "because")
 

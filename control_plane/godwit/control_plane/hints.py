@@ -11,6 +11,7 @@ PLAN = "plan"
 INTENTS = "intents"
 EVENTS = "events"
 PROVIDERS = "providers"
+ROUTES = "routes"
 
 
 def commands_of(node_id: str) -> str:

@@ -17,6 +17,7 @@ GpuUuid = NewType("GpuUuid", str)
 FindingId = NewType("FindingId", str)
 IncidentId = NewType("IncidentId", str)
 MigrationId = NewType("MigrationId", str)
+ServiceId = NewType("ServiceId", str)
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32 (https://www.crockford.com/base32.html): no i, l, o, u, so nothing is misread."""

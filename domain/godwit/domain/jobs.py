@@ -10,6 +10,7 @@ from godwit.domain.elasticity import Batch, Bends
 from godwit.domain.ids import AttemptId, JobId, NodeId, ProjectId
 from godwit.domain.projects import DEFAULT
 from godwit.domain.resources import GpuAsk, Infra
+from godwit.domain.serving import Serving
 
 
 class JobKind(StrEnum):
@@ -146,7 +147,7 @@ class JobSpec:
     say by when it should be done and for how much. `preemptible`: it may be made to give way to others, and goes on
     later from its last checkpoint. `hang_after_s` is how long it may be without a step until it counts as hanging:
     None for what its own steps suggest, 0 for never. `elastic` and `batch` say how it bends where it may have more or
-    fewer nodes.
+    fewer nodes. `serving` is what a service asks for besides.
     """
 
     name: str
@@ -169,6 +170,7 @@ class JobSpec:
     hang_after_s: float | None = None
     elastic: Bends = Bends.RESTART
     batch: Batch = Batch.KEEP
+    serving: Serving | None = None
 
 
 @dataclass(frozen=True)

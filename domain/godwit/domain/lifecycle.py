@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
+from godwit.domain import services
 from godwit.domain.errors import InvalidTransition
 from godwit.domain.events import Event
 from godwit.domain.health import HealthRecord, Incident, IncidentState
@@ -16,9 +17,11 @@ from godwit.domain.intents import Intent, IntentState
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobState
 from godwit.domain.migrations import EDGES, WAITS_S, Migration
 from godwit.domain.nodes import Health, Node, NodeState
+from godwit.domain.services import Replica, Service
 
 Table = Mapping[StrEnum, Mapping[StrEnum, str]]
-Entity = TypeVar("Entity", Job, Attempt, Node, Intent, Incident, HealthRecord, Migration)
+Entity = TypeVar("Entity", Job, Attempt, Node, Intent, Incident, HealthRecord, Migration, Service, Replica)
+Advanced = Job | Attempt | Node | Intent | Incident | HealthRecord | Migration | Service | Replica
 
 _J, _A, _N, _I, _X, _H = JobState, AttemptState, NodeState, IntentState, IncidentState, Health
 
@@ -194,7 +197,7 @@ INCIDENT: Table = {
 
 TABLES: Mapping[type, Table] = {
     Job: JOB, Attempt: ATTEMPT, Node: NODE, Intent: INTENT, Incident: INCIDENT, HealthRecord: HEALTH,
-    Migration: EDGES,
+    Migration: EDGES, Service: services.EDGES, Replica: services.REPLICA_EDGES,
 }  # fmt: skip
 
 
@@ -243,7 +246,11 @@ DEADLINES: Mapping[StrEnum, Deadline] = {
     _H.SUSPECT: Deadline(None, "its incident has deadlines"),
     _H.FAULTY: Deadline(None, "its incident has deadlines"),
     _H.QUARANTINED: Deadline(None, "its incident has deadlines"),
-    **{state: Deadline(*wait) for state, wait in WAITS_S.items()},
+    **{
+        state: Deadline(*wait)
+        for waits in (WAITS_S, services.WAITS_S, services.REPLICA_WAITS_S)
+        for state, wait in waits.items()
+    },
 }
 
 
@@ -276,16 +283,16 @@ def advance(entity: Entity, to: StrEnum, *, reason: str, actor: str, now: float)
     return replace(entity, state=to, state_since=now), event  # type: ignore[arg-type]
 
 
-def _job_of(entity: Job | Attempt | Node | Intent | Incident | HealthRecord | Migration) -> str | None:
+def _job_of(entity: Advanced) -> str | None:
     if isinstance(entity, Job):
         return entity.id
-    return entity.job_id if isinstance(entity, Attempt | Intent | Migration) else None
+    return entity.job_id if isinstance(entity, Attempt | Intent | Migration | Replica) else None
 
 
-def _node_of(entity: Job | Attempt | Node | Intent | Incident | HealthRecord | Migration) -> str | None:
+def _node_of(entity: Advanced) -> str | None:
     if isinstance(entity, Node):
         return entity.id
-    return None if isinstance(entity, Job | Attempt | Migration) else entity.node_id
+    return entity.node_id if isinstance(entity, Intent | Incident | HealthRecord) else None
 
 
 def _table_of(state: StrEnum) -> Table:

@@ -11,10 +11,10 @@ from godwit.control_plane.store import abilities, dependencies, entities, moves,
 from godwit.control_plane.store import arrays as stored_arrays
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
-from godwit.domain.errors import Conflict
+from godwit.domain.errors import Conflict, InvalidRequest, Problem
 from godwit.domain.events import Event
 from godwit.domain.ids import JobId
-from godwit.domain.jobs import Job, JobSpec, JobState
+from godwit.domain.jobs import Job, JobKind, JobSpec, JobState
 from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.sizes import SizeView
 from godwit.domain.wire.specs import JobSpecIn
@@ -73,7 +73,7 @@ def submit(
     *,
     is_strict: bool = False,
 ) -> JobView | ArrayView:
-    """Write the desired job, or the jobs of an array in one transaction; launches nothing.
+    """Write the desired job, or the jobs of an array in one transaction; launches nothing. Services come otherwise.
 
     Answers the job, or the array; the same key again the same one as it is by then. Raises `InvalidRequest`, if
     `is_strict` also for a job that cannot keep to its limits, or `Conflict` when the key was used for another
@@ -81,6 +81,8 @@ def submit(
     """
     now = context.now()
     spec = spec_in.to_domain(now)
+    if spec.kind is JobKind.SERVICE:
+        raise InvalidRequest(problems=[Problem(("kind",), "a service is no job; send it to /v1/services", ("train",))])
     written = spec_in.model_dump_json().encode()
     request_hash = hashlib.sha256(written).hexdigest()
     arrays.refuse_too_large(len(written), spec_in.count or 1)

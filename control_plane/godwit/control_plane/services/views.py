@@ -15,6 +15,7 @@ from godwit.domain.offers import Offer
 from godwit.domain.wire import views
 from godwit.domain.wire.arrays import DependencyView, EstimateView, FeasibilityView
 from godwit.domain.wire.providers import CallsView, ProviderView
+from godwit.domain.wire.serving import shown
 from godwit.domain.wire.specs import PRIORITIES, AfterSpec, CheckpointSpec, JobSpecIn, ResourcesSpec, RetriesSpec
 from godwit.providers.layers import measuring
 from godwit.scheduler import feasibility as feasible
@@ -116,10 +117,11 @@ def spec(of: JobSpec) -> JobSpecIn:
         budget_usd=of.budget_usd,
         preemptible=of.preemptible,
         preflight=of.preflight.value,
-        hang_after=_hang_after(of.hang_after_s),
+        hang_after=_hang_after(of.hang_after_s if of.serving is None else None),
         elastic=of.elastic.value,
         batch=of.batch.value,
         project=of.project,
+        **({} if of.serving is None else shown(of.serving)),
     )
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from godwit.control_plane import hints
-from godwit.control_plane.store import health_rows, health_tables, moves, schema, statements
+from godwit.control_plane.store import health_rows, health_tables, moves, schema, services, statements
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.arrays import Member
@@ -20,10 +20,11 @@ from godwit.domain.jobs import Attempt, AttemptState, Job, JobSpec, JobState, Ou
 from godwit.domain.migrations import Migration
 from godwit.domain.nodes import Gpu, Node, NodeState
 from godwit.domain.offers import Offer
+from godwit.domain.services import Replica, Service
 from pydantic import TypeAdapter
 from sqlalchemy import Row, Table
 
-Entity = TypeVar("Entity", Job, Attempt, Node, Intent, Incident, HealthRecord, Migration)
+Entity = TypeVar("Entity", Job, Attempt, Node, Intent, Incident, HealthRecord, Migration, Service, Replica)
 
 _SPEC = TypeAdapter(JobSpec)
 _OFFER = TypeAdapter(Offer)
@@ -180,6 +181,8 @@ _HOMES: Mapping[type, tuple[Table, Callable[[Any], dict[str, Any]]]] = {
     Incident: (health_tables.incidents, health_rows.incident_values),
     HealthRecord: (health_tables.health_records, health_rows.record_values),
     Migration: (moves.migrations, moves.migration_values),
+    Service: (services.services, services.service_values),
+    Replica: (services.replicas, services.replica_values),
 }
 
 _AT_BIRTH: Mapping[type, dict[str, Any]] = {Attempt: {"last_lines": "[]"}}

@@ -18,6 +18,7 @@ from godwit.domain.wire.copies import CopyCheckpoint, CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone, RepairNode, RunChecks
 from godwit.domain.wire.notices import NoticeSeen
 from godwit.domain.wire.pages import Message
+from godwit.domain.wire.replicas import ReplicaSeen, Serve
 from pydantic import Field
 
 # What a database column holds is said here, so that a number out of range is refused and not half stored.
@@ -153,6 +154,7 @@ Observation = Annotated[
     | CheckpointCommitted
     | CheckpointRestored
     | CheckpointsDeleted
+    | ReplicaSeen
     | NoticeSeen
     | FindingSeen
     | ChecksDone
@@ -225,8 +227,7 @@ class StartAttempt(Message):
     `ray_token` is the attempt's own Ray token. `store` is the fsspec URL of the job's checkpoints, `former_stores`
     are those of before it moved. `preflight` says whether the GPUs are tried first (auto: real ones are).
     `hang_after_s`: without a step for this long it hangs; None: the agent judges by its steps so far; 0: never.
-    `joins`: the attempt runs already, and this node is to take part in it from now on. `bends`: `peers` are those
-    of now, and may come and go while it runs.
+    `joins`: this node comes to an attempt that runs. `bends`: `peers` are those of now, and may come and go.
     """
 
     type: Literal["start-attempt"] = "start-attempt"
@@ -253,6 +254,7 @@ class StartAttempt(Message):
     hang_after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     joins: bool = False
     bends: bool = False
+    serve: Serve | None = None  # it is a replica of a service
 
 
 class StopAttempt(Message):

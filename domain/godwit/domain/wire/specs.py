@@ -12,6 +12,7 @@ from godwit.domain.ids import ProjectId
 from godwit.domain.jobs import CheckpointPolicy, Data, Fabric, JobKind, JobSpec, Preflight, Resources, Retries, Spot
 from godwit.domain.projects import DEFAULT
 from godwit.domain.wire.pages import Message
+from godwit.domain.wire.serving import ServingSpec
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
@@ -26,6 +27,7 @@ MAX_COUNT = 10_000
 MAX_AFTER = 64
 INTERVALS = ("auto", "10m", "5m..30m")
 MAX_DATA = 16
+SERVICE_NAME_MAX = 48
 _NODES_RANGE = re.compile(r"^\s*(\d{1,6})\s*\.\.\s*(\d{1,6})\s*$")
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
@@ -163,8 +165,8 @@ class AfterSpec(Message):
     when: Literal["succeeded", "ended"] = "succeeded"
 
 
-class JobSpecIn(Message):
-    """A job specification, as in `train.yaml`.
+class JobSpecIn(ServingSpec):
+    """A job specification, as in `train.yaml`, or one of a service.
 
     `workdir` is a folder on the submitter's machine; the command line uploads it and sends `workdir_digest` instead.
     With `count` it is an array: so many jobs NAME-0, NAME-1, ... that differ in GODWIT_ARRAY_INDEX. What `after` names
@@ -207,9 +209,13 @@ class JobSpecIn(Message):
         return self
 
     @model_validator(mode="after")
-    def _only_train(self) -> "JobSpecIn":
-        if self.kind != "train":
-            raise ValueError(f"kind {self.kind!r} is not supported yet; use kind: train")
+    def _of_one_kind(self) -> "JobSpecIn":
+        if self.kind == "dev":
+            raise ValueError("kind 'dev' is not supported yet; use kind: train or service")
+        others = _SERVICE_ONLY if self.kind == "train" else _TRAIN_ONLY
+        strange = sorted(key for key in self.model_fields_set & others if getattr(self, key) != _default(key))
+        if strange:
+            raise ValueError(f"{strange[0]} is not for kind: {self.kind}; leave it out, or say what kind it is")
         return self
 
     def to_domain(self, now: float) -> JobSpec:
@@ -218,6 +224,8 @@ class JobSpecIn(Message):
         Raises `InvalidRequest` with the path of what is wrong.
         """
         self._refuse_long_names()
+        resources_asked = self.resources.to_domain()
+        is_service = self.kind == "service"
         return JobSpec(
             name=self.name,
             run=self.run,
@@ -226,7 +234,7 @@ class JobSpecIn(Message):
             workdir_digest=self.workdir_digest,
             env=dict(self.env),
             resources=replace(
-                self.resources.to_domain(),
+                resources_asked,
                 data=tuple(one.to_domain() for one in self.data),
                 process_saves=self.checkpoint.mode == "process",
             ),
@@ -241,10 +249,11 @@ class JobSpecIn(Message):
             budget_usd=self.budget_usd,
             preemptible=self.preemptible,
             preflight=Preflight(self.preflight),
-            hang_after_s=self._hang_after_s(),
+            hang_after_s=0.0 if is_service else self._hang_after_s(),
             elastic=Bends(self.elastic),
             batch=Batch(self.batch),
             project=ProjectId(self.project),
+            serving=self.to_serving(nodes=resources_asked.nodes_max) if is_service else None,
         )
 
     def _hang_after_s(self) -> float | None:
@@ -253,8 +262,19 @@ class JobSpecIn(Message):
         return times.duration_s(self.hang_after, ("hang_after",))
 
     def _refuse_long_names(self) -> None:
+        if self.kind == "service" and len(self.name) > SERVICE_NAME_MAX:
+            message = f"the name of a service has at most {SERVICE_NAME_MAX} characters: its replicas get a number more"
+            raise InvalidRequest(problems=[Problem(("name",), message, did_you_mean=self.name[:SERVICE_NAME_MAX])])
         last = None if self.count is None else f"{self.name}-{self.count - 1}"
         if last is not None and len(last) > NAME_MAX:
             message = f"the last job of the array would be called {last}, longer than {NAME_MAX} characters"
             meant = self.name[: NAME_MAX - (len(last) - len(self.name))].rstrip("-")
             raise InvalidRequest(problems=[Problem(("name",), message, did_you_mean=meant)])
+
+
+_SERVICE_ONLY = frozenset(ServingSpec.model_fields)
+_TRAIN_ONLY = frozenset({"count", "after", "run_time", "deadline", "hang_after", "elastic", "batch"})
+
+
+def _default(key: str) -> object:
+    return JobSpecIn.model_fields[key].get_default(call_default_factory=True)

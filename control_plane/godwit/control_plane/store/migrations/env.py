@@ -1,9 +1,10 @@
 """Runs the migrations on the connection that `Database.migrate` hands over, in its transaction."""
 
 from alembic import context
-from godwit.control_plane.store import health_tables, schema
+from godwit.control_plane.store import health_tables, routing, schema
 
 assert health_tables.findings.metadata is schema.metadata, "every table is known by its module's import"
+assert routing.gateways.metadata is schema.metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,169 @@
+"""What `service.yaml` says besides what every specification does, and the way from there to domain values."""
+
+import re
+from typing import Annotated, Literal
+
+from godwit.domain.errors import InvalidRequest, Problem
+from godwit.domain.serving import Autoscale, Change, Probe, Serving, Signal, Strategy
+from godwit.domain.wire.pages import Message
+from pydantic import Field, StringConstraints
+
+REPLICAS_MAX = 1_000
+_RANGE = re.compile(r"^\s*(\d{1,4})\s*\.\.\s*(\d{1,4})\s*$")
+_WAIT = r"^[0-9]{1,6}(ms|s|m|h)$"
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+Wait = Annotated[str, StringConstraints(pattern=_WAIT)]
+HttpPath = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=1024)]
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=256)]
+
+
+def seconds(wait: str) -> float:
+    """`500ms`, `2s`, `5m` or `1h` in seconds."""
+    unit = "ms" if wait.endswith("ms") else wait[-1]
+    return float(wait.removesuffix(unit)) * _UNITS_S[unit]
+
+
+def wait_text(wait_s: float) -> str:
+    """Seconds as their owner would write them."""
+    whole_ms = round(wait_s * 1000)
+    unit, size_ms = next((u, round(s * 1000)) for u, s in reversed(_UNITS_S.items()) if whole_ms % round(s * 1000) == 0)
+    return f"{whole_ms // size_ms}{unit}"
+
+
+class ProbeSpec(Message):
+    """A question to a replica: an HTTP GET of `path` (2xx or 3xx is a yes), or without one a connection to its port."""
+
+    path: HttpPath | None = None
+    period: Wait = "1s"
+    timeout: Wait = "1s"
+    failures: Annotated[int, Field(ge=1, le=100)] = 3
+
+    def to_domain(self, path: tuple[str, ...]) -> Probe:
+        """The same as a domain value; raises `InvalidRequest` for times that are none."""
+        period_s, timeout_s = seconds(self.period), seconds(self.timeout)
+        if not 0.05 <= period_s <= 3600 or not 0.01 <= timeout_s <= 600:
+            message = "a probe comes every 50ms to 1h, and waits 10ms to 10m for its answer"
+            raise InvalidRequest(problems=[Problem(path, message, ("{path: /health, period: 1s, timeout: 1s}",))])
+        return Probe(self.path, period_s, timeout_s, self.failures)
+
+
+class AutoscaleSpec(Message):
+    """By what the number of replicas follows its users: `target` is for one replica; of delays (seconds) a bound."""
+
+    on: Literal["in-flight", "queue-delay", "tokens", "latency"] = "in-flight"
+    target: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] = 8.0
+    window: Wait = "30s"
+    down_after: Wait = "5m"
+    idle_after: Wait = "15m"
+
+    def to_domain(self) -> Autoscale:
+        """The same as a domain value."""
+        waits = (max(1.0, seconds(self.window)), seconds(self.down_after), seconds(self.idle_after))
+        return Autoscale(Signal(self.on), self.target, *waits)
+
+
+class ChangeSpec(Message):
+    """How a new version comes, and what takes it back by itself."""
+
+    strategy: Literal["rolling", "blue-green", "canary"] = "rolling"
+    steps: Annotated[list[Share], Field(min_length=1, max_length=20)] = Field(
+        default_factory=lambda: list(Change().steps)
+    )
+    bake: Wait = "1m"
+    ready_within: Wait = "15m"
+    errors_max: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.05
+    slower_max: Annotated[float, Field(ge=1, le=1_000, allow_inf_nan=False)] = 3.0
+
+    def to_domain(self) -> Change:
+        """The same as a domain value; raises `InvalidRequest` for steps that go back."""
+        if list(self.steps) != sorted(set(self.steps)):
+            message = "each step of a canary takes more of the requests than the one before"
+            raise InvalidRequest(problems=[Problem(("rollout", "steps"), message, ("[0.05, 0.25, 0.5]",))])
+        return Change(
+            Strategy(self.strategy), tuple(self.steps), seconds(self.bake), seconds(self.ready_within),
+            self.errors_max, self.slower_max,
+        )  # fmt: skip
+
+
+class ServingSpec(Message):
+    """The keys of a specification that only `kind: service` has.
+
+    `port` is where the program listens; without it, it is given one as PORT. `ray`: each replica has a Ray of its own.
+    """
+
+    replicas: Annotated[int, Field(ge=0, le=REPLICAS_MAX)] | Annotated[str, StringConstraints(max_length=16)] = 1
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    readiness: ProbeSpec = Field(default_factory=ProbeSpec)
+    liveness: ProbeSpec | None = None
+    drain: Wait = "1m"
+    ray: bool = False
+    models: Annotated[list[ModelName], Field(max_length=1_000)] = Field(default_factory=list)
+    autoscale: AutoscaleSpec | None = None
+    rollout: ChangeSpec = Field(default_factory=ChangeSpec)
+
+    def to_serving(self, *, nodes: int) -> Serving:
+        """The same as a domain value, of replicas with so many nodes; raises `InvalidRequest` with the path."""
+        low, high = self._replicas()
+        if low != high and self.autoscale is None:
+            scale: Autoscale | None = Autoscale()
+        else:
+            scale = None if self.autoscale is None else self.autoscale.to_domain()
+        return Serving(
+            replicas_min=low,
+            replicas_max=high,
+            port=self.port,
+            readiness=self.readiness.to_domain(("readiness",)),
+            liveness=None if self.liveness is None else self.liveness.to_domain(("liveness",)),
+            drain_s=seconds(self.drain),
+            ray=self.ray or nodes > 1,
+            models=tuple(self.models),
+            autoscale=scale,
+            change=self.rollout.to_domain(),
+        )
+
+    def _replicas(self) -> tuple[int, int]:
+        if isinstance(self.replicas, int):
+            return self.replicas, self.replicas
+        match = _RANGE.match(self.replicas)
+        low, high = (int(match[1]), int(match[2])) if match else (1, 0)
+        if not low <= high or not 1 <= high <= REPLICAS_MAX:
+            message = f"cannot read {self.replicas!r} as replicas, from low to high within 0..{REPLICAS_MAX}"
+            raise InvalidRequest(problems=[Problem(("replicas",), message, ("3", "1..10", "0..4"))])
+        return low, high
+
+
+def shown(of: Serving) -> dict[str, object]:
+    """What a specification said of it, as the fields of a `ServingSpec`."""
+    low, high = of.replicas_min, of.replicas_max
+    return {
+        "replicas": low if low == high else f"{low}..{high}",
+        "port": of.port,
+        "readiness": _probe(of.readiness),
+        "liveness": None if of.liveness is None else _probe(of.liveness),
+        "drain": wait_text(of.drain_s),
+        "ray": of.ray,
+        "models": list(of.models),
+        "autoscale": None if of.autoscale is None else _autoscale(of.autoscale),
+        "rollout": _change(of.change),
+    }
+
+
+def _probe(of: Probe) -> ProbeSpec:
+    period, timeout = wait_text(of.period_s), wait_text(of.timeout_s)
+    return ProbeSpec(path=of.path, period=period, timeout=timeout, failures=of.failures)
+
+
+def _autoscale(of: Autoscale) -> AutoscaleSpec:
+    return AutoscaleSpec(
+        on=of.signal.value, target=of.target, window=wait_text(of.window_s), down_after=wait_text(of.down_after_s),
+        idle_after=wait_text(of.idle_after_s),
+    )  # fmt: skip
+
+
+def _change(of: Change) -> ChangeSpec:
+    return ChangeSpec(
+        strategy=of.strategy.value, steps=list(of.steps), bake=wait_text(of.bake_s),
+        ready_within=wait_text(of.ready_within_s), errors_max=of.errors_max, slower_max=of.slower_max,
+    )  # fmt: skip
