@@ -131,7 +131,17 @@ class Deleted:
     manifest_urls: tuple[str, ...]
 
 
-RuntimeEvent = Running | Stopped | Progress | Committed | Restored | Deleted
+@dataclass(frozen=True)
+class Replica:
+    """The replica takes requests at `port`, or does not (any more); fields as in `ReplicaSeen`."""
+
+    attempt_id: str
+    ready: bool
+    port: int
+    detail: str = ""
+
+
+RuntimeEvent = Running | Stopped | Progress | Committed | Restored | Deleted | Replica
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ from godwit.agents.effects import (
     Checked,
     Committed,
     Copied,
-    Deleted,
     Effect,
     Found,
     HealthEvent,
@@ -29,7 +28,6 @@ from godwit.agents.effects import (
     Outcome,
     Progress,
     Repaired,
-    Restored,
     Running,
     RuntimeEvent,
     StartRuntime,
@@ -38,12 +36,11 @@ from godwit.agents.effects import (
     effect_of,
 )
 from godwit.agents.journal import REMEMBERED, AttemptEntry, Journal, forget_oldest
+from godwit.agents.saying import SAID
 from godwit.domain import grace
 from godwit.domain.wire.agents import (
     AttemptRunning,
     AttemptStopped,
-    CheckpointCommitted,
-    CheckpointRestored,
     Command,
     CommandDone,
     JobProgress,
@@ -52,7 +49,6 @@ from godwit.domain.wire.agents import (
     StartAttempt,
     StopAttempt,
 )
-from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
 from godwit.domain.wire.notices import NoticeSeen
@@ -144,7 +140,7 @@ class AgentState:
             case Progress():
                 self._progress(attempt, event)
             case _:
-                self._observe(_SAID[type(event)], attempt, **_fields(event))
+                self._observe(SAID[type(event)], attempt, **_fields(event))
         return []
 
     def health(self, event: HealthEvent, now: float) -> list[Effect]:
@@ -291,9 +287,6 @@ class AgentState:
 
     def _live(self) -> list[AttemptEntry]:
         return [a for a in self._journal.attempts.values() if a.phase != "stopped"]
-
-
-_SAID = {Committed: CheckpointCommitted, Deleted: CheckpointsDeleted, Restored: CheckpointRestored}
 
 
 def _fields(event: RuntimeEvent) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from godwit.agents.checkpoints.store import StoreUnavailable
 from godwit.agents.effects import Outcome, Running, RuntimeEvent, Stopped
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.progress import ProgressReader
-from godwit.agents.runtime import ray_cluster, workdir
+from godwit.agents.runtime import ray_cluster, serving, workdir
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder, ExitRecord
 from godwit.agents.runtime.preflight import PreflightFailed
@@ -74,6 +74,7 @@ class AttemptRun:
         around = keeping.Around(surroundings.emit, env, lambda: not custody.stop_was_ordered)
         self._keeping = Keeping(command, folder, around)
         self._progress = ProgressReader(folder.run, command.attempt_id)
+        self._replica = serving.Watch(command, folder, surroundings.emit, self.stop)
         self._told_running = False
         self._thread = threading.Thread(target=self.run, name=command.attempt_id, daemon=True)
 
@@ -103,6 +104,7 @@ class AttemptRun:
         failure: Stopped | None = None
         try:
             self._folder.make()
+            self._command = serving.with_port(self._command, self._folder, self._around.facts.address)
             self._bring_up()
             self._keeping.start()
             if self._command.rank == 0:
@@ -137,7 +139,7 @@ class AttemptRun:
         with ThreadPoolExecutor(1) as pool:
             files = pool.submit(self._fetch_files)
             self._try_gpus()
-            if self._command.setup or self._command.process_saves:
+            if self._command.setup or self._command.process_saves or serving.is_plain(self._command):
                 files.result()
             self._start_guard()
             files.result()
@@ -160,6 +162,9 @@ class AttemptRun:
         if self._command.process_saves:
             leading.prepare(self._command, self._folder, self._around.abilities.criu)
             self._custody.start(leading.steps(self._command, self._folder), leading.environment(*about))
+            return
+        if serving.is_plain(self._command):
+            self._custody.start(serving.steps(self._command, self._folder), serving.environment(*about))
             return
         self._custody.start(ray_cluster.steps(*about[:3]), ray_cluster.environment(*about))
 
@@ -197,6 +202,7 @@ class AttemptRun:
                 job.submit(CLUSTER_READY_S)
             self._watch(job)
         finally:
+            self._replica.close()
             job.close()
         self._custody.end()
 
@@ -207,12 +213,14 @@ class AttemptRun:
         if self._going_on():
             self._around.emit(Running(self._command.attempt_id))
 
-    def _job(self) -> RayJob | BoxJob:
+    def _job(self) -> RayJob | BoxJob | serving.PlainJob:
         if self._command.process_saves:
             return BoxJob(self._folder, self._keeping.restore_older, self._going_on)
+        if serving.is_plain(self._command):
+            return serving.PlainJob(self._folder, self._going_on)
         return RayJob(self._command, self._folder, self._going_on)
 
-    def _watch(self, job: RayJob | BoxJob) -> None:
+    def _watch(self, job: RayJob | BoxJob | serving.PlainJob) -> None:
         ask_at = time.monotonic() + ASK_RAY_S
         while self._going_on() and self._folder.program_exit_code() is None:
             self._tell_running()
@@ -230,6 +238,7 @@ class AttemptRun:
     def _tell_running(self) -> None:
         if not self._told_running and self._folder.program_started():
             self._told_running = True
+            self._replica.start()
             self._around.emit(Running(self._command.attempt_id))
 
     def _note_killed(self, message: str, exit_code: int | None) -> None:
@@ -257,6 +266,9 @@ class AttemptRun:
     def _verdict(self, record: ExitRecord) -> Stopped:
         """What the end means, in the order of what outranks what: the program's own end, then why the guard ended."""
         code = self._folder.own_exit_code() if self._command.rank == 0 else None
+        ended = self._replica.ended(record, code)
+        if ended is not None:
+            return self._stopped("failed", *ended)
         if code is not None:
             return self._stopped("succeeded" if code == 0 else "failed", f"exit code {code}", code)
         if record.step == "setup" and record.cause == "ended":
