@@ -62,11 +62,11 @@ class Training:
         if stint is None:
             return
         worked_s = stint.work_s(now)
-        if saves and stint.corrupt_since is None:
-            self.before_s, self.kept_s = self.kept_s, self.kept_s + worked_s
-            return
         newest, older = stint.saved_at(now), stint.saved_at(now, back=1)
         saved_s = 0.0 if newest is None else stint.work_s(newest)
+        if saves and stint.corrupt_since is None:
+            self.before_s, self.kept_s = self.kept_s + saved_s, self.kept_s + worked_s
+            return
         if newest is not None:
             self.before_s = self.kept_s + (0.0 if older is None else stint.work_s(older))
         self.lost_s += worked_s - saved_s

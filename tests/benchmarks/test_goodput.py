@@ -81,6 +81,15 @@ def test_work_is_kept_up_to_the_newest_checkpoint_that_was_safe() -> None:
     assert training.kept_s == pytest.approx(90.0)
 
 
+def test_a_last_checkpoint_that_is_damaged_costs_what_came_after_the_one_before_it() -> None:
+    training = Training()
+    training.begin(Stint(0.0, interval_s=90.0, stall_s=10.0, commit_s=20.0))
+    training.end(250.0, saves=True)
+    assert training.kept_s == pytest.approx(225.0)
+    training.falls_back()
+    assert training.kept_s == pytest.approx(180.0)
+
+
 def test_a_remedy_is_the_weakest_that_helps() -> None:
     rng = random.Random(7)
     drawn = Counter(KINDS["gpu-halt"].remedy(rng.random()) for _ in range(2_000))
