@@ -1,4 +1,4 @@
-"""The threads of a control plane: the planner, the executor, and one watch per provider.
+"""The threads of a control plane: the planner, the executor, services, and one watch per provider.
 
 Each loop's body is a `step` that is safe to repeat; a loop only decides when. What a step raises is logged and the
 loop goes on, since the next step reads the truth again: this is the outermost frame, the only broad except.
@@ -15,6 +15,7 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.executors.launching import Executor
 from godwit.control_plane.reconcilers.instances import InstanceWatch, OfferWatch
 from godwit.control_plane.reconcilers.planning import Planning
+from godwit.control_plane.reconcilers.serving import Serving
 from godwit.control_plane.store import queries
 from godwit.domain.ids import IntentId
 from godwit.domain.nodes import NodeState
@@ -27,6 +28,9 @@ PLAN_AT_LEAST_EVERY_S = 5.0
 
 PLAN_SHARE = 0.4
 """The planner uses at most this share of a core while hints pour in; a burst of submissions is planned in batches."""
+
+SERVE_AT_LEAST_EVERY_S, SERVE_SHARE = 5.0, 0.1
+"""The same for services, of which a control plane without any asks one query."""
 
 EXECUTE_AGAIN_S = 1.0
 """Pause after the database could not be read for intents: a restart of it takes seconds."""
@@ -55,7 +59,11 @@ class Loops:
 
     def start(self) -> None:
         """Start every loop."""
-        bodies: list[tuple[str, Callable[[], None]]] = [("planner", self._plan), ("executor", self._execute)]
+        bodies: list[tuple[str, Callable[[], None]]] = [
+            ("planner", self._plan),
+            ("executor", self._execute),
+            ("services", self._serve),
+        ]
         for name, body in bodies:
             self._run(name, body)
         for provider in self._context.providers.values():
@@ -75,7 +83,7 @@ class Loops:
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop every loop; a call to a provider that hangs is left behind, as after a crash."""
         self._stopping.set()
-        for topic in (hints.PLAN, hints.INTENTS, hints.PROVIDERS):
+        for topic in (hints.PLAN, hints.INTENTS, hints.PROVIDERS, hints.EVENTS):
             self._context.hints.announce(topic)
         for thread in self._threads:
             thread.join(timeout_s)
@@ -92,6 +100,19 @@ class Loops:
             took_s = max(0.0, context.now() - began)
             self._stopping.wait(max(0.01, took_s * (1 / PLAN_SHARE - 1)))
             context.hints.wait(hints.PLAN, seen, max(0.01, pause_s))
+
+    def _serve(self) -> None:
+        context, serving = self._context, Serving(self._context)
+        while not self._stopping.is_set():
+            seen, began, pause_s = context.hints.count(hints.EVENTS), context.now(), SERVE_AT_LEAST_EVERY_S
+            try:
+                wake_at = serving.step()
+                pause_s = pause_s if wake_at is None else min(pause_s, wake_at - context.now())
+            except Exception:
+                log.exception("looking after services failed")
+            took_s = max(0.0, context.now() - began)
+            self._stopping.wait(max(0.05, took_s * (1 / SERVE_SHARE - 1)))
+            context.hints.wait(hints.EVENTS, seen, max(0.01, pause_s))
 
     def _execute(self) -> None:
         executor, under_way, resumed = Executor(self._context), set[IntentId](), False

@@ -80,7 +80,8 @@ class Serving:
     `port` is where the program listens, None for one that it is given. `readiness` says whether it takes requests,
     `liveness` whether it is to be started anew. A replica that must go takes no new requests, and has `drain_s` to
     finish those it has. `ray`: each replica has a Ray cluster of its own, as one with several nodes always has.
-    `models` are the names under which an OpenAI-compatible client finds it.
+    `models` are the names under which an OpenAI-compatible client finds it. `keyless`: it is open to whoever reaches a
+    gateway; else it takes a key of its project.
     """
 
     replicas_min: int = 1
@@ -91,5 +92,6 @@ class Serving:
     drain_s: float = 60.0
     ray: bool = False
     models: tuple[str, ...] = ()
+    keyless: bool = False
     autoscale: Autoscale | None = None
     change: Change = field(default_factory=Change)

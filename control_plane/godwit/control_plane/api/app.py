@@ -12,6 +12,8 @@ from godwit.control_plane.api import (
     migrations,
     projects,
     providers,
+    routes,
+    services,
     streams,
 )
 from godwit.control_plane.api.access import Doorkeeper
@@ -49,7 +51,7 @@ def create_app(state: State) -> FastAPI:
         return ServerView(identity=state.context.identity, version=VERSION, now=state.context.now())
 
     # Streams come first: /jobs/{job}/logs/stream must not be taken for something shorter.
-    for part in (streams, jobs, migrations, arrays, fleet, incidents, providers, projects):
+    for part in (streams, jobs, services, routes, migrations, arrays, fleet, incidents, providers, projects):
         app.include_router(part.router)
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(agents.router, responses=_AGENT_PROBLEMS)  # type: ignore[arg-type]

@@ -149,7 +149,7 @@ def cancel(context: Context, name_or_id: str, actor: str) -> JobView:
     """Ask for a job's end. A final job is left as it is. Raises `NotFound`."""
     now = context.now()
     with context.db.write() as tx:
-        return views.job(_end(tx, queries.job(tx.conn, name_or_id), "its owner cancelled it", actor, now))
+        return views.job(end(tx, queries.job(tx.conn, name_or_id), "its owner cancelled it", actor, now))
 
 
 def cancel_array(context: Context, name_or_id: str, actor: str) -> ArrayView:
@@ -162,12 +162,12 @@ def cancel_array(context: Context, name_or_id: str, actor: str) -> ArrayView:
         queued = [replace(job, cancel_requested=True) for job in queued]
         entities.advance_all(tx, queued, JobState.CANCELLED, reason=reason, actor=actor, now=now)
         for job in stored_arrays.jobs(tx.conn, array.id, stored_arrays.LIVE_JOBS):
-            _end(tx, job, reason, actor, now)
+            end(tx, job, reason, actor, now)
         return arrays.view(tx.conn, array)
 
 
-def _end(tx: Transaction, job: Job, reason: str, actor: str, now: float) -> Job:
-    """Ask for a job's end, once."""
+def end(tx: Transaction, job: Job, reason: str, actor: str, now: float) -> Job:
+    """Ask for a job's end, once; the caller's transaction."""
     if lifecycle.is_final(job.state) or job.cancel_requested:
         return job
     job = replace(job, cancel_requested=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from godwit.control_plane import hints
-from godwit.control_plane.services import attempts, health, migrations, notices, sizes
+from godwit.control_plane.services import attempts, health, migrations, notices, replicas, sizes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import NotFound
@@ -19,6 +19,7 @@ from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
 from godwit.domain.wire.notices import NoticeSeen
+from godwit.domain.wire.replicas import ReplicaSeen
 from godwit.scheduler.resizing import bending
 
 log = structlog.get_logger()
@@ -150,6 +151,10 @@ def _progress(
     tx.hint(hints.log_of(job.id))
 
 
+def _replica(tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, seen: ReplicaSeen, now: float) -> None:
+    replicas.seen(tx, attempt, slot, seen, now)
+
+
 def _committed(
     tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, seen: wire.CheckpointCommitted, now: float
 ) -> None:
@@ -212,4 +217,5 @@ _HANDLERS: Mapping[type, Callable[[Transaction, IdSource, Attempt, Slot, Any, fl
     wire.CheckpointCommitted: _committed,
     wire.CheckpointRestored: _restored,
     CheckpointsDeleted: _deleted,
+    ReplicaSeen: _replica,
 }

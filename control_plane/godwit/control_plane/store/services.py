@@ -178,3 +178,11 @@ def replica_values(of: Replica) -> dict[str, Any]:
         "zone": of.zone, "ready_at": of.ready_at, "routed": of.routed, "moves_to": of.moves_to,
         "detail": of.detail,
     }  # fmt: skip
+
+
+def replica_named(conn: Connection, name: str) -> Replica | None:
+    """The newest replica of a name."""
+    row = conn.execute(
+        select(replicas).where(replicas.c.name == name).order_by(replicas.c.created_at.desc()).limit(1)
+    ).first()
+    return None if row is None else replica_from(row)

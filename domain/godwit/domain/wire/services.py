@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.serving import REPLICAS_MAX
 from godwit.domain.wire.specs import JobSpecIn
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 
 class ReplicaView(Message):
@@ -99,3 +99,9 @@ class ScaleWanted(Message):
     """How many replicas a service should have, within its own bounds; autoscaling goes on from there."""
 
     replicas: Annotated[int, Field(strict=True, ge=0, le=REPLICAS_MAX)]
+
+
+class MoveWanted(Message):
+    """Where a service or a replica should go, as provider[/region[/zone]]; None: anywhere else it costs least."""
+
+    to: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None

@@ -91,6 +91,7 @@ class ServingSpec(Message):
     """The keys of a specification that only `kind: service` has.
 
     `port` is where the program listens; without it, it is given one as PORT. `ray`: each replica has a Ray of its own.
+    `keyless`: it takes requests without an API key.
     """
 
     replicas: Annotated[int, Field(ge=0, le=REPLICAS_MAX)] | Annotated[str, StringConstraints(max_length=16)] = 1
@@ -100,6 +101,7 @@ class ServingSpec(Message):
     drain: Wait = "1m"
     ray: bool = False
     models: Annotated[list[ModelName], Field(max_length=1_000)] = Field(default_factory=list)
+    keyless: bool = False
     autoscale: AutoscaleSpec | None = None
     rollout: ChangeSpec = Field(default_factory=ChangeSpec)
 
@@ -119,6 +121,7 @@ class ServingSpec(Message):
             drain_s=seconds(self.drain),
             ray=self.ray or nodes > 1,
             models=tuple(self.models),
+            keyless=self.keyless,
             autoscale=scale,
             change=self.rollout.to_domain(),
         )
@@ -145,6 +148,7 @@ def shown(of: Serving) -> dict[str, object]:
         "drain": wait_text(of.drain_s),
         "ray": of.ray,
         "models": list(of.models),
+        "keyless": of.keyless,
         "autoscale": None if of.autoscale is None else _autoscale(of.autoscale),
         "rollout": _change(of.change),
     }

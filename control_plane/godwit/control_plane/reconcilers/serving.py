@@ -1,0 +1,182 @@
+"""The loop of services: load what is known of each, decide with pure code, apply; then publish where requests go."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from godwit.control_plane.context import Context
+from godwit.control_plane.services import jobs, routes, traffic
+from godwit.control_plane.store import entities, queries, routing
+from godwit.control_plane.store import services as stored
+from godwit.control_plane.store.database import Transaction
+from godwit.domain.errors import NotFound, StaleWrite
+from godwit.domain.events import Event
+from godwit.domain.ids import JobId, ServiceId
+from godwit.domain.jobs import Job, JobState
+from godwit.domain.services import Replica, ReplicaState, Service
+from godwit.scheduler.serving import autoscale, steps
+from godwit.scheduler.serving.actions import AddReplica, ChangeService, MoveReplica, ServingAction, StopReplica
+from godwit.scheduler.serving.view import Traffic, View
+from sqlalchemy import Connection
+
+log = structlog.get_logger()
+
+ACTOR = "services"
+MAX_ROUNDS = 50
+"""Decisions in one step: what is so, one change of a service, who comes and goes; then it rests."""
+
+LOOK_S = 1.0
+"""How soon to look again at a service that drains, changes or scales by itself: gateways tell without an event."""
+
+SAMPLE_S = 1.0
+"""How often at most a measure is kept for autoscaling: as often as gateways send one."""
+
+
+class Serving:
+    """Runs services on the database. `step` is safe to repeat and to kill at any point.
+
+    What was measured for autoscaling is kept in memory: a control plane that was started anew scales nothing down
+    until it has measured for long enough.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._samples: dict[ServiceId, tuple[tuple[float, float], ...]] = {}
+        self._idle_since: dict[ServiceId, float] = {}
+
+    def step(self) -> float | None:
+        """Decide and apply until there is nothing more to do now; returns when to look again, None: at any news."""
+        for _ in range(MAX_ROUNDS):
+            now = self._context.now()
+            views = self._load(now)
+            decided = [(view, steps.decide(view, now)) for view in views]
+            for view, actions in decided:
+                self._apply(view, actions, now)
+            # What drains may be stopped once it is known from which routes on none leads there.
+            if not any(actions for _, actions in decided) and not routes.publish(self._context):
+                break
+        else:
+            log.warning("services do not come to rest")
+        waits = [at for view in views if (at := steps.wake_at(view, now)) is not None]
+        if any(one.state is ReplicaState.DRAINING for view in views for one in view.replicas):
+            waits.append(now + LOOK_S)
+        return min(waits, default=None)
+
+    def _load(self, now: float) -> list[View]:
+        with self._context.db.read() as conn:
+            services = stored.alive(conn)
+            if not services:
+                return []
+            gateways = routing.all_gateways(conn, now)
+            flying = traffic.in_flight(gateways)
+            attempts = {attempt.job_id: attempt for attempt in queries.live_attempts(conn)}
+            views = []
+            for service in services:
+                replicas = stored.replicas_of(conn, service.id)
+                view = View(
+                    service, tuple(replicas), tuple(stored.gone_of(conn, service.id)), _jobs(conn, replicas), attempts,
+                    flying, traffic.quiet(replicas, gateways, self._context.serving_since, now),
+                    traffic.measured(gateways, service.project, service.name, now),
+                )  # fmt: skip
+                views.append(self._with_samples(view, now))
+        return views
+
+    def _with_samples(self, view: View, now: float) -> View:
+        service, measured = view.service, view.traffic
+        scale = service.newest.serving.autoscale
+        if scale is None or measured is None:
+            self._idle_since.pop(service.id, None)
+            return view
+        if not measured.is_idle:
+            self._idle_since.pop(service.id, None)
+        samples = self._samples.get(service.id, ())
+        if not samples or now - samples[-1][0] >= SAMPLE_S:
+            samples = autoscale.kept((*samples, (now, _needed(view, measured))), scale, now)
+            self._samples[service.id] = samples
+        idle_since = self._idle_since.setdefault(service.id, now) if measured.is_idle else None
+        return replace(view, samples=samples, idle_since=idle_since)
+
+    def _apply(self, view: View, actions: Sequence[ServingAction], now: float) -> None:
+        if not actions:
+            return
+        try:
+            with self._context.db.write() as tx:
+                writing = _Writing(self._context, tx, view, now)
+                for action in actions:
+                    _HANDLERS[type(action)](writing, action)
+        except StaleWrite as stale:
+            log.debug("decided on a stale view of a service; deciding again", reason=stale.message)
+
+
+def _needed(view: View, measured: Traffic) -> float:
+    scale = view.service.newest.serving.autoscale
+    ready = sum(one.state is ReplicaState.READY for one in view.replicas)
+    return 0.0 if scale is None else autoscale.needed(scale, measured, ready)
+
+
+def _jobs(conn: Connection, replicas: Sequence[Replica]) -> dict[JobId, Job]:
+    found = {}
+    for replica in replicas:
+        try:
+            found[replica.job_id] = queries.job(conn, replica.job_id)
+        except NotFound:
+            continue  # what has no job is gone, which is decided from that
+    return found
+
+
+class _Writing:
+    """One service's decisions being written, in one transaction; what one changed is seen by the next as changed."""
+
+    def __init__(self, context: Context, tx: Transaction, view: View, now: float) -> None:
+        self.context, self.tx, self.view, self.now = context, tx, view, now
+        self.service: Service = view.service
+        self.replicas = {replica.id: replica for replica in view.replicas}
+
+
+def _add(writing: _Writing, action: AddReplica) -> None:
+    service, now = writing.service, writing.now
+    version = next(one for one in service.versions if one.number == action.number)
+    ordinal = service.next_ordinal
+    writing.service = entities.save(writing.tx, replace(service, next_ordinal=ordinal + 1))
+    resources = version.spec.resources
+    if action.infra is not None:
+        resources = replace(resources, infra=(action.infra,))
+    if action.spot is not None:
+        resources = replace(resources, spot=action.spot)
+    spec = replace(version.spec, name=f"{service.name}-{ordinal}", resources=resources)
+    job = Job(JobId(writing.context.ids.new("job")), service.project, spec, JobState.QUEUED, now, now)
+    born = Event(now, "job.state", "job", job.id, action.reason, ACTOR, new=JobState.QUEUED, job_id=job.id)
+    entities.insert(writing.tx, job, born)
+    replica = Replica(job.id, service.id, spec.name, action.number, ordinal, ReplicaState.STARTING, now, now)
+    told = Event(now, "replica.state", "replica", job.id, action.reason, ACTOR, new=replica.state, job_id=job.id)
+    entities.insert(writing.tx, replica, told)
+
+
+def _move(writing: _Writing, action: MoveReplica) -> None:
+    replica = replace(writing.replicas[action.replica_id], detail=action.reason)
+    moved = entities.advance(writing.tx, replica, action.to, reason=action.reason, actor=ACTOR, now=writing.now)
+    writing.replicas[replica.id] = moved
+
+
+def _stop(writing: _Writing, action: StopReplica) -> None:
+    job = queries.job(writing.tx.conn, action.replica_id)
+    jobs.end(writing.tx, job, f"as a replica: {action.reason}", ACTOR, writing.now)
+
+
+def _change(writing: _Writing, action: ChangeService) -> None:
+    after, tx, now = action.after, writing.tx, writing.now
+    if action.to is not None:
+        writing.service = entities.advance(tx, after, action.to, reason=action.reason, actor=ACTOR, now=now)
+        return
+    writing.service = entities.save(tx, after)
+    data: dict[str, Any] = {"replicas": after.replicas, "version": after.newest.number}
+    entities.append(tx, Event(now, "service.changed", "service", after.id, action.reason, ACTOR, data=data))
+
+
+_HANDLERS: Mapping[type, Callable[[_Writing, Any], None]] = {
+    AddReplica: _add,
+    MoveReplica: _move,
+    StopReplica: _stop,
+    ChangeService: _change,
+}

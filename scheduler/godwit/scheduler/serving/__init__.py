@@ -1,0 +1,1 @@
+"""Services: how many replicas of which version, where, which of them go, and when. Pure, like the planner beside it."""

@@ -1,0 +1,142 @@
+"""What comes next for one service: what is so of its replicas, what it should be, and who comes and goes for that.
+
+Everything is decided from the view alone, and deciding again after half of it was carried out gives the other half.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from godwit.domain import lifecycle
+from godwit.domain.jobs import AttemptState, JobState
+from godwit.domain.resources import Infra, parse_infra
+from godwit.domain.services import Replica, ReplicaState, ServiceState
+from godwit.scheduler.serving import autoscale, counts, restarts, rollout
+from godwit.scheduler.serving.actions import AddReplica, ChangeService, MoveReplica, ServingAction, StopReplica
+from godwit.scheduler.serving.view import View
+
+ALIVE = (ReplicaState.STARTING, ReplicaState.READY)
+
+ADDED_MAX = 50
+"""Replicas that are added in one step: what one transaction writes in milliseconds; the next step adds the rest."""
+
+
+def decide(view: View, now: float) -> list[ServingAction]:
+    """What to do now, in this order; nothing when it is as it should be, or has to wait."""
+    facts = list(_facts(view))
+    if facts:
+        return facts  # the next look decides on what is so
+    change = _change(view, now)
+    if change is not None:
+        return [change]
+    if view.service.state is ServiceState.DELETING:
+        return [*_leaving([one for one in view.replicas if one.state in ALIVE], "its service is removed"),
+                *_stopping(view, now)]  # fmt: skip
+    return [*_missing(view, now), *_surplus(view), *_stopping(view, now)]
+
+
+def wake_at(view: View, now: float) -> float | None:
+    """When time alone may change what is decided; None where only news can."""
+    found = [restarts.next_at(view.gone, version.number) for version in view.service.versions]
+    found += [one.state_since + _drain_s(view, one) for one in view.replicas if one.state is ReplicaState.DRAINING]
+    if view.service.rollout is not None or view.service.newest.serving.autoscale is not None:
+        found.append(now + 1.0)
+    return min((at for at in found if at > now), default=None)
+
+
+def _facts(view: View) -> Iterator[ServingAction]:
+    for replica in view.replicas:
+        job, attempt = view.jobs.get(replica.job_id), view.attempts.get(replica.job_id)
+        if job is None or lifecycle.is_final(job.state):
+            why = "its job is not there" if job is None else f"its job {job.state}: {job.detail}"
+            yield MoveReplica(replica.id, ReplicaState.GONE, why)
+        elif replica.state is ReplicaState.READY and not (
+            job.state is JobState.RUNNING
+            and attempt is not None
+            and attempt.id == replica.attempt_id
+            and attempt.state is AttemptState.RUNNING
+        ):
+            yield MoveReplica(replica.id, ReplicaState.STARTING, f"its job is {job.state}")
+
+
+def _change(view: View, now: float) -> ChangeService | None:
+    service = view.service
+    if service.state is ServiceState.DELETING:
+        if view.replicas:
+            return None
+        return ChangeService(service, "its last replica is gone", ServiceState.DELETED)
+    count, why = autoscale.decide(service.newest.serving, service.replicas, view.samples, view.idle_since, now)
+    if count != service.replicas:
+        reason = f"{count} replicas instead of {service.replicas}: {why}"
+        return ChangeService(replace(service, replicas=count, scaled_at=now), reason)
+    return rollout.step(view, now)
+
+
+def _missing(view: View, now: float) -> Iterator[AddReplica]:
+    """Replicas that there should be, one for each that moves besides, unless those before ended too soon."""
+    service, left = view.service, ADDED_MAX
+    for number, count in sorted(counts.wanted(view).items()):
+        there = [one for one in view.of(number, *ALIVE) if one.moves_to is None]
+        if restarts.next_at(view.gone, number) > now:
+            continue
+        moving = [one for one in view.of(number, *ALIVE) if one.moves_to is not None]
+        for index in range(min(left, count - len(there))):
+            to = _place(moving[index].moves_to) if index < len(moving) else None
+            reason = f"{len(there) + index} of {count} replicas of version {number} are there"
+            yield AddReplica(service.id, number, reason if to is None else f"{moving[index].name} moves to {to}", to)
+            left -= 1
+
+
+def _place(text: str | None) -> Infra | None:
+    return parse_infra(text) if text else None
+
+
+def _surplus(view: View) -> list[ServingAction]:
+    """Replicas that there should not be: those that take no requests at once, others while enough stay that do."""
+    wanted = counts.wanted(view)
+    going: list[Replica] = []
+    for number in sorted({one.number for one in view.replicas}):
+        there = sorted((one for one in view.of(number, *ALIVE) if one.moves_to is None), key=lambda r: _worth(view, r))
+        going += there[: max(0, len(there) - wanted.get(number, 0))]
+    moving = [one for one in view.replicas if one.moves_to is not None and one.state in ALIVE]
+    going += sorted(moving, key=lambda replica: _worth(view, replica))
+    takes = [one for one in view.replicas if one.state is ReplicaState.READY]
+    spare = len(takes) - view.service.replicas
+    unready = [one for one in going if one.state is ReplicaState.STARTING]
+    ready = [one for one in going if one.state is ReplicaState.READY][: max(0, spare)]
+    return _leaving([*unready, *ready], "it is not wanted any more")
+
+
+def _worth(view: View, replica: Replica) -> tuple[bool, int, int]:
+    """Who goes first: who takes no requests, then who has the fewest, then the youngest."""
+    flying = view.in_flight.get(replica.attempt_id, 0) if replica.attempt_id is not None else 0
+    return (replica.state is ReplicaState.READY, flying, -replica.ordinal)
+
+
+def _leaving(going: list[Replica], why: str) -> list[ServingAction]:
+    return [
+        MoveReplica(one.id, ReplicaState.DRAINING, why if one.moves_to is None else f"it moved to {_where(one)}")
+        for one in going
+    ]
+
+
+def _where(replica: Replica) -> str:
+    return replica.moves_to or "another place"
+
+
+def _stopping(view: View, now: float) -> Iterator[StopReplica]:
+    for replica in view.replicas:
+        job = view.jobs.get(replica.job_id)
+        if replica.state is not ReplicaState.DRAINING or job is None or job.cancel_requested:
+            continue
+        drain_s = _drain_s(view, replica)
+        if replica.attempt_id is None:
+            yield StopReplica(replica.id, "it never took a request")
+        elif replica.attempt_id in view.quiet:
+            yield StopReplica(replica.id, "no gateway leads to it any more, and it has nothing in flight")
+        elif now - replica.state_since >= drain_s:
+            yield StopReplica(replica.id, f"its {drain_s:g} s to drain are over")
+
+
+def _drain_s(view: View, replica: Replica) -> float:
+    version = view.service.of_number(replica.number) or view.service.newest
+    return version.serving.drain_s
