@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,8 @@ class Caring:
         self._report, self._simulated, self._shared = report, simulated, shared
         self._one_at_a_time = threading.Lock()
         self._judged: dict[str, RunChecks] = {}
+        self.apart: Callable[[], AbstractContextManager[None]] = nullcontext
+        """What makes processes of the node's own let go of GPUs meanwhile; set once, before the first order."""
         self.check: Callable[[RunChecks], None] = lambda _command: None
         """What runs active checks; set once, before the first order."""
 
@@ -94,7 +97,7 @@ class Caring:
             faults.reset(self._dir, [gpu.index for gpu in self._gpus if gpu.uuid in command.gpus])
         else:
             refuse_without_rights(shared=self._shared)
-            with self._monitor.released():
+            with self.apart(), self._monitor.released():
                 _run(["nvidia-smi", "--gpu-reset", "-i", ",".join(command.gpus)])
         self._monitor.was_reset(command.gpus)
         lost = [found for found in self._monitor.standing(command.gpus) if found.code in _UNREACHABLE]

@@ -20,7 +20,7 @@ from godwit.agents.checkpoints.copying import Copying
 from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.checks.monitor import Monitor
 from godwit.agents.core import Core
-from godwit.agents.effects import HealthEvent
+from godwit.agents.effects import HealthEvent, Noticed
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.node import Node
 from godwit.agents.notices import watch
@@ -28,6 +28,7 @@ from godwit.agents.notices.sigterm import Sigterm
 from godwit.agents.runtime.guard import boottime_s, write_whole
 from godwit.agents.runtime.process import probe
 from godwit.agents.runtime.ray_cluster import NodeFacts
+from godwit.agents.runtime.standby_keeper import StandbyKeeper
 from godwit.agents.settings import Settings
 from godwit.domain.errors import GodwitError, InvalidRequest
 from godwit.domain.wire.agents import CommandsRequest, JoinReply
@@ -89,12 +90,14 @@ class Agent:
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
         self._core = Core(state, self._settings.node_dir, node.carry_out)
         node.abilities = self._abilities
-        monitor = self._look_after(node)
+        node.standby = self._standby = self._keep_standby(node, facts)
+        monitor = self._look_after(node, self._standby)
         node.report = lambda event: self._core.apply(lambda state, now: state.runtime(event, now))
         node.copy = Copying(chosen.node_dir, os.environ, self._core.health).take
         node.clear_leftovers({attempt.attempt_id for attempt in state.live()})
         self._core.apply(lambda state, now: state.resume(now))
         monitor.start()
+        self._standby.start()
         Arrears(self._settings.node_dir, node.report).start()
         self._listen_for_notices()
         threading.Thread(target=self._take_commands, name="commands", daemon=True).start()
@@ -106,9 +109,20 @@ class Agent:
         if self._settings.spot:
             self._sigterm.listen()
         found = watch.sources(self._settings, os.environ, self._sigterm)
-        watch.NoticeWatch(found, self._core.noticed).start()
+        watch.NoticeWatch(found, self._noticed).start()
 
-    def _look_after(self, node: Node) -> Monitor:
+    def _noticed(self, event: Noticed) -> None:
+        if event.within_s is not None:
+            self._standby.retire()
+        self._core.noticed(event)
+
+    def _keep_standby(self, node: Node, facts: NodeFacts) -> StandbyKeeper:
+        chosen = self._settings
+        gpus = [gpu.index for gpu in machine.joined_gpus(chosen)]
+        lease_path = chosen.node_dir / "lease"
+        return StandbyKeeper(chosen.node_dir, lease_path, facts, gpus, node.is_idle, wanted=chosen.warm_ray)
+
+    def _look_after(self, node: Node, standby: StandbyKeeper) -> Monitor:
         """Passive checks, active checks and repairs, wired to the core."""
         chosen, gpus = self._settings, machine.joined_gpus(self._settings)
         folder, simulated = chosen.node_dir, chosen.simulated
@@ -127,7 +141,7 @@ class Agent:
         node.gpus, node.found = lambda: gpus, tell
         node.drills = (lambda: faults.of_work(folder)) if simulated else None
         node.checks = checks = ActiveChecks(node.gpus, caring.hear, injected)
-        caring.check, node.care = checks.start, caring.take
+        caring.check, node.care, caring.apart = checks.start, caring.take, standby.away
         return monitor
 
     def _join(self) -> JoinReply:
@@ -171,7 +185,9 @@ class Agent:
                 failed = 0
                 self._heartbeat_s = reply.heartbeat_s
                 more = self._core.answered(sent_at, reply)
-                self._leased.set()
+                if not self._leased.is_set():
+                    self._leased.set()
+                    self._standby.look()
             self._core.tick()
             if last:
                 return
@@ -206,6 +222,7 @@ class Agent:
     def _leave(self) -> int:
         """Stop everything; the exit code says that this is for good, unless something would not die."""
         self._gone.set()
+        self._standby.close()
         self._core.apply(lambda state, now: state.fenced([a.attempt_id for a in state.live()], now))
         deadline = time.monotonic() + GOING_S
         while self._core.count()[0] and time.monotonic() < deadline:

@@ -21,6 +21,7 @@ from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.guard import write_whole
 from godwit.agents.runtime.process.probe import Abilities
 from godwit.agents.runtime.ray_cluster import NodeFacts
+from godwit.agents.runtime.standby_keeper import StandbyKeeper
 from godwit.agents.shipping import LogShipper
 from godwit.domain.wire.agents import GpuFact, StartAttempt
 
@@ -58,6 +59,8 @@ class Node:
         """Whether and how programs are saved as processes here; set once, before the first effect."""
         self.checks: ActiveChecks | None = None
         """What tries GPUs; set once, before the first effect. Without it none is tried."""
+        self.standby: StandbyKeeper | None = None
+        """Keeps a Ray that stands by; set once, before the first effect. Without it each attempt starts its own."""
         self.drills: Faults | None = None
         """What fire drills do to programs here; set once, before the first effect. Without it they do nothing."""
 
@@ -86,6 +89,11 @@ class Node:
         gone = Stopped(effect.attempt_id, "cancelled", detail="it was stopped before it started")
         threading.Thread(target=self.report, args=(gone,), daemon=True).start()
 
+    def is_idle(self) -> bool:
+        """Whether no attempt lives here."""
+        with self._lock:
+            return not self._runs
+
     def clear_leftovers(self, live: Collection[str]) -> None:
         """Remove the folders of attempts that ended while nobody was left to do it."""
         for path in (self._node_dir / "attempts").glob("*"):
@@ -99,12 +107,13 @@ class Node:
             if command.attempt_id in self._runs:
                 return
             folder = AttemptFolder(self._node_dir, command.attempt_id)
+            taken = self.standby.take(command) if self.standby else None
             folder.make()
             write_whole(folder.command_path, command.model_dump_json())
             around = Surroundings(
                 self._link, self._facts, dict(os.environ), self._hear, self._preflight, self.abilities
             )
-            run = AttemptRun(command, folder, Custody(folder, self._lease_path), around)
+            run = AttemptRun(command, folder, taken or Custody(folder, self._lease_path), around)
             self._runs[command.attempt_id] = run
             self._begun[command.attempt_id] = (command, time.monotonic())
             if command.rank == 0:  # an attempt has one log: its program's, which runs on the head
@@ -115,6 +124,8 @@ class Node:
             self._watches[command.attempt_id] = watches
         if self.checks is not None:
             self.checks.work_comes()
+        if self.standby is not None:
+            self.standby.look()  # what did not fit makes room
         run.start()
         for watch in watches:
             watch.start()
@@ -171,6 +182,8 @@ class Node:
         # The log first: whoever sees the job's end may read its log to the end.
         stored = shipper is None or shipper.finish(LAST_OUTPUT_S)
         self.report(event)
+        if self.standby is not None:
+            self.standby.look()
         folder = AttemptFolder(self._node_dir, event.attempt_id)
         shutil.rmtree(folder.ray, ignore_errors=True)
         if shipper is None or stored or shipper.finish(KEPT_OUTPUT_S):

@@ -17,7 +17,8 @@ class Settings:
     nodes of a gang reach. `fake_gpus` is a JSON list of `{"index", "uuid", "model", "memory_gib"}`, or None: ask the
     driver. `join_token` may be empty once the node has joined. `poll_s` is how often health is looked at; None: as
     usual. `shared`: the node is a process on somebody's own machine, whose troubles are not the node's. `spot`: the
-    provider may take the machine back; SIGTERM then means that it does, in `notice_s`.
+    provider may take the machine back; SIGTERM then means that it does, in `notice_s`. `warm_ray`: a Ray stands by
+    while the node is idle; unless told, on real machines that are nobody's own.
     """
 
     url: str
@@ -30,6 +31,7 @@ class Settings:
     shared: bool = False
     spot: bool = False
     notice_s: float = WINDOW_S
+    warm_ray: bool = False
 
     @property
     def simulated(self) -> bool:
@@ -42,6 +44,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
     missing = [name for name in ("GODWIT_URL", "GODWIT_NODE_DIR", "GODWIT_NODE_ADDRESS") if not env.get(name)]
     if missing:
         raise InvalidRequest(f"set {', '.join(missing)}: the node's startup script and its image are to provide them")
+    own = bool(env.get("GODWIT_INSTANCE_MARK")) or "GODWIT_FAKE_GPUS" in env
     return Settings(
         url=env["GODWIT_URL"].rstrip("/"),
         join_token=env.get("GODWIT_JOIN_TOKEN", ""),
@@ -53,7 +56,17 @@ def from_env(env: Mapping[str, str]) -> Settings:
         shared=bool(env.get("GODWIT_INSTANCE_MARK")) and "GODWIT_FAKE_GPUS" not in env,
         spot=env.get("GODWIT_SPOT") == "1",
         notice_s=_seconds(env, "GODWIT_NOTICE_S") or WINDOW_S,
+        warm_ray=_switch(env, "GODWIT_WARM_RAY", unset=not own),
     )
+
+
+def _switch(env: Mapping[str, str], name: str, *, unset: bool) -> bool:
+    text = env.get(name)
+    if not text:
+        return unset
+    if text not in ("true", "false"):
+        raise InvalidRequest(f"{name} is {text!r}; it takes true or false")
+    return text == "true"
 
 
 def _seconds(env: Mapping[str, str], name: str) -> float | None:

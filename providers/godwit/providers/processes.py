@@ -42,8 +42,9 @@ class FirstProcess:
 def base_environment(home: Path, path: str = STANDARD_PATH) -> dict[str, str]:
     """What a machine's processes start from: built from nothing, so that no secret of ours leaks into it."""
     image_bin = str(Path(sys.executable).parent)
-    criu = {key: os.environ[key] for key in ("GODWIT_CRIU",) if key in os.environ}  # what saves programs here, if named
-    return {"PATH": f"{image_bin}:{path}", "HOME": str(home), "LANG": "C.UTF-8", "GODWIT_PYTHON": sys.executable} | criu
+    # What saves programs here, if named; whether a Ray stands by on idle nodes, if said.
+    said = {key: os.environ[key] for key in ("GODWIT_CRIU", "GODWIT_WARM_RAY") if key in os.environ}
+    return {"PATH": f"{image_bin}:{path}", "HOME": str(home), "LANG": "C.UTF-8", "GODWIT_PYTHON": sys.executable} | said
 
 
 def start(

@@ -14,7 +14,7 @@ from godwit.agents.checkpoints.store import StoreUnavailable
 from godwit.agents.effects import Outcome, Running, RuntimeEvent, Stopped
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.progress import ProgressReader
-from godwit.agents.runtime import ray_cluster, serving, workdir
+from godwit.agents.runtime import ray_cluster, serving, standby, workdir
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder, ExitRecord
 from godwit.agents.runtime.preflight import PreflightFailed
@@ -145,19 +145,20 @@ class AttemptRun:
             files.result()
 
     def _try_gpus(self) -> None:
-        """Nothing runs here yet, so they are free; an agent that takes over has it behind it."""
-        if self._folder.guard_was_started or self._custody.stop_was_ordered:
+        """Nothing computes here yet, so they are free; an agent that takes over has it behind it."""
+        if self._folder.gpus_were_tried or self._custody.stop_was_ordered:
             return
         unfit = self._around.preflight(self._command, lambda: not self._custody.stop_was_ordered)
         if unfit:
             self.stop(0.0)  # nobody waits any more for files that no program will read
             raise PreflightFailed(f"preflight: {unfit}")
+        self._folder.tried.touch()
 
     def _start_guard(self) -> None:
-        if self._folder.guard_was_started or self._custody.stop_was_ordered:
-            return
         if self._command.rank == 0 and not self._folder.output.exists():
             self._folder.output.touch()
+        if self._folder.guard_was_started or self._custody.stop_was_ordered:
+            return
         about = (self._command, self._folder, self._around.facts, self._around.machine_env)
         if self._command.process_saves:
             leading.prepare(self._command, self._folder, self._around.abilities.criu)
@@ -218,7 +219,7 @@ class AttemptRun:
             return BoxJob(self._folder, self._keeping.restore_older, self._going_on)
         if serving.is_plain(self._command):
             return serving.PlainJob(self._folder, self._going_on)
-        return RayJob(self._command, self._folder, self._going_on)
+        return standby.job(self._command, self._folder, self._going_on)
 
     def _watch(self, job: RayJob | BoxJob | serving.PlainJob) -> None:
         ask_at = time.monotonic() + ASK_RAY_S

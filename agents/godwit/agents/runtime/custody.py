@@ -40,6 +40,10 @@ class Custody:
         while not self._folder.guard_was_started and self._child.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
 
+    def moved(self, folder: AttemptFolder) -> None:
+        """The guard's folder was renamed to this one."""
+        self._folder = folder
+
     def stop(self, grace_s: float) -> None:
         """Tell the guard to end everything within `grace_s`; harmless to repeat, and kept for a guard yet to come."""
         if self._folder.root.exists():
@@ -74,6 +78,6 @@ class Custody:
         record = self._folder.exit_record()
         if record is not None:
             return record
-        while strays.kill_marked(self._folder.root):  # no bound: "gone" must be true before it is said
+        while strays.kill_marked(self._folder.marks):  # no bound: "gone" must be true before it is said
             time.sleep(0.1)
         return ExitRecord("guard-died", "guard", None)

@@ -17,21 +17,36 @@ class ExitRecord:
 
 
 @dataclass(frozen=True)
+class StoodBy:
+    """The Ray that stood by here until the attempt took it: the first of its ports, its token and its own folder.
+
+    `mark` is the run folder that its processes' environment names: they were started before the attempt was known.
+    """
+
+    port: int
+    token: str
+    ray: str
+    mark: str
+
+
+@dataclass(frozen=True)
 class AttemptFolder:
-    """Paths of one attempt below the node's folder."""
+    """Paths of one attempt below the node's folder; what stands by lies on another shelf, under a name of its own."""
 
     node_dir: Path
     attempt_id: str
+    shelf: str = "attempts"
 
     @property
     def root(self) -> Path:
         """Everything of the attempt but Ray's session."""
-        return self.node_dir / "attempts" / self.attempt_id
+        return self.node_dir / self.shelf / self.attempt_id
 
     @property
     def ray(self) -> Path:
         """Ray's folder: short, since its sockets' paths may have 107 characters (unix(7)) and Ray takes 64 of them."""
-        return self.node_dir / hashlib.sha256(self.attempt_id.encode()).hexdigest()[:6]
+        stood_by = self.stood_by()
+        return Path(stood_by.ray) if stood_by else self.node_dir / _short(self.attempt_id)
 
     @property
     def command_path(self) -> Path:
@@ -67,6 +82,29 @@ class AttemptFolder:
     def ray_log(self) -> Path:
         """What `ray start` says."""
         return self.root / "ray.log"
+
+    def stood_by(self) -> StoodBy | None:
+        """The Ray that stands by here, or did until the attempt took it; None where the attempt started its own."""
+        try:
+            return StoodBy(**json.loads((self.root / "standby.json").read_text()))
+        except FileNotFoundError:
+            return None
+
+    @property
+    def marks(self) -> list[str]:
+        """The run folders of which the environment of its processes names one."""
+        stood_by = self.stood_by()
+        return [str(self.run), *([stood_by.mark] if stood_by else [])]
+
+    @property
+    def tried(self) -> Path:
+        """What says that the GPUs were tried, or need not be."""
+        return self.root / "tried"
+
+    @property
+    def gpus_were_tried(self) -> bool:
+        """Whether the attempt has that behind it: it comes before its own guard, but after one that it took."""
+        return self.tried.exists() or (self.guard_was_started and self.stood_by() is None)
 
     def ray_is_up(self) -> bool:
         """Whether `ray start` said that this node is part of the cluster (its words in 2.60)."""
@@ -137,6 +175,10 @@ class AttemptFolder:
         except FileNotFoundError:
             return ()
         return tuple(text.splitlines()[-count:])
+
+
+def _short(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:6]
 
 
 def _is_guarded(folder: Path) -> bool:

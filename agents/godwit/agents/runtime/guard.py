@@ -2,16 +2,16 @@
 
     python -I -S guard.py FOLDER
 
-It needs nothing but the standard library, starts in milliseconds, and outlives the agent. It carries out the steps of
-`FOLDER/steps.json` in order; the last one is the main one. Then it ends every process below it, also those that made
-sessions of their own or lost their parents, and writes `FOLDER/exit.json` last of all. That comes when
+It needs nothing but the standard library and outlives the agent. It goes into the folder, which may be renamed then,
+and carries out the steps of `steps.json` in order; the last is the main one. Then it ends every process below it, also
+those that made sessions of their own or lost their parents, and writes `exit.json` last of all. That comes when
 
 - a step fails, or the main one ends;
-- `FOLDER/stop.json` appears (`{"grace_s": 5.0}`: the program is asked first) or SIGTERM comes;
+- `stop.json` appears (`{"grace_s": 5.0}`: the program is asked first) or SIGTERM comes;
 - the lease runs out: the instant in the lease file (CLOCK_BOOTTIME seconds) passes. The agent moves it on with each
   answered heartbeat; nobody has to be alive for the lease to end.
 
-It holds a lock on `FOLDER/guard.lock` as long as it lives: that is how others see that it does.
+It holds a lock on `guard.lock` as long as it lives: that is how others see that it does.
 """
 
 import ctypes
@@ -281,19 +281,19 @@ def write_whole(path: Path, text: str) -> None:
 
 def main() -> None:
     """Guard the folder named on the command line; leaves at once if it has a guard already or had one."""
-    folder = Path(sys.argv[1])
-    lock = (folder / "guard.lock").open("wb")
+    os.chdir(sys.argv[1])
+    lock = Path("guard.lock").open("wb")  # noqa: SIM115 - held as long as we live
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return
-    if (folder / "exit.json").exists():
+    if Path("exit.json").exists():
         return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
-    write_whole(folder / "guard.pid", str(os.getpid()))
-    ended = Guard(folder).run()
-    write_whole(folder / "exit.json", json.dumps(vars(ended)))
+    write_whole(Path("guard.pid"), str(os.getpid()))
+    ended = Guard(Path()).run()
+    write_whole(Path("exit.json"), json.dumps(vars(ended)))
 
 
 if __name__ == "__main__":

@@ -111,11 +111,15 @@ def environment(
     if command.gpus:
         # A slice has no number of its own in CUDA: where there are such, devices go by their UUIDs.
         env["CUDA_VISIBLE_DEVICES"] = ",".join(facts.devices.get(gpu, str(gpu)) for gpu in command.gpus)
-    if command.gpu_milli < WHOLE_GPU_MILLI:
-        share = command.gpu_milli / WHOLE_GPU_MILLI
-        # JAX would take three quarters of the GPU's memory at its start (docs.jax.dev, "GPU memory allocation").
-        env |= {"GODWIT_GPU_SHARE": f"{share:g}", "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * share:.3f}"}
-    return {**env, **command.env, **_names(command, folder)}
+    return env | given(command, folder)
+
+
+def given(command: StartAttempt, folder: AttemptFolder) -> dict[str, str]:
+    """What the attempt adds to its machine's environment: the job's own, and what godwit tells its program."""
+    share = command.gpu_milli / WHOLE_GPU_MILLI
+    # JAX would take three quarters of the GPU's memory at its start (docs.jax.dev, "GPU memory allocation").
+    shares = {"GODWIT_GPU_SHARE": f"{share:g}", "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * share:.3f}"}
+    return {**(shares if share < 1 else {}), **command.env, **_names(command, folder)}
 
 
 _AGENT_ONLY = frozenset(

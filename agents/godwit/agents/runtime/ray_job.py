@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
@@ -28,12 +28,22 @@ class SubmissionRefused(GodwitError):
 
 
 class RayJob:
-    """The job of one attempt. `going_on()` says whether to keep waiting; False makes every wait end."""
+    """The job of one attempt. `going_on()` says whether to keep waiting; False makes every wait end.
 
-    def __init__(self, command: StartAttempt, folder: AttemptFolder, going_on: Callable[[], bool]) -> None:
+    `variables` are what its environment says beyond that of Ray's own processes.
+    """
+
+    def __init__(
+        self,
+        command: StartAttempt,
+        folder: AttemptFolder,
+        going_on: Callable[[], bool],
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._command = command
         self._folder = folder
         self._going_on = going_on
+        self._runtime_env = {"runtime_env": {"env_vars": dict(variables)}} if variables else {}
         # Proxies are for the way out, never for the attempt's own cluster.
         self._client = httpx.Client(
             base_url=ray_cluster.dashboard_url(command),
@@ -59,6 +69,7 @@ class RayJob:
             "entrypoint": f"exec sh {shlex.quote(str(write_program(self._command, self._folder)))}",
             "submission_id": self._command.attempt_id,
             "metadata": {"job_id": self._command.job_id, "job_name": self._command.job_name},
+            **self._runtime_env,
         }
         deadline, said = time.monotonic() + timeout_s, "it did not answer"
         while self._going_on():

@@ -3,20 +3,23 @@
 import os
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from godwit.agents.runtime import guard
 
 
-def kill_marked(folder: Path) -> int:
-    """Kill every process whose environment names `folder` as its run folder, for a guard that died; returns how many.
+def kill_marked(run_folders: Iterable[str]) -> int:
+    """Kill every process whose environment names one of these run folders, for a guard that died; returns how many.
 
     At most 100 rounds, each 20 ms: the caller repeats it until it returns 0.
     """
-    mark = f"GODWIT_RUN_DIR={folder / 'run'}".encode()
+    marks = {f"GODWIT_RUN_DIR={folder}".encode() for folder in run_folders}
     killed: set[int] = set()
     for _ in range(100):
-        pids = [pid for pid in guard.all_pids() if pid != os.getpid() and mark in _environ(pid).split(b"\0")]
+        pids = [
+            pid for pid in guard.all_pids() if pid != os.getpid() and marks.intersection(_environ(pid).split(b"\0"))
+        ]
         if not pids:
             break
         killed.update(pids)
