@@ -10,7 +10,7 @@ SMALL := server,agent,examples
 
 help:
 	@echo "make demo    a real training job survives the loss of a node (under 3 minutes once installed)"
-	@echo "make demo-migrate  a real training job moves from one cloud to another while it trains"
+	@echo "make demo-migrate  a real training job grows, loses a node and moves to another cloud while it trains"
 	@echo "make test    the whole test suite"
 	@echo "make drills  every fault that agents know, on a real fleet with jobs on it (minutes)"
 	@echo "make partitions  many seeded schedules of cuts between hosts in network namespaces (root; a quarter of an hour)"

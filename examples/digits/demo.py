@@ -5,24 +5,19 @@
 Exits 0 only if each step was seen to happen; otherwise it says which did not. Leaves nothing running, on Ctrl-C too.
 """
 
-import argparse
 import re
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import evidence
-import httpx
-from fleet import Fleet, NotShown, first_of, go_on_unheard, say, wait_for
-from rich.console import Console
-from rich.table import Table
+import stage
+from fleet import Fleet, NotShown, first_of, say, wait_for
+from stage import FINAL_STATES, GONE_S, Machines, Rows
 
 SPEC = Path(__file__).parent / "job.yaml"
 ACCURACY_MIN = 0.95
@@ -32,12 +27,6 @@ HALF_WAY_S = 180.0
 """From submission to half of the steps: buying, Ray's start and the first step take most of it."""
 
 FINISH_S = 240.0
-GONE_S = 20.0
-NOTE_EVERY_S = 5.0
-"""Looking at every process of this machine takes a tenth of a second."""
-
-INTERRUPTED = "interrupted"
-FINAL_STATES = ("succeeded", "failed", "cancelled")
 
 
 @dataclass
@@ -51,27 +40,18 @@ class Seen:
     victim_processes: set[evidence.Process] = field(default_factory=set)
     known_before: set[str] = field(default_factory=set)
     killed_at: float = 0.0
-    machine_processes: set[evidence.Process] = field(default_factory=set)
-
-    noted_at: float = 0.0
-
-    def note_machines(self, fleet: Fleet) -> None:
-        """Remember every process of every machine, to look for it at the end."""
-        self.noted_at = time.monotonic()
-        for node in fleet.get("/nodes")["items"]:
-            if node["address"]:
-                self.machine_processes |= evidence.processes_of(node["address"])
 
 
-def show(fleet: Fleet, spec: Path, seen: Seen) -> list[tuple[str, str]]:
+def show(fleet: Fleet, spec: Path, machines: Machines) -> Rows:
     """Run the whole story; returns the rows of the summary. Raises `NotShown`."""
+    seen = Seen()
     fleet.run("up", "--detach")
     fleet.run("offers", "--gpus", "H100:1", "--on-demand")
     follower = fleet.start("run", str(spec), "-y")
     try:
         to_half_way(fleet, follower, seen)
-        kill_a_node(fleet, seen)
-        to_the_end(fleet, follower, seen)
+        kill_a_node(fleet, machines, seen)
+        to_the_end(fleet, follower, machines, seen)
     finally:
         if follower.poll() is None:
             follower.send_signal(signal.SIGINT)
@@ -107,13 +87,13 @@ def look(fleet: Fleet, job_id: str, seen: Seen) -> None:
         seen.last_step = max(seen.last_step, progress["step"])
 
 
-def kill_a_node(fleet: Fleet, seen: Seen) -> None:
+def kill_a_node(fleet: Fleet, machines: Machines, seen: Seen) -> None:
     """Cut the power of the gang's last node, and see its processes disappear."""
     nodes = {node["id"]: node for node in fleet.get("/nodes")["items"]}
     seen.known_before = set(nodes)
     seen.epoch = seen.job["epoch"]
     seen.victim = nodes[seen.job["attempts"][-1]["slots"][-1]["node_id"]]
-    seen.note_machines(fleet)
+    machines.note(fleet)
     seen.victim_processes = evidence.processes_of(seen.victim["address"])
     if not seen.victim_processes:
         raise NotShown(f"node {seen.victim['id']} at {seen.victim['address']} has no process that could be killed")
@@ -134,26 +114,22 @@ def kill_a_node(fleet: Fleet, seen: Seen) -> None:
     print("none of them runs any more", flush=True)
 
 
-def to_the_end(fleet: Fleet, follower: "subprocess.Popen[str]", seen: Seen) -> None:
+def to_the_end(fleet: Fleet, follower: "subprocess.Popen[str]", machines: Machines, seen: Seen) -> None:
     """Wait until the job is final, and `godwit run` with it."""
 
     def final() -> bool | None:
         look(fleet, seen.job["id"], seen)
-        if time.monotonic() - seen.noted_at > NOTE_EVERY_S:
-            seen.note_machines(fleet)
+        machines.note_now_and_then(fleet)
         return True if seen.job["state"] in FINAL_STATES else None
 
     wait_for("the end of the job", FINISH_S, final)
-    seen.note_machines(fleet)
-    try:
-        code = follower.wait(timeout=20)
-    except subprocess.TimeoutExpired as exc:
-        raise NotShown("`godwit run` did not end with its job") from exc
+    machines.note(fleet)
+    code = stage.wait_for_process(follower, "`godwit run`")
     if seen.job["state"] != "succeeded" or code != 0:
         raise NotShown(f"the job {seen.job['state']} ({seen.job['detail']}), and `godwit run` exited with {code}")
 
 
-def learned(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
+def learned(fleet: Fleet, seen: Seen) -> Rows:
     """The model is good, by its progress and by the last word of its output."""
     progress = seen.job["progress"]
     printed = re.findall(r"accuracy\D{0,10}([01]?\.\d+)", fleet.text(f"/jobs/{seen.job['id']}/logs"))
@@ -165,7 +141,7 @@ def learned(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
     return [("accuracy", f"{accuracy:.4f}"), ("steps done", f"{progress['step']} of {progress['total_steps']}")]
 
 
-def recovered(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
+def recovered(fleet: Fleet, seen: Seen) -> Rows:
     """A second attempt went on, elsewhere, from a checkpoint whose manifest and files are really there."""
     events = fleet.events(job=seen.job["id"])
     resumed = first_of(events, "job.first-step", seen.killed_at)
@@ -207,7 +183,7 @@ def replacement(fleet: Fleet, second: dict[str, Any], seen: Seen) -> str:
     raise NotShown(f"no node was bought at another provider than {seen.victim['provider']}, nor taken")
 
 
-def paid(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
+def paid(fleet: Fleet, seen: Seen) -> Rows:
     """Where each GPU-second and each dollar went."""
     ledger = fleet.get(f"/jobs/{seen.job['id']}/ledger")
     seconds, dollars = ledger["gpu_seconds_by_reason"], ledger["usd_by_provider"]
@@ -219,76 +195,5 @@ def paid(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
     ]
 
 
-def leave_nothing(fleet: Fleet, seen: Seen) -> None:
-    """Stop everything, and look for what still runs; raises `NotShown` naming it."""
-    fleet.run("down")
-
-    def left() -> bool | None:
-        alive = {process for process in seen.machine_processes if process.is_alive()}
-        return None if alive | evidence.processes_naming(fleet.home) else True
-
-    try:
-        wait_for("the end of all processes", 15, left)
-    except NotShown as exc:
-        alive = {process for process in seen.machine_processes if process.is_alive()}
-        commands = sorted(f"{each.pid} {each.command}" for each in alive | evidence.processes_naming(fleet.home))
-        raise NotShown(f"still running after `godwit down`: {commands}") from exc
-
-
-def summarise(rows: list[tuple[str, str]], took_s: float) -> None:
-    """Print the table."""
-    table = Table(title="a job that outlived its node", show_header=False)
-    for name, value in [*rows, ("the whole demo took", f"{took_s:.0f} s")]:
-        table.add_row(name, value)
-    Console().print("\n", table)
-
-
-def tried(fleet: Fleet, spec: Path, seen: Seen) -> tuple[list[tuple[str, str]], str | None]:
-    """Show it, and stop everything whatever happens; returns the summary, and what did not happen."""
-    rows: list[tuple[str, str]] = []
-    failure: str | None = None
-    try:
-        rows = show(fleet, spec, seen)
-    except NotShown as exc:
-        failure = str(exc)
-    except httpx.HTTPError as exc:
-        failure = f"the control plane does not answer: {exc}"
-    except (KeyboardInterrupt, BrokenPipeError):
-        failure = INTERRUPTED
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave machines behind
-        go_on_unheard()
-        try:
-            leave_nothing(fleet, seen)
-        except NotShown as exc:
-            failure = f"{failure}; {exc}" if failure else str(exc)
-    return rows, failure
-
-
-def main() -> int:
-    """Show it once in a fresh home; the exit code says whether it all happened."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--keep", action="store_true", help="keep the home folder, to look into it")
-    options.add_argument("--spec", type=Path, default=SPEC, help="another job on two nodes that reports its accuracy")
-    given = options.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
-    fleet, started = Fleet(Path(tempfile.mkdtemp(prefix="godwit-demo-"))), time.monotonic()
-    rows, failure = tried(fleet, given.spec, Seen())
-    if failure == INTERRUPTED:
-        print("\nstopped; nothing of it is left running", file=sys.stderr)
-    elif failure is not None:
-        print(f"\nthe demo failed: {failure}\nall output is in {fleet.output}", file=sys.stderr)
-        return 1
-    else:
-        summarise(rows, time.monotonic() - started)
-    if not given.keep:
-        shutil.rmtree(fleet.home, ignore_errors=True)
-    return 130 if failure else 0
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stage.main(str(__doc__), "a job that outlived its node", show, SPEC))

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,12 @@ import httpx
 GODWIT = [sys.executable, "-m", "godwit.cli.main"]
 STORY = re.compile(r"^\[godwit\]|^workdir |^  (buy|start)|^in all|^submitted|step \d+/\d+ loss|^accuracy")
 """Lines worth showing: godwit's own, the plan, and what train.py prints."""
+
+WIDTH = 80
+"""What a terminal shows of a line at the least."""
+
+TOLD_EVERY_S = 15.0
+"""So long nothing may be shown while something is waited for."""
 
 PREFIX = re.compile(r"^\(\w+ pid=[^)]*\) ")
 """Ray's mark of the worker that printed a line."""
@@ -43,7 +50,7 @@ class Fleet:
         if ended.returncode != 0:
             raise NotShown(f"`godwit {' '.join(words)}` exited with {ended.returncode}")
 
-    def start(self, *words: str) -> "subprocess.Popen[str]":
+    def start(self, *words: str, shown: re.Pattern[str] = STORY) -> "subprocess.Popen[str]":
         """Start a command and go on; its output is kept whole in `output`, and what tells the story is shown."""
         say(f"$ godwit {' '.join(words)}")
         process = subprocess.Popen(
@@ -54,7 +61,7 @@ class Fleet:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        threading.Thread(target=self._show, args=(process,), daemon=True).start()
+        threading.Thread(target=self._show, args=(process, shown), daemon=True).start()
         return process
 
     @property
@@ -62,15 +69,16 @@ class Fleet:
         """Where the whole output of what was started is kept."""
         return self.home / "output.log"
 
-    def _show(self, process: "subprocess.Popen[str]") -> None:
+    def _show(self, process: "subprocess.Popen[str]", shown: re.Pattern[str]) -> None:
         assert process.stdout is not None
         with self.output.open("w") as kept:
             for line in process.stdout:
                 kept.write(line)
                 kept.flush()
                 # Ray tells much of its own, most of all when a node dies; that is for the file.
-                if STORY.search(line):
-                    print(PREFIX.sub("", line), end="", flush=True)
+                plain = PREFIX.sub("", line)
+                if shown.search(plain):
+                    tell(plain)
 
     def get(self, path: str, **params: str | int) -> Any:
         """Ask the REST API."""
@@ -94,20 +102,36 @@ class Fleet:
         return answer
 
 
+_told_at = time.monotonic()
+
+
+def tell(line: str) -> None:
+    """Show a line, cut to the width of a terminal."""
+    global _told_at  # noqa: PLW0603 - one process has one terminal
+    _told_at = time.monotonic()
+    told = textwrap.wrap(line, WIDTH, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    print("\n".join(told), flush=True)
+
+
 def say(text: str) -> None:
     """A line of the demo's own."""
+    global _told_at  # noqa: PLW0603 - as above
+    _told_at = time.monotonic()
     print(f"\n\x1b[1m{text}\x1b[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
 
 
 def wait_for(what: str, within_s: float, look: Callable[[], Found | None], pause_s: float = 0.25) -> Found:
-    """Look until there is something; raises `NotShown` after `within_s`."""
-    deadline = time.monotonic() + within_s
+    """Look until there is something, and say now and then what is waited for; raises `NotShown` after `within_s`."""
+    began = time.monotonic()
+    deadline = began + within_s
     while True:
         found = look()
         if found is not None:
             return found
         if time.monotonic() > deadline:
             raise NotShown(f"{what} did not come within {within_s:.0f} s")
+        if time.monotonic() - _told_at > TOLD_EVERY_S:
+            tell(f"... waiting for {what}, {time.monotonic() - began:.0f} s so far")
         time.sleep(pause_s)
 
 

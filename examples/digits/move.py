@@ -1,101 +1,137 @@
-"""The demo of a migration: a training job moves from one cloud to another while it trains, and ends as if it had not.
+"""The demo of a job that bends and moves: it grows, loses a node, and changes clouds, all while it trains.
 
     python examples/digits/move.py [--keep]
 
-The same job runs twice on two simulated clouds: once left alone, once moved half way by `godwit migrate`. Exits 0 only
-if each step was seen to happen and the two models agree. Leaves nothing running, on Ctrl-C too.
+A Ray Train job on simulated clouds starts on two nodes, grows to four, loses one and goes on with three, and is moved
+to another cloud by `godwit migrate`. Beside it the same training runs undisturbed in one process. Exits 0 only if each
+step was seen to happen and the two models agree. Leaves nothing running, on Ctrl-C too.
 """
 
-import argparse
+import os
 import re
-import shutil
 import signal
+import subprocess
 import sys
-import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import evidence
-import httpx
-from fleet import Fleet, NotShown, first_of, go_on_unheard, say, wait_for
-from rich.console import Console
-from rich.table import Table
+import stage
+import steps
+import yaml
+from fleet import Fleet, NotShown, first_of, say, wait_for
+from stage import FINAL_STATES, Machines, Rows
 
-SPEC = Path(__file__).parent / "move.yaml"
+HERE = Path(__file__).parent
+SPEC = HERE / "move.yaml"
 ACCURACY_MIN = 0.95
 TOLERANCE = 0.02
 """How far the accuracy may lie from that of the undisturbed run: 7 of the 360 held-out digits. Both go through the same
-steps with the same shuffles; what differs is in what order workers' sums are added."""
+batches with the same shuffles; what differs is in what order workers' sums are added."""
 
-HALF_WAY_S, FINISH_S, GONE_S = 240.0, 300.0, 20.0
-NOTE_EVERY_S = 5.0
-FINAL_STATES = ("succeeded", "failed", "cancelled")
-INTERRUPTED = "interrupted"
+SHOWN = re.compile(r"^\[godwit\] (?!.* job checkpoint)|^submitted|^step \d*0/\d+ loss|^accuracy")
+"""godwit's own lines but those about checkpoints, which come every few seconds; and every tenth step."""
+
+START_S, RESIZE_S, FINISH_S = 240.0, 240.0, 300.0
 
 
 @dataclass
 class Seen:
-    """What was seen of one run."""
+    """What was seen of the job."""
 
     job: dict[str, Any] = field(default_factory=dict)
-    processes: set[evidence.Process] = field(default_factory=set)
-    noted_at: float = 0.0
+    workers: int = 0
+    stepped_at: float = 0.0
+    stood_s: dict[tuple[int, int], float] = field(default_factory=dict)
+    """From the last step that was seen at one size to the first one at the next."""
+
     from_provider: str = ""
     to_provider: str = ""
 
 
-def show(fleet: Fleet, spec: Path, seen: Seen) -> list[tuple[str, str]]:
+def show(fleet: Fleet, spec: Path, machines: Machines) -> Rows:
     """Run the whole story; returns the rows of the summary. Raises `NotShown`."""
+    seen = Seen()
     fleet.run("up", "--detach")
     fleet.run("offers", "--gpus", "H100:1", "--on-demand")
-    say("first undisturbed, to compare with")
-    submit(fleet, spec, "digits-alone", seen, "--env", "PACE=0")
-    to_the_end(fleet, seen)
-    alone = accuracy_of(fleet, seen)
-    say("now the same, moved half way")
-    submit(fleet, spec, "digits-moved", seen)
-    to_half_way(fleet, seen)
-    move(fleet, seen)
-    to_the_end(fleet, seen)
-    moved = accuracy_of(fleet, seen)
-    if abs(moved - alone) > TOLERANCE:
-        raise NotShown(f"the accuracy is {moved:.4f}, and {alone:.4f} undisturbed: more than {TOLERANCE} apart")
+    follower = fleet.start("run", str(spec), "-y", shown=SHOWN)
+    alone = undisturbed(fleet, spec)
+    try:
+        seen.job = wait_for("the submission", 60, lambda: next(iter(fleet.get("/jobs")["items"]), None))
+        with_workers(fleet, machines, seen, 2, START_S)
+        grow(fleet, machines, seen)
+        lose_one(fleet, machines, seen)
+        move(fleet, seen)
+        to_the_end(fleet, machines, seen)
+        stage.wait_for_process(follower, "`godwit run`")
+        apart = accuracy_of(alone)
+    finally:
+        for process in (follower, alone):
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
     fleet.run("explain", seen.job["id"])
-    rows = [("accuracy undisturbed", f"{alone:.4f}"), ("accuracy moved", f"{moved:.4f} (within {TOLERANCE})")]
-    return [*rows, *migrated(fleet, seen), *paid(fleet, seen)]
+    return [*learned(fleet, seen, apart), *migrated(fleet, seen), *paid(fleet, seen)]
 
 
-def submit(fleet: Fleet, spec: Path, name: str, seen: Seen, *more: str) -> None:
-    """Submit the job under a name of its own."""
-    fleet.run("run", str(spec), "--name", name, "-y", "--detach", *more)
-    seen.job = fleet.get(f"/jobs/{name}")
+def undisturbed(fleet: Fleet, spec: Path) -> "subprocess.Popen[str]":
+    """Start the same training in a process of its own, to compare with; it gives way to everything else."""
+    count = str(yaml.safe_load(spec.read_text())["env"]["STEPS"])
+    say("beside it, the same training undisturbed in one process, to compare with")
+    argv = ["nice", sys.executable, str(HERE / "train.py"), "--alone", "--steps", count, "--step-seconds", "0"]
+    return subprocess.Popen(
+        argv,
+        env={**os.environ, "GODWIT_HOME": str(fleet.home)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
 
 
-def look(fleet: Fleet, seen: Seen) -> None:
+def look(fleet: Fleet, machines: Machines, seen: Seen) -> None:
     """Note how the job stands, and which processes there are."""
     seen.job = fleet.get(f"/jobs/{seen.job['id']}")
-    if time.monotonic() - seen.noted_at > NOTE_EVERY_S:
-        seen.noted_at = time.monotonic()
-        for node in fleet.get("/nodes")["items"]:
-            if node["address"]:
-                seen.processes |= evidence.processes_of(node["address"])
+    progress = seen.job["progress"] or {}
+    workers = int(progress.get("metrics", {}).get("workers", 0))
+    if workers != seen.workers:
+        seen.stood_s[seen.workers, workers] = progress["at"] - seen.stepped_at
+    seen.workers, seen.stepped_at = workers, progress.get("at", 0.0)
+    machines.note_now_and_then(fleet)
 
 
-def to_half_way(fleet: Fleet, seen: Seen) -> None:
-    """Wait until the job has done some steps and has a checkpoint: it is about half done by when it moves."""
+def with_workers(fleet: Fleet, machines: Machines, seen: Seen, count: int, within_s: float) -> None:
+    """Wait until the job did a step on so many nodes, and has a checkpoint."""
 
     def there() -> bool | None:
-        look(fleet, seen)
+        look(fleet, machines, seen)
         if seen.job["state"] in FINAL_STATES:
-            raise NotShown(f"the job {seen.job['state']} before it was half done: {seen.job['detail']}")
-        progress = seen.job["progress"] or {}
-        total = progress.get("total_steps")
-        return True if total and progress["step"] * 8 >= total and seen.job["checkpoints"] else None
+            raise NotShown(f"the job {seen.job['state']} before it did a step on {count} nodes: {seen.job['detail']}")
+        return True if seen.workers == count and seen.job["checkpoints"] else None
 
-    wait_for("the first checkpoint", HALF_WAY_S, there)
+    wait_for(f"a step on {count} nodes", within_s, there)
+
+
+def grow(fleet: Fleet, machines: Machines, seen: Seen) -> None:
+    """Ask for twice the nodes, and see the same attempt train on them."""
+    say("it trains on two nodes: now on four")
+    fleet.run("resize", seen.job["id"], "--nodes", "4")
+    with_workers(fleet, machines, seen, 4, RESIZE_S)
+    in_place(seen)
+
+
+def lose_one(fleet: Fleet, machines: Machines, seen: Seen) -> None:
+    """Cut the power of one of the four; the other three go on, and its owner leaves it at that."""
+    victim = seen.job["attempts"][-1]["slots"][-1]["node_id"]
+    say(f"it trains on four nodes: {victim} loses its power")
+    fleet.run("drill", "node-loss", victim)
+    fleet.run("resize", seen.job["id"], "--nodes", "3")
+    with_workers(fleet, machines, seen, 3, RESIZE_S)
+    in_place(seen)
+
+
+def in_place(seen: Seen) -> None:
+    """It is still the first attempt: what came and went did so while it ran."""
+    if len(seen.job["attempts"]) != 1:
+        raise NotShown(f"attempt {seen.job['epoch']} started: the first one did not go on")
 
 
 def move(fleet: Fleet, seen: Seen) -> None:
@@ -105,15 +141,15 @@ def move(fleet: Fleet, seen: Seen) -> None:
     others = [one["name"] for one in fleet.get("/providers")["items"] if one["name"] != seen.from_provider]
     sellers = {one["provider"] for one in fleet.get("/offers")["items"] if (one["gpu_model"] or "").startswith("H100")}
     seen.to_provider = next(name for name in sorted(others) if name in sellers)
-    say(f"half way: from {seen.from_provider} to {seen.to_provider}")
+    say(f"it trains on three nodes: now from {seen.from_provider} to {seen.to_provider}")
     fleet.run("migrate", seen.job["id"], "--to", seen.to_provider, "-y")
 
 
-def to_the_end(fleet: Fleet, seen: Seen) -> None:
+def to_the_end(fleet: Fleet, machines: Machines, seen: Seen) -> None:
     """Wait until the job is final; raises `NotShown` unless it succeeded."""
 
     def final() -> bool | None:
-        look(fleet, seen)
+        look(fleet, machines, seen)
         return True if seen.job["state"] in FINAL_STATES else None
 
     wait_for("the end of the job", FINISH_S, final)
@@ -121,19 +157,43 @@ def to_the_end(fleet: Fleet, seen: Seen) -> None:
         raise NotShown(f"the job {seen.job['state']}: {seen.job['detail']}")
 
 
-def accuracy_of(fleet: Fleet, seen: Seen) -> float:
-    """The accuracy by the last word of the job's output, after all of its steps."""
-    progress = seen.job["progress"]
-    if progress["step"] < progress["total_steps"]:
-        raise NotShown(f"the job stopped at step {progress['step']} of {progress['total_steps']}")
-    printed = re.findall(r"accuracy\D{0,10}([01]?\.\d+)", fleet.text(f"/jobs/{seen.job['id']}/logs"))
-    accuracy = float(printed[-1]) if printed else float(progress["metrics"].get("accuracy", 0))
-    if accuracy < ACCURACY_MIN:
-        raise NotShown(f"the accuracy is {accuracy:.3f}, below {ACCURACY_MIN}")
-    return accuracy
+def accuracy_of(alone: "subprocess.Popen[str]") -> float:
+    """What the undisturbed training came to."""
+    try:
+        printed, _ = alone.communicate(timeout=FINISH_S)
+    except subprocess.TimeoutExpired as exc:
+        raise NotShown(f"the undisturbed training was not done {FINISH_S:.0f} s after the job") from exc
+    return accuracy_in(printed)
 
 
-def migrated(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
+def accuracy_in(printed: str) -> float:
+    """The last word of train.py."""
+    found = re.findall(r"accuracy ([01]\.\d+) after", printed)
+    if not found:
+        raise NotShown("the training did not tell its accuracy")
+    return float(found[-1])
+
+
+def learned(fleet: Fleet, seen: Seen, alone: float) -> Rows:
+    """The model is as good as the undisturbed one, and every step of it was done by somebody."""
+    printed = fleet.text(f"/jobs/{seen.job['id']}/logs")
+    moved = accuracy_in(printed)
+    if min(moved, alone) < ACCURACY_MIN:
+        raise NotShown(f"the accuracy is {moved:.4f}, {alone:.4f} undisturbed: it should be {ACCURACY_MIN}")
+    if abs(moved - alone) > TOLERANCE:
+        raise NotShown(f"the accuracy is {moved:.4f}, and {alone:.4f} undisturbed: more than {TOLERANCE} apart")
+    done = steps.stretches(printed.splitlines())
+    again = sum(each.again for each in done)
+    return [
+        ("accuracy", f"{moved:.4f} (undisturbed: {alone:.4f}; may differ by {TOLERANCE})"),
+        *((each.who, str(each)) for each in done),
+        ("stood still to grow", f"{seen.stood_s[2, 4]:.0f} s (Ray Train starts its workers anew)"),
+        ("stood still after the loss", f"{seen.stood_s[4, 3]:.0f} s (the same, once Ray knows of it)"),
+        ("all together", f"steps 1 to {done[-1].last}, none missing, {again} done again"),
+    ]
+
+
+def migrated(fleet: Fleet, seen: Seen) -> Rows:
     """It ran there from a checkpoint of here, never twice at once, and every step of the move is in the record."""
     (migration,) = fleet.get(f"/jobs/{seen.job['id']}/migrations")["items"]
     if migration["state"] != "done" or migration["downtime_s"] is None:
@@ -147,7 +207,6 @@ def migrated(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
     ended = first_of(events, "attempt.state", 0.0, new="ended")
     started = first_of(events, "attempt.state", ended["at"] - 0.001, epoch=second["epoch"], new="starting")
     restored = first_of(events, "job.restored", started["at"], epoch=second["epoch"])
-    lost = restored["data"]["steps_lost"]
     began = first_of(events, "attempt.state", 0.0, new="starting")
     start_s = first_of(events, "job.first-step", began["at"], epoch=1)["at"] - began["at"]
     measured = migration["measured"] or {}
@@ -155,14 +214,14 @@ def migrated(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
         ("moved", f"from {seen.from_provider} to {seen.to_provider}"),
         ("copied ahead", f"{migration['moved_bytes']} bytes"),
         ("downtime", f"{migration['downtime_s']:.1f} s (last step there to first step here)"),
-        ("its first start took", f"{start_s:.1f} s (from its placement to its first step)"),
-        ("steps done again", str(lost)),
+        ("", f"{migration['downtime_s'] / start_s:.2f} times its first start on two nodes, {start_s:.1f} s"),
+        ("steps lost by the move", str(restored["data"]["steps_lost"])),
         ("predicted", migration["sum"]["text"]),
         ("measured", f"${measured.get('net_usd', 0.0):.4f} net over {measured.get('hours', 0.0):.3f} h"),
     ]
 
 
-def paid(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
+def paid(fleet: Fleet, seen: Seen) -> Rows:
     """Where each GPU-second and each dollar went: at both clouds."""
     ledger = fleet.get(f"/jobs/{seen.job['id']}/ledger")
     seconds, dollars = ledger["gpu_seconds_by_reason"], ledger["usd_by_provider"]
@@ -174,66 +233,5 @@ def paid(fleet: Fleet, seen: Seen) -> list[tuple[str, str]]:
     ]
 
 
-def leave_nothing(fleet: Fleet, seen: Seen) -> None:
-    """Stop everything, and look for what still runs; raises `NotShown` naming it."""
-    fleet.run("down")
-
-    def left() -> bool | None:
-        alive = {process for process in seen.processes if process.is_alive()}
-        return None if alive | evidence.processes_naming(fleet.home) else True
-
-    wait_for("the end of all processes", GONE_S, left)
-
-
-def tried(fleet: Fleet, spec: Path, seen: Seen) -> tuple[list[tuple[str, str]], str | None]:
-    """Show it, and stop everything whatever happens; returns the summary, and what did not happen."""
-    rows: list[tuple[str, str]] = []
-    failure: str | None = None
-    try:
-        rows = show(fleet, spec, seen)
-    except NotShown as exc:
-        failure = str(exc)
-    except httpx.HTTPError as exc:
-        failure = f"the control plane does not answer: {exc}"
-    except (KeyboardInterrupt, BrokenPipeError):
-        failure = INTERRUPTED
-    finally:
-        for told in (signal.SIGINT, signal.SIGTERM):  # a second Ctrl-C must not leave machines behind
-            signal.signal(told, signal.SIG_IGN)
-        go_on_unheard()
-        try:
-            leave_nothing(fleet, seen)
-        except NotShown as exc:
-            failure = f"{failure}; {exc}" if failure else str(exc)
-    return rows, failure
-
-
-def main() -> int:
-    """Show it once in a fresh home; the exit code says whether it all happened."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--keep", action="store_true", help="keep the home folder, to look into it")
-    options.add_argument("--spec", type=Path, default=SPEC, help="another job on two nodes that reports its accuracy")
-    given = options.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
-    fleet, started = Fleet(Path(tempfile.mkdtemp(prefix="godwit-move-"))), time.monotonic()
-    rows, failure = tried(fleet, given.spec, Seen())
-    if failure == INTERRUPTED:
-        print("\nstopped; nothing of it is left running", file=sys.stderr)
-    elif failure is not None:
-        print(f"\nthe demo failed: {failure}\nits home was {fleet.home}; --keep leaves it there", file=sys.stderr)
-    else:
-        table = Table(title="a job that moved to another cloud", show_header=False)
-        for name, value in [*rows, ("the whole demo took", f"{time.monotonic() - started:.0f} s")]:
-            table.add_row(name, value)
-        Console().print("\n", table)
-    if not given.keep:
-        shutil.rmtree(fleet.home, ignore_errors=True)
-    return 0 if failure is None else 130 if failure == INTERRUPTED else 1
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stage.main(str(__doc__), "a job that grew, shrank and moved", show, SPEC))

@@ -15,13 +15,15 @@ def ray_train(monkeypatch: pytest.MonkeyPatch) -> Any:
     train.UserCallback = object  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setitem(sys.modules, "ray.train", train)
-    monkeypatch.delitem(sys.modules, "godwit.sdk.ray_train", raising=False)
+    for name in ("ray_train", "ray_nodes"):
+        monkeypatch.delitem(sys.modules, f"godwit.sdk.{name}", raising=False)
     for name in ("GODWIT_NUM_NODES", "GODWIT_ELASTIC", "GODWIT_NODES_MIN", "GODWIT_NODES_MAX"):
         monkeypatch.delenv(name, raising=False)
     for name in ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"):
         monkeypatch.setenv(name, "7")  # somebody's own choice stays
     yield import_module("godwit.sdk.ray_train")
-    sys.modules.pop("godwit.sdk.ray_train", None)
+    for name in ("ray_train", "ray_nodes"):
+        sys.modules.pop(f"godwit.sdk.{name}", None)
 
 
 def test_a_job_of_so_many_nodes_has_so_many_workers(ray_train: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlparse
 
-from godwit.sdk import checkpoint, job, notice
+from godwit.sdk import checkpoint, job, notice, ray_nodes
 from ray.train import UserCallback
 
 _RESERVED = ("step", "total_steps")
@@ -45,8 +45,10 @@ RESIZE_EVERY_S = 5.0
 """How often Ray Train looks for nodes that came. A resize starts its workers again, which takes about ten seconds."""
 
 _PATIENCE = {
-    # What a shrink waits for: Ray's default is to wait 60 s for workers that cannot come any more.
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",
+    # A job that lost a node asks for as many workers as before until Ray knows that the node is dead (after 5 s), and
+    # then this long for nothing; Ray's default is 60 s. It is for the room alone, not for the workers' start, and when
+    # it is over Ray Train looks anew at which nodes there are, as often as it takes.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "5",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
 }
 
@@ -90,10 +92,12 @@ class _Reporter(UserCallback):  # type: ignore[misc]  # Ray is not typed here
     def __init__(self, storage_url: str | None) -> None:
         self._storage_url = storage_url
         self._count = 0
+        self._looks_out = False
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
         """Pass on rank 0's metrics, and where the checkpoint lies if there is one."""
         del run_context
+        self._look_out()
         self._count += 1
         first = metrics[0] if metrics else {}
         step = int(first.get("step", self._count))
@@ -102,6 +106,12 @@ class _Reporter(UserCallback):  # type: ignore[misc]  # Ray is not typed here
         job.report(step, None if total is None else int(total), **numbers)
         if checkpoint is not None and self._storage_url is not None:
             _leave_pointer(step, url_of(str(checkpoint.path), self._storage_url))
+
+    def _look_out(self) -> None:
+        """From the first report on: before, there is nothing that could be done on more nodes or fewer."""
+        if not self._looks_out and os.environ.get("GODWIT_ELASTIC") == "in-place":
+            ray_nodes.start()
+        self._looks_out = True
 
 
 def url_of(path: str, storage_url: str) -> str:

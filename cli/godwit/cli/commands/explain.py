@@ -12,6 +12,9 @@ from godwit.domain.wire.views import ExplainView, OutlookView
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 EVENTS_SHOWN_MAX = 20
 
+ROUTINE = frozenset({"job.checkpoint", "job.checkpoints-deleted"})
+"""What a healthy job does every few minutes; it would push out what explains anything."""
+
 
 @app.command()
 def explain(
@@ -60,11 +63,12 @@ def told(view: ExplainView, now: float) -> list[str]:
     if view.last_lines:
         lines += ["", "last lines of output", *(f"  {line}" for line in view.last_lines)]
     if view.events:
+        shown = [event for event in view.events if event.kind not in ROUTINE][-EVENTS_SHOWN_MAX:]
         lines += ["", "what happened"]
-        hidden = max(0, len(view.events) - EVENTS_SHOWN_MAX)
+        hidden = len(view.events) - len(shown)
         if hidden:
-            lines.append(f"  ({hidden} earlier: godwit events --job {job.id})")
-        told_events = ((event.at, watch.describe(event)) for event in view.events[hidden:])
+            lines.append(f"  ({hidden} more: godwit events --job {job.id})")
+        told_events = ((event.at, watch.describe(event)) for event in shown)
         lines += [f"  {figures.clock(at)}  {line}" for at, line in told_events if line]
     return lines
 
