@@ -9,7 +9,7 @@ import pytest
 from godwit.providers import registry
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("domain", "scheduler", "providers", "control_plane", "agents", "sdk", "cli")
+FOLDERS = ("domain", "scheduler", "providers", "control_plane", "gateway", "agents", "sdk", "cli")
 LINES_MAX = 300
 NAMELESS = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc)(_|$)|Manager$|Helper$|Utils?$")
 # A registry's host name in a file makes an installation depend on where it was written.

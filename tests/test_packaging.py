@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("domain", "scheduler", "providers", "control_plane", "agents", "sdk", "cli")
+FOLDERS = ("domain", "scheduler", "providers", "control_plane", "gateway", "agents", "sdk", "cli")
 
 
 @pytest.fixture(scope="module")

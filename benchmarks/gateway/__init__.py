@@ -1,0 +1,1 @@
+"""The gateway: its regulator in simulated time, its proxy beside others on this machine."""

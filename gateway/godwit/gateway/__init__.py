@@ -1,0 +1,1 @@
+"""The inference data plane: takes requests for services to their replicas, behind a regulator."""

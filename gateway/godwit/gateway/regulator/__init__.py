@@ -1,0 +1,1 @@
+"""Who may go to which replica, and when: pure; clock and random numbers are arguments."""
