@@ -1,10 +1,15 @@
 """Services: replicas that are jobs, routes that follow them, and nothing that is stopped with requests in flight."""
 
 import pytest
-from godwit.control_plane.services import jobs, serving
+from godwit.control_plane import secrets
+from godwit.control_plane.services import jobs, keys, serving
+from godwit.control_plane.store import routing
 from godwit.domain.errors import Conflict, InvalidRequest, NotFound
 from godwit.domain.wire.agents import StopAttempt
+from godwit.domain.wire.keys import KeyIn
+from godwit.domain.wire.routes import RouteTable
 
+from tests.control_plane.apis import client_of
 from tests.control_plane.replicated import Services, service_spec
 from tests.control_plane.world import World
 
@@ -214,3 +219,35 @@ def test_a_service_moves_by_starting_there_first(services: Services, world: Worl
         ("dear/south", "ready"),
     ]
     assert {str(one.state) for one in services.replicas() if one.moves_to is not None} == {"draining"}
+
+
+def test_a_key_is_in_the_routes_as_its_hash_until_it_is_removed(services: Services, world: World) -> None:
+    made = keys.make(world.context, KeyIn(services=["chat"], requests_per_min=60), "token t")
+    services.loop.step()
+    table = services.routes()
+    assert table is not None
+    assert [(one.id, one.sha256, one.requests_per_min) for one in table.keys] == [
+        (made.id, secrets.digest(made.text), 60)
+    ]
+    assert made.text not in str(world.events())
+    keys.remove(world.context, made.id, "token t")
+    services.loop.step()
+    after = services.routes()
+    assert after is not None
+    assert after.keys == []
+    with pytest.raises(NotFound, match="godwit keys"):
+        keys.remove(world.context, made.id, "token t")
+
+
+def test_a_gateway_waits_for_routes_that_it_does_not_have(world: World, services: Services) -> None:
+    client = client_of(world)
+    services.put(keyless=True)
+    first = RouteTable.model_validate_json(client.get("/v1/routes?gateway=g-1").content)
+    assert [(one.name, one.keyless) for one in first.services] == [("chat", True)]
+    assert client.get(f"/v1/routes?gateway=g-1&version={first.version}").status_code == 304
+    with world.db.read() as conn:
+        assert [(one.id, one.seen) for one in routing.all_gateways(conn, world.clock.now())] == [("g-1", first.version)]
+    leaving = {"gateway": "g-1", "version": 1, "at": 1.0, "window_s": 1.0, "draining": True, "of_a_later_release": 1}
+    assert client.post("/v1/routes/signals", json=leaving).status_code == 204
+    with world.db.read() as conn:
+        assert routing.all_gateways(conn, world.clock.now()) == []

@@ -17,6 +17,7 @@ from godwit.cli.client import ControlPlane, Refused
 from godwit.cli.exits import ExitCode, Failure
 from godwit.cli.specs import Given
 from godwit.domain.wire.arrays import ArrayView
+from godwit.domain.wire.services import ServiceView
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.domain.wire.views import ArchiveView, JobView, PlanView
 
@@ -43,6 +44,7 @@ def show_plan(spec: JobSpecIn, plan: PlanView) -> None:
     gpus = spec.resources.gpus if isinstance(spec.resources.gpus, str | int) else "|".join(spec.resources.gpus)
     each = "no GPU" if str(gpus) == "0" else f"{gpus} each"
     many = f", x {plan.count}; of one of them:" if spec.count is not None else ""
+    many = f", {spec.replicas} replica(s); of the first of them:" if spec.kind == "service" else many
     output.note(f"{spec.name}: {spec.kind}, {spec.resources.nodes} node(s), {each}{many}")
     counted = Counter(
         (act.action, act.offer or act.node_id or act.job_id or "", act.price_usd_per_hour, act.reason)
@@ -84,17 +86,27 @@ def submit(
     control_plane: ControlPlane, given: Given, archive: workdir.Archive | None, *, is_strict: bool = False
 ) -> JobView | ArrayView:
     """Upload the workdir unless it is there, then create the job or array: once, since a repeat has the same key."""
-    spec = given.spec
-    if archive is not None:
-        path = f"/v1/archives/{archive.digest}"
-        if not control_plane.has(path):
-            control_plane.put(path, archive.file, archive.size_bytes, "application/gzip", ArchiveView)
-        spec = JobSpecIn.model_validate(spec.model_dump(exclude_unset=True) | {"workdir_digest": archive.digest})
+    spec = _uploaded(control_plane, given.spec, archive)
     key = str(uuid.uuid4())
     path = "/v1/jobs?strict=true" if is_strict else "/v1/jobs"
     if spec.count is not None:
         return _explained(given, lambda: control_plane.post(path, spec, ArrayView, key=key))
     return _explained(given, lambda: control_plane.post(path, spec, JobView, key=key))
+
+
+def serve(control_plane: ControlPlane, given: Given, archive: workdir.Archive | None) -> ServiceView:
+    """The same for a service: make it, or take it to a new version; a repeat changes nothing."""
+    spec = _uploaded(control_plane, given.spec, archive)
+    return _explained(given, lambda: control_plane.post("/v1/services", spec, ServiceView, key=str(uuid.uuid4())))
+
+
+def _uploaded(control_plane: ControlPlane, spec: JobSpecIn, archive: workdir.Archive | None) -> JobSpecIn:
+    if archive is None:
+        return spec
+    path = f"/v1/archives/{archive.digest}"
+    if not control_plane.has(path):
+        control_plane.put(path, archive.file, archive.size_bytes, "application/gzip", ArchiveView)
+    return JobSpecIn.model_validate(spec.model_dump(exclude_unset=True) | {"workdir_digest": archive.digest})
 
 
 def _explained(given: Given, call: Callable[[], Reply]) -> Reply:

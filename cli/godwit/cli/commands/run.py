@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from godwit.cli import arrays, console, figures, output, specs, submission, watch
+from godwit.cli import arrays, console, figures, output, replicated, specs, submission, watch
 from godwit.cli.exits import ExitCode, Failure
 from godwit.domain.wire.arrays import ArrayView
+from godwit.domain.wire.services import ServiceView
 from godwit.domain.wire.views import JobView
 from typer.core import TyperCommand
 
@@ -62,7 +63,7 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
     """Plan a job, show what it costs, submit and follow it.
 
     Exits with the job's own exit code; 130 when it was cancelled, 1 when it failed without one. Of an array, with the
-    worst: the code of its first failed job, or 130 when one was cancelled.
+    worst: the code of its first failed job, or 130 when one was cancelled. Of a service, with 0 once it serves.
     Ctrl-C while following leaves the job running.
     """
     options = _options(
@@ -89,6 +90,8 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
         raise typer.Exit(int(ExitCode.OK if plan.feasible else ExitCode.WAITS))
     if not yes:
         submission.confirm(plan)
+    if given.spec.kind == "service":
+        raise typer.Exit(_serve(submission.serve(client, given, archive), is_followed=not detach))
     submitted = submission.submit(client, given, archive, is_strict=strict)
     raise typer.Exit(_leave(submitted) if detach else follow(submitted))
 
@@ -101,6 +104,19 @@ def _leave(submitted: JobView | ArrayView) -> int:
     else:
         output.note(f"submitted {name}; follow it with `godwit logs -f {name}`, see it with `godwit ps`")
     return int(ExitCode.OK)
+
+
+def _serve(service: ServiceView, *, is_followed: bool) -> int:
+    if not is_followed:
+        print(service.id)
+        return int(ExitCode.OK)
+    output.note(f"{service.name} ({service.id}), version {service.version}; Ctrl-C leaves it to come up")
+    try:
+        final = replicated.until_ready(console.control_plane, service.id, output.note)
+    except KeyboardInterrupt:
+        output.note(f"left it to come up; see it with `godwit services show {service.name}`")
+        return int(ExitCode.OK)
+    return int(ExitCode.OK if final.state == "serving" and final.version >= service.version else ExitCode.FAILED)
 
 
 def follow(job: JobView | ArrayView) -> int:

@@ -9,6 +9,7 @@ from godwit.control_plane.api import (
     fleet,
     incidents,
     jobs,
+    keys,
     migrations,
     projects,
     providers,
@@ -51,7 +52,7 @@ def create_app(state: State) -> FastAPI:
         return ServerView(identity=state.context.identity, version=VERSION, now=state.context.now())
 
     # Streams come first: /jobs/{job}/logs/stream must not be taken for something shorter.
-    for part in (streams, jobs, services, routes, migrations, arrays, fleet, incidents, providers, projects):
+    for part in (streams, jobs, services, routes, keys, migrations, arrays, fleet, incidents, providers, projects):
         app.include_router(part.router)
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(agents.router, responses=_AGENT_PROBLEMS)  # type: ignore[arg-type]
