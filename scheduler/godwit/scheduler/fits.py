@@ -14,6 +14,9 @@ Rows = NDArray[np.int64]
 NEVER = np.int64(2**62)
 """The key of a row on which the ask does not fit."""
 
+LAST = NEVER >> 1
+"""Keys from here on are of rows that are the last choice: see `avoidance`, and what others lend."""
+
 _TIE_BITS = 32
 
 
@@ -94,7 +97,7 @@ class Fits:
         if not len(mine) and not len(theirs):
             return self.key
         key = self.key.copy()
-        key[theirs] = cluster.tie[theirs] | (NEVER >> 1)  # worse than anything that nobody waits for
+        key[theirs] = cluster.tie[theirs] | LAST  # worse than anything that nobody waits for
         key[mine] = cluster.tie[mine] - (1 << _TIE_BITS)  # better than anything else
         return key
 

@@ -2,13 +2,13 @@
 
 The nearest level at which any domain holds the whole gang wins (NVLink, then rack, then fabric, then region); there the
 domain with the fewest fitting nodes (best fit: large domains stay whole for large gangs); in it the nodes with the best
-keys. Nodes next to the gang's data come before all others.
+keys. Nodes next to the gang's data come before all others, and doubtful ones behind those that are farther apart.
 """
 
 import numpy as np
 from godwit.scheduler.cluster import Cluster
 from godwit.scheduler.demands import Demand
-from godwit.scheduler.fits import NEVER, Fits
+from godwit.scheduler.fits import LAST, NEVER, Fits
 from numpy.typing import NDArray
 
 
@@ -20,22 +20,25 @@ def find(cluster: Cluster, fits: Fits, demand: Demand, key: NDArray[np.int64] | 
     """
     near = fits.next_to_data
     if near is not None:
-        there = _find_kept(cluster, np.where(near, fits.key if key is None else key, NEVER), demand)
+        there = _find_by(cluster, np.where(near, fits.key if key is None else key, NEVER), demand)
         if there is not None:
             return there
     if key is not None and key is not fits.key:
-        return _find_kept(cluster, key, demand)
+        return _find_by(cluster, key, demand)
     nodes = min(demand.nodes_max, fits.most[demand.within])
     if nodes < demand.nodes_min:
         return None
     if nodes == 1:
         row = fits.best()
         return None if row is None else [row]
-    level = next(level for level, most in enumerate(fits.most) if most >= nodes)
-    return _in_domain(cluster, fits.key, fits.count[level], level, nodes)
+    sound = np.where(fits.key < LAST, fits.key, NEVER)
+    if np.array_equal(sound, fits.key):
+        level = next(level for level, most in enumerate(fits.most) if most >= nodes)
+        return _in_domain(cluster, fits.key, fits.count[level], level, nodes)
+    return _find_by(cluster, sound, demand) or _find_by(cluster, fits.key, demand)
 
 
-def _find_kept(cluster: Cluster, key: NDArray[np.int64], demand: Demand) -> list[int] | None:
+def _find_by(cluster: Cluster, key: NDArray[np.int64], demand: Demand) -> list[int] | None:
     rows = np.flatnonzero(key < NEVER)
     counts = [
         np.bincount(cluster.domain[level, rows], minlength=cluster.domains(level)) for level in range(demand.within + 1)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from godwit.domain.health import Grade, Incident, IncidentState, Remedy
 from godwit.domain.ids import FindingId, GpuUuid, IncidentId, JobId, NodeId
-from godwit.domain.jobs import JobState, Outcome
+from godwit.domain.jobs import Fabric, JobState, Outcome
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.scheduler import planner
 from godwit.scheduler.health import findings
@@ -15,7 +15,7 @@ from godwit.scheduler.plan import EndAttempt, MarkNodeLost, StartAttempt
 from godwit.scheduler.reasons import Code
 from godwit.scheduler.snapshot import Snapshot
 
-from tests.scheduler.fleets import NOW, attempt, job, node, world
+from tests.scheduler.fleets import NOW, attempt, job, node, offer, world
 from tests.scheduler.health.care import finding
 
 
@@ -75,6 +75,20 @@ def test_a_node_that_heat_slows_down_is_the_last_choice_until_that_is_over() -> 
         assert _place(world(jobs=[job("a")], nodes=both, health=HealthView(findings=(hot,)))) == other
         unhurt = _place(world(jobs=[job("a")], nodes=both))
         assert _place(world(jobs=[job("a")], nodes=both, health=HealthView(findings=(hot, over)))) == unhurt
+
+
+def test_a_gang_rather_stands_in_a_larger_domain_or_farther_apart_than_on_a_node_that_heat_slows_down() -> None:
+    """Domain f1 would hold it just so, with the hot node; f2 has one more, and without it nothing holds it alone."""
+    hot = finding("1", "n1", "temperature:slowdown", at=NOW - 60, grade=Grade.DEGRADED, decided=True)
+    near = [node("n1"), node("n2")]
+    far = [node(f"n{number}", offer(fabric_domain="f2")) for number in (3, 4, 5)]
+    gang = job("a", nodes=2, fabric=Fabric.ANY)
+    for fleet, places in (
+        ([*near, *far], {"n3", "n4", "n5"}), ([*near, far[0]], {"n2", "n3"}), (near, {"n1", "n2"}),
+    ):  # fmt: skip
+        made = planner.plan(world(jobs=[gang], nodes=fleet, health=HealthView(findings=(hot,))), NOW, 1)
+        (start,) = (one for one in made.actions if isinstance(one, StartAttempt))
+        assert {slot.node_id for slot in start.slots} <= places
 
 
 def _place(snapshot: Snapshot) -> str:
