@@ -53,12 +53,15 @@ class Home:
 
 
 @contextmanager
-def serving() -> Iterator[Home]:
-    """A control plane with the default configuration that serves and has seen the clouds' offers."""
+def serving(**environment: str) -> Iterator[Home]:
+    """A control plane with the default configuration that serves and has seen the clouds' offers.
+
+    `environment` is what its process sees beside this one's.
+    """
     folder = Path(tempfile.mkdtemp(prefix="gw-bench-"))
     try:
         try:
-            godwit(folder, "up", "--detach", timeout_s=START_S)
+            godwit(folder, "up", "--detach", timeout_s=START_S, **environment)
             record = json.loads((folder / "control_plane.json").read_text())
             home = Home(folder, record["url"], (folder / "token").read_text().strip(), record["pid"])
             wait_until(lambda: bool(home.get("/v1/offers")["items"]), READY_S, "offers")
@@ -91,12 +94,11 @@ def environment_of(folder: Path) -> dict[str, str]:
     return {**kept, "GODWIT_HOME": str(folder), "PYTHONUNBUFFERED": "1"}
 
 
-def godwit(folder: Path, *arguments: str, timeout_s: float) -> str:
+def godwit(folder: Path, *arguments: str, timeout_s: float, **environment: str) -> str:
     """Run a `godwit` command to its end; returns its output. Raises `RuntimeError` with the output when it fails."""
     argv = [str(BIN / "godwit"), *arguments]
-    ended = subprocess.run(
-        argv, env=environment_of(folder), capture_output=True, text=True, timeout=timeout_s, check=False
-    )
+    env = environment_of(folder) | environment
+    ended = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
     if ended.returncode != 0:
         raise RuntimeError(f"{' '.join(argv)} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}")
     return ended.stdout
