@@ -26,6 +26,7 @@ from benchmarks import (
     quotas,
     scheduling,
     spot,
+    spot_services,
 )
 from benchmarks.figures import Figure
 
@@ -37,6 +38,7 @@ MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "philly": philly.measure,
     "openb": openb.measure,
     "spot": spot.measure,
+    "spot_services": spot_services.measure,
     "goodput": goodput.measure,
     "idle": idle.measure,
     "market": market.measure,

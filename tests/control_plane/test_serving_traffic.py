@@ -1,9 +1,16 @@
 """Services follow what gateways measure: they scale, change their version, or take the change back."""
 
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from godwit.control_plane.hints import Hints
+from godwit.control_plane.store.database import Database, open_engine
 
 from tests.control_plane.replicated import Services
-from tests.control_plane.world import World
+from tests.control_plane.world import CHEAP, DEAR, World
 
 SCALED = {"on": "in-flight", "target": 2, "window": "4s", "down_after": "20s", "idle_after": "30s"}
 
@@ -109,3 +116,24 @@ def test_the_number_of_a_version_is_never_used_twice(services: Services) -> None
     services.loop.step()
     assert services.service().newest.number == 1
     assert services.put(replicas=1, run="python serve.py --newer").version == 3
+
+
+def test_spot_replicas_are_spread_over_clouds_and_covered_on_demand_until_they_serve(
+    sqlite_template: Path, hints: Hints, tmp_path: Path
+) -> None:
+    path = tmp_path / "godwit.db"
+    shutil.copy(sqlite_template, path)
+    db = Database(open_engine(f"sqlite:///{path}"), hints.announce)
+    one = tuple(replace(shape, gpu_count=1, spot_price_usd_per_hour=1.0, capacity=8) for shape in (CHEAP, DEAR))
+    services = Services(World(db, hints, tmp_path, one))  # type: ignore[arg-type]
+    services.world.read_offers()
+    services.put(replicas=2, spare=1)
+    wanted = [services.world.job(one.id).spec.resources for one in services.replicas()]
+    assert sorted(resources.spot for resources in wanted) == ["never", "never", "only", "only", "only"]
+    places = Counter(str(resources.infra[0]) for resources in wanted if resources.spot == "only")
+    assert places == {"cheap/north": 2, "dear/south": 1}
+    for _ in range(3):
+        services.come_up()
+    alive = [services.world.job(one.id).spec.resources.spot for one in services.replicas("chat", "starting", "ready")]
+    assert alive == ["only"] * 3, "what covered them drains once they take requests"
+    db.close()

@@ -81,7 +81,8 @@ class Serving:
     `liveness` whether it is to be started anew. A replica that must go takes no new requests, and has `drain_s` to
     finish those it has. `ray`: each replica has a Ray cluster of its own, as one with several nodes always has.
     `models` are the names under which an OpenAI-compatible client finds it. `keyless`: it is open to whoever reaches a
-    gateway; else it takes a key of its project.
+    gateway; else it takes a key of its project. `spare` replicas more than wanted are kept on spot, and what spot
+    lacks on demand; None: each replica is placed like any job.
     """
 
     replicas_min: int = 1
@@ -93,5 +94,6 @@ class Serving:
     ray: bool = False
     models: tuple[str, ...] = ()
     keyless: bool = False
+    spare: int | None = None
     autoscale: Autoscale | None = None
     change: Change = field(default_factory=Change)

@@ -7,17 +7,19 @@ from typing import Any
 import structlog
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import jobs, routes, traffic
-from godwit.control_plane.store import entities, queries, routing
+from godwit.control_plane.store import abilities, entities, queries, routing
 from godwit.control_plane.store import services as stored
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import NotFound, StaleWrite
 from godwit.domain.events import Event
 from godwit.domain.ids import JobId, ServiceId
-from godwit.domain.jobs import Job, JobState
+from godwit.domain.jobs import Job, JobState, Spot
+from godwit.domain.resources import Infra
 from godwit.domain.services import Replica, ReplicaState, Service
+from godwit.scheduler import placement
 from godwit.scheduler.serving import autoscale, steps
 from godwit.scheduler.serving.actions import AddReplica, ChangeService, MoveReplica, ServingAction, StopReplica
-from godwit.scheduler.serving.view import Traffic, View
+from godwit.scheduler.serving.view import Traffic, View, Zone
 from sqlalchemy import Connection
 
 log = structlog.get_logger()
@@ -77,7 +79,7 @@ class Serving:
                 view = View(
                     service, tuple(replicas), tuple(stored.gone_of(conn, service.id)), _jobs(conn, replicas), attempts,
                     flying, traffic.quiet(replicas, gateways, self._context.serving_since, now),
-                    traffic.measured(gateways, service.project, service.name, now),
+                    traffic.measured(gateways, service.project, service.name, now), zones=_zones(conn, service, now),
                 )  # fmt: skip
                 views.append(self._with_samples(view, now))
         return views
@@ -113,6 +115,26 @@ def _needed(view: View, measured: Traffic) -> float:
     scale = view.service.newest.serving.autoscale
     ready = sum(one.state is ReplicaState.READY for one in view.replicas)
     return 0.0 if scale is None else autoscale.needed(scale, measured, ready)
+
+
+def _zones(conn: Connection, service: Service, now: float) -> tuple[Zone, ...]:
+    """Where spot for one replica is sold, for a service that wants it covered; a refusal holds an offer for a while."""
+    version = service.newest
+    if version.serving.spare is None:
+        return ()
+    wanted = replace(version.spec.resources, spot=Spot.ONLY)
+    holds = queries.holds(conn, now)
+    held = {hold.offer_key for hold in holds}
+    found: dict[Infra, Zone] = {}
+    for offer in abilities.known(queries.offers(conn), holds):
+        if not offer.spot or placement.offer_refusal(wanted, offer, offer.key) is not None:
+            continue
+        place = Infra(offer.provider, offer.region, offer.zone)
+        before = found.get(place)
+        able = Zone(place, offer.price_usd_per_hour * version.spec.resources.nodes_min, offer.key in held)
+        if before is None or (able.is_passed_over, able.usd_per_hour) < (before.is_passed_over, before.usd_per_hour):
+            found[place] = able
+    return tuple(found.values())
 
 
 def _jobs(conn: Connection, replicas: Sequence[Replica]) -> dict[JobId, Job]:

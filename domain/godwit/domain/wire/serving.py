@@ -91,7 +91,8 @@ class ServingSpec(Message):
     """The keys of a specification that only `kind: service` has.
 
     `port` is where the program listens; without it, it is given one as PORT. `ray`: each replica has a Ray of its own.
-    `keyless`: it takes requests without an API key.
+    `keyless`: it takes requests without an API key. `spare`: so many replicas more than wanted are on spot, spread over
+    zones, and on demand only what spot lacks.
     """
 
     replicas: Annotated[int, Field(ge=0, le=REPLICAS_MAX)] | Annotated[str, StringConstraints(max_length=16)] = 1
@@ -102,6 +103,7 @@ class ServingSpec(Message):
     ray: bool = False
     models: Annotated[list[ModelName], Field(max_length=1_000)] = Field(default_factory=list)
     keyless: bool = False
+    spare: Annotated[int, Field(ge=0, le=100)] | None = None
     autoscale: AutoscaleSpec | None = None
     rollout: ChangeSpec = Field(default_factory=ChangeSpec)
 
@@ -122,6 +124,7 @@ class ServingSpec(Message):
             ray=self.ray or nodes > 1,
             models=tuple(self.models),
             keyless=self.keyless,
+            spare=self.spare,
             autoscale=scale,
             change=self.rollout.to_domain(),
         )
@@ -149,6 +152,7 @@ def shown(of: Serving) -> dict[str, object]:
         "ray": of.ray,
         "models": list(of.models),
         "keyless": of.keyless,
+        "spare": of.spare,
         "autoscale": None if of.autoscale is None else _autoscale(of.autoscale),
         "rollout": _change(of.change),
     }

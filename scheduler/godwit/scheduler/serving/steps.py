@@ -10,7 +10,7 @@ from godwit.domain import lifecycle
 from godwit.domain.jobs import AttemptState, JobState
 from godwit.domain.resources import Infra, parse_infra
 from godwit.domain.services import Replica, ReplicaState, ServiceState
-from godwit.scheduler.serving import autoscale, counts, restarts, rollout
+from godwit.scheduler.serving import autoscale, counts, hedge, restarts, rollout
 from godwit.scheduler.serving.actions import AddReplica, ChangeService, MoveReplica, ServingAction, StopReplica
 from godwit.scheduler.serving.view import View
 
@@ -78,12 +78,22 @@ def _missing(view: View, now: float) -> Iterator[AddReplica]:
         there = [one for one in view.of(number, *ALIVE) if one.moves_to is None]
         if restarts.next_at(view.gone, number) > now:
             continue
+        spare = _spare(view, number)
+        if spare is not None:
+            yield from hedge.missing(view, number, count, spare)[:left]
+            continue
         moving = [one for one in view.of(number, *ALIVE) if one.moves_to is not None]
         for index in range(min(left, count - len(there))):
             to = _place(moving[index].moves_to) if index < len(moving) else None
             reason = f"{len(there) + index} of {count} replicas of version {number} are there"
             yield AddReplica(service.id, number, reason if to is None else f"{moving[index].name} moves to {to}", to)
             left -= 1
+
+
+def _spare(view: View, number: int) -> int | None:
+    """How many spot replicas more than wanted a version has; None: the planner chooses between spot and on demand."""
+    version = view.service.of_number(number)
+    return None if version is None else version.serving.spare
 
 
 def _place(text: str | None) -> Infra | None:
@@ -95,6 +105,10 @@ def _surplus(view: View) -> list[ServingAction]:
     wanted = counts.wanted(view)
     going: list[Replica] = []
     for number in sorted({one.number for one in view.replicas}):
+        spare = _spare(view, number)
+        if spare is not None:
+            going += hedge.surplus(view, number, wanted.get(number, 0), spare)
+            continue
         there = sorted((one for one in view.of(number, *ALIVE) if one.moves_to is None), key=lambda r: _worth(view, r))
         going += there[: max(0, len(there) - wanted.get(number, 0))]
     moving = [one for one in view.replicas if one.moves_to is not None and one.state in ALIVE]

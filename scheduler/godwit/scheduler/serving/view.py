@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from godwit.domain.ids import AttemptId, JobId
 from godwit.domain.jobs import Attempt, Job
+from godwit.domain.resources import Infra
 from godwit.domain.services import Replica, ReplicaState, Service
 
 
@@ -45,13 +46,22 @@ class Traffic:
 
 
 @dataclass(frozen=True)
+class Zone:
+    """Where spot replicas of a service may be, at what price for one, and whether it lost or refused one lately."""
+
+    place: Infra
+    usd_per_hour: float
+    is_passed_over: bool = False
+
+
+@dataclass(frozen=True)
 class View:
     """One service with its `replicas` that are not gone, the last that are (`gone`, newest first), and their jobs.
 
     `attempts` are the living ones, by job. `in_flight` is what gateways say that an attempt has; `quiet` are attempts
     to which no gateway leads any more and that have nothing in flight, as every gateway says. `samples` are what
     autoscaling asked for lately, as (instant, replicas), the oldest first, and `idle_since` is since when nobody wanted
-    anything; None: somebody does, or nobody measures.
+    anything; None: somebody does, or nobody measures. `zones` are where spot for it is sold.
     """
 
     service: Service
@@ -64,6 +74,7 @@ class View:
     traffic: Traffic | None = None
     samples: tuple[tuple[float, float], ...] = ()
     idle_since: float | None = None
+    zones: tuple[Zone, ...] = ()
 
     def of(self, number: int, *states: ReplicaState) -> list[Replica]:
         """Replicas of a version in some states, by their numbers."""
