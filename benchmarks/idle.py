@@ -13,7 +13,7 @@ from statistics import median
 
 import psutil
 
-from benchmarks import api_throughput, homes, idle_agent, keep_alive
+from benchmarks import api_throughput, homes, idle_agent, idle_standby, keep_alive
 from benchmarks.figures import Figure, at_most
 
 WINDOW_S = 30.0
@@ -30,8 +30,9 @@ LIBRARIES = (
 
 
 def measure() -> Iterator[Figure]:
-    """Memory and CPU of an idle control plane and agent; CPU of `godwit ps`; wall time of `godwit --help`."""
+    """Memory and CPU of an idle control plane, agent and Ray; CPU of `godwit ps`; wall time of `godwit --help`."""
     yield from idle_agent.measure()
+    yield from idle_standby.measure()
     godwit = str(homes.BIN / "godwit")
     with homes.serving() as home:
         yield from _at_rest(home)

@@ -41,10 +41,14 @@ def test_an_attempt_takes_the_ray_that_stands_by_and_the_next_one_gets_another(
 ) -> None:
     (machine,) = machines(gpus=1, more={"GODWIT_WARM_RAY": "true"})
     first = eventually(lambda: standing(machine.folder), 90, "a Ray stands by")
-    run = f"cat >program.py <<'END'\n{PROGRAM}\nEND\npython program.py"
+    run = f"cat >program.py <<'END'\n{PROGRAM}\nEND\npython program.py; while [ ! -e go ]; do sleep 0.1; done"
     plane.order(machine.name, *starts([machine], run, env={"GREETING": "hello there"}))
     taken = eventually(lambda: AttemptFolder(machine.folder, "att-1").stood_by(), 30, "it was taken")
     assert taken == first
+    eventually(lambda: "hello there att-1\n" in plane.text("att-1"), 120, "it runs")
+    machine.kill_agent()
+    machine.boot()
+    (AttemptFolder(machine.folder, "att-1").workdir / "go").touch()
     end = eventually(lambda: plane.end_of(machine.name), 120, "end")
     assert (end.outcome, end.exit_code) == ("succeeded", 0), end
     assert plane.text("att-1").splitlines()[-2:] == ["same True gpus 0 1.0", "hello there att-1"]

@@ -164,9 +164,9 @@ def to_the_end(
 ) -> JobDetail:
     """Follow the job until it is final and its output is read; blocking. Raises `Failure` when that is impossible."""
     heard: queue.Queue[Heard | Failure] = queue.Queue(QUEUE_MAX)
-    stop = threading.Event()
+    stop, look = threading.Event(), threading.Event()
     for source in (_log, _events, _polled):
-        threading.Thread(target=_read, args=(source(connect, job_id, stop), heard, stop), daemon=True).start()
+        threading.Thread(target=_read, args=(source(connect, job_id, stop, look), heard, stop), daemon=True).start()
     try:
         _print_until_final(heard, story, width, now)
     finally:
@@ -206,17 +206,18 @@ def _print_until_final(
             story.progress_line(now(), width())
 
 
-def _log(connect: Connect, job_id: str, _stop: threading.Event) -> Iterator[Heard]:
+def _log(connect: Connect, job_id: str, _stop: threading.Event, look: threading.Event) -> Iterator[Heard]:
     for event in following.follow(connect, f"/v1/jobs/{job_id}/logs/stream", {}, last_kind="end"):
         yield Heard("log", event)
+    look.set()  # the job is over, or nearly: nobody is to wait for the next poll
 
 
-def _events(connect: Connect, job_id: str, _stop: threading.Event) -> Iterator[Heard]:
+def _events(connect: Connect, job_id: str, _stop: threading.Event, _look: threading.Event) -> Iterator[Heard]:
     for event in following.follow(connect, "/v1/events/stream", {"job": job_id, "after": 0}):
         yield Heard("event", event)
 
 
-def _polled(connect: Connect, job_id: str, stop: threading.Event) -> Iterator[Heard]:
+def _polled(connect: Connect, job_id: str, stop: threading.Event, look: threading.Event) -> Iterator[Heard]:
     client: ControlPlane | None = None
     while not stop.is_set():
         try:
@@ -227,7 +228,8 @@ def _polled(connect: Connect, job_id: str, stop: threading.Event) -> Iterator[He
             if isinstance(failure, Refused) and failure.status < 500:
                 raise
             client = None  # the streams say so, and give up when it lasts too long
-        stop.wait(POLL_S)
+        look.wait(POLL_S)
+        look.clear()
 
 
 def _read(items: Iterator[Heard], heard: queue.Queue[Heard | Failure], stop: threading.Event) -> None:
