@@ -222,11 +222,12 @@ class Agent:
     def _leave(self) -> int:
         """Stop everything; the exit code says that this is for good, unless something would not die."""
         self._gone.set()
-        self._standby.close()
+        self._standby.retire()  # else it would start another one once its node is idle
         self._core.apply(lambda state, now: state.fenced([a.attempt_id for a in state.live()], now))
         deadline = time.monotonic() + GOING_S
         while self._core.count()[0] and time.monotonic() < deadline:
             time.sleep(0.05)
+        self._standby.close()
         # Whoever was only asked to end, on a machine that stays, is started again.
         return 1 if self._core.count()[0] or self._sigterm.heard.is_set() else 0
 

@@ -131,6 +131,7 @@ _AGENT_ONLY = frozenset(
         "GODWIT_NODE_DIR",
         "GODWIT_CRIU",
         "GODWIT_SPOT",
+        "GODWIT_WARM_RAY",
     }
 )
 
