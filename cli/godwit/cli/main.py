@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "breaker": ("breaker", "Show or reset what keeps automation from emptying the fleet."),
     "simulate": ("simulate", "Ask what if: run the planner over a trace in virtual time."),
     "drill": ("drill", "Break something on purpose and watch the fleet heal."),
+    "gateway": ("gateway", "Run the gateway that takes requests to services."),
     "version": ("version", "Print the versions of this command and of the control plane."),
 }
 """Command: the module under `godwit.cli.commands` that holds its `app`, and its one line of help."""

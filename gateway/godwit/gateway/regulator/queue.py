@@ -50,6 +50,12 @@ class Queue:
             self._standing_since = now
         self._lines[waiting.rank].append(waiting)
 
+    def push_first(self, waiting: Waiting, now: float) -> None:
+        """Let one wait that has had its turn before, ahead of those of its rank."""
+        if not len(self):
+            self._standing_since = now
+        self._lines[waiting.rank].appendleft(waiting)
+
     @property
     def full(self) -> bool:
         """Whether nobody more may wait."""

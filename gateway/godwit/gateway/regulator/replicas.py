@@ -61,18 +61,24 @@ class Replica:
         """Whether it may have one more now."""
         return self.in_flight < self.limit and self.usable(now)
 
-    def ended(self, outcome: Outcome, latency_s: float, now: float, rng: Random, *, others: bool = True) -> None:
-        """A request that it had is over; `latency_s` is from sending it to the head of the answer.
+    def headed(self, latency_s: float, now: float) -> None:
+        """The head of an answer came after `latency_s`; the rest may take long."""
+        self._succeeded(latency_s, self.in_flight, now)
+
+    def ended(self, outcome: Outcome, latency_s: float | None, now: float, rng: Random, *, others: bool = True) -> None:
+        """A request that it had is over; `latency_s` is until the head of the answer, None where `headed` was told.
 
         `others`: there are replicas without it. The last one is never left out for bad answers.
         """
         in_flight, self.in_flight = self.in_flight, self.in_flight - 1
         if outcome is Outcome.ANSWERED:
-            self._succeeded(latency_s, in_flight, now)
+            if latency_s is not None:
+                self._succeeded(latency_s, in_flight, now)
         elif outcome is Outcome.REFUSED:
             self.earned.cut(now)
         elif outcome is Outcome.ABANDONED:
-            self.earned.gave_up(latency_s, now)
+            if latency_s is not None:
+                self.earned.gave_up(latency_s, now)
         else:
             self._failed(outcome, now, rng, others)
 

@@ -86,24 +86,44 @@ class Regulator:
         self.queue.push(waiting, now)
         return None
 
-    def again(self, waiting: Waiting, now: float) -> Verdict:
-        """Where a request goes whose replica did not take it; refused when that would be one retry too many."""
+    def again(self, waiting: Waiting, now: float) -> Verdict | None:
+        """As `offer`, for one whose replica did not take it; refused when that would be one retry too many.
+
+        It goes before those that came after it.
+        """
         if not self.budget.withdraw(now):
             return self._refuse(Shed.REPLICA_FAILED, now)
-        return self._grant(waiting, now) or self._refuse(Shed.NO_REPLICA, now)
+        granted = self._grant(waiting, now)
+        if granted is None:
+            self.queue.push_first(waiting, now)
+        return granted
 
-    def ended(self, replica_id: str, outcome: Outcome, latency_s: float, now: float) -> None:
-        """A granted request is over; `latency_s` is from sending it to the head of its answer."""
+    def headed(self, replica_id: str, latency_s: float, now: float) -> None:
+        """The head of an answer came: what a replica can do shows in that, however long the rest is."""
+        replica = self.replicas.get(replica_id)
+        if replica is not None:
+            replica.headed(latency_s, now)
+            self._measure(latency_s, now)
+
+    def ended(self, replica_id: str, outcome: Outcome, latency_s: float | None, now: float) -> None:
+        """A granted request is over; `latency_s` is until the head of its answer, None where `headed` was told."""
         replica = self.replicas.get(replica_id)
         if replica is None:
             return  # its replica has left the routes meanwhile
         others = any(other.usable(now) for other in self.replicas.values() if other is not replica)
         replica.ended(outcome, latency_s, now, self.rng, others=others)
         if outcome is Outcome.ANSWERED:
-            known = self.latency_s
-            self.latency_s = latency_s if known is None else known + (latency_s - known) * _EWMA
+            if latency_s is not None:
+                self._measure(latency_s, now)
+            return
         self.restart.ended(outcome)
-        if self.restart.limit is not None or outcome is not Outcome.ANSWERED:
+        self._note_restart(now)
+
+    def _measure(self, latency_s: float, now: float) -> None:
+        known = self.latency_s
+        self.latency_s = latency_s if known is None else known + (latency_s - known) * _EWMA
+        if self.restart.limit is not None:
+            self.restart.ended(Outcome.ANSWERED)
             self._note_restart(now)
 
     def left(self, waiting: Waiting) -> bool:
@@ -154,7 +174,8 @@ class Regulator:
             return None
         among = list(self.replicas.values())
         if waiting.exclude:
-            among = [one for one in among if one.id not in waiting.exclude]
+            # Rather another one; the same again if it is the only one.
+            among = [one for one in among if one.id not in waiting.exclude and one.usable(now)] or among
         replica = balance.choose(among, self.weights, now, self.rng, waiting.affinity)
         if replica is None:
             return None

@@ -1,0 +1,21 @@
+"""`python -m godwit.gateway`: run a gateway."""
+
+import os
+import sys
+
+from godwit.domain.errors import GodwitError
+from godwit.gateway import settings
+from godwit.gateway.main import serve
+
+
+def main() -> int:
+    """Serve until told to stop; returns the exit code."""
+    try:
+        return serve(settings.read(sys.argv[1:], os.environ))
+    except GodwitError as error:
+        sys.stderr.write(f"godwit gateway: {error.message}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

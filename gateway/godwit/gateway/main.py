@@ -1,0 +1,150 @@
+"""The gateway's process: listens, follows the routes, reports, and leaves in order."""
+
+import asyncio
+import random
+import signal
+import socket
+import sys
+import time
+
+import structlog
+import uvicorn
+from godwit.domain.errors import InvalidRequest
+from godwit.domain.wire.routes import GatewaySignals
+from godwit.gateway import websockets
+from godwit.gateway.connection import bounded
+from godwit.gateway.exchange import Sender
+from godwit.gateway.http import Receive, Scope, Send
+from godwit.gateway.inspection import PREFIX, Inspection
+from godwit.gateway.proxy import Proxy
+from godwit.gateway.settings import Settings
+from godwit.gateway.source import Source
+from godwit.gateway.table import Ref
+from godwit.gateway.tally import Window
+
+REPORT_S = 2.0
+"""How often the control plane hears what was seen: often enough to scale by, and few bytes."""
+
+LEAVE_S = 0.2
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, then let requests end for `drain_s`; returns the exit code."""
+    _configure_log()
+    # uvicorn raises a captured signal again once it is down; its default would make a failure of an orderly end.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    with asyncio.Runner(loop_factory=_config(settings, _nothing).get_loop_factory()) as runner:
+        return runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    loop, rng = asyncio.get_running_loop(), random.SystemRandom()
+    sender = Sender(loop)
+    proxy = Proxy(loop, rng, sender, access_log=settings.access_log)
+    source = Source(settings, rng, proxy.update)
+    source.start()
+    listener = _listen(settings)
+    inspection = Inspection(proxy)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await websockets.serve(proxy, scope, receive, send)
+        elif scope["path"].startswith(PREFIX):
+            await inspection.serve(scope, send)
+        else:
+            await proxy.serve(scope, receive, send)
+
+    server = _Server(_config(settings, app), proxy)
+    tasks = [asyncio.create_task(source.follow()), asyncio.create_task(_report(settings, proxy, source))]
+    scheme = "https" if settings.tls_certificate else "http"
+    sys.stdout.write(f"gateway {settings.name} at {scheme}://{settings.host}:{listener.getsockname()[1]}\n")
+    sys.stdout.flush()
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await sender.close()
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Tells the proxy when it is asked to leave."""
+
+    def __init__(self, config: uvicorn.Config, proxy: Proxy) -> None:
+        super().__init__(config)
+        self._proxy = proxy
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As the base class: no new connections, idle ones closed, requests have `drain_s` to end."""
+        self._proxy.leaving = True
+        await super().shutdown(sockets)
+
+
+def _config(settings: Settings, app: object) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # its own types for the same shapes
+        http=bounded(settings.header_bytes_max, settings.header_s),
+        ws="websockets-sansio",
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(settings.keep_alive_s),
+        timeout_graceful_shutdown=max(1, int(settings.drain_s)),
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+    )
+
+
+async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Stands in where only the loop's kind is asked."""
+
+
+async def _report(settings: Settings, proxy: Proxy, source: Source) -> None:
+    windows: dict[Ref, Window] = {}
+    last = time.monotonic()
+    while True:
+        await asyncio.sleep(REPORT_S)
+        now = time.monotonic()
+        services = [
+            windows.setdefault(ref, Window()).signals(gate.route, gate.tally, gate.regulator)
+            for ref, gate in proxy.gates.items()
+        ]
+        for gone in windows.keys() - proxy.gates.keys():
+            del windows[gone]
+        signals = GatewaySignals(
+            gateway=settings.name,
+            version=proxy.index.table.version,
+            at=time.time(),
+            window_s=max(0.001, now - last),
+            draining=proxy.leaving,
+            services=services,
+        )
+        last = now
+        await source.report(signals)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise InvalidRequest(f"cannot listen on {settings.host}:{settings.port}: {error}") from error
+    listener.listen(2_048)
+    listener.setblocking(False)
+    return listener
+
+
+def _configure_log() -> None:
+    structlog.configure(
+        processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
