@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from godwit.control_plane.services import agents, ledger, sizes
 from godwit.control_plane.store import usage
+from godwit.domain.elasticity import Pace
 from godwit.domain.errors import Conflict, InvalidRequest
 from godwit.domain.intents import IntentKind
 from godwit.domain.wire import agents as wire
@@ -205,3 +206,13 @@ def test_a_more_urgent_job_gets_the_node_and_the_attempt_that_gave_it_goes_on(wo
     world.plan()
     assert [slot.node_id for slot in world.attempt(urgent).slots] == [last.node_id]
     assert world.job(job_id).interruptions == 0
+
+
+def test_how_fast_it_was_at_its_size_is_kept_with_its_progress(world: World) -> None:
+    job_id, (head,) = bent(world)
+    for step in range(0, 50, 10):
+        head.report_step(world.attempt(job_id), step)
+        world.clock.advance(10)
+    progress = world.job(job_id).progress
+    assert progress is not None
+    assert progress.paces == {1: Pace(40, 40.0)}, "from the first report of the attempt to its last"

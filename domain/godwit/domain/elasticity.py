@@ -1,6 +1,15 @@
 """How a job bends that may have more or fewer nodes than now."""
 
+from dataclasses import dataclass
 from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a job did at one size: `steps` in so many `seconds`. Both are halved now and then, hence no whole steps."""
+
+    steps: float
+    seconds: float
 
 
 class Bends(StrEnum):

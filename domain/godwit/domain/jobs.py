@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from godwit.domain.afters import After
 from godwit.domain.arrays import Member
-from godwit.domain.elasticity import Batch, Bends
+from godwit.domain.elasticity import Batch, Bends, Pace
 from godwit.domain.ids import AttemptId, JobId, NodeId, ProjectId
 from godwit.domain.projects import DEFAULT
 from godwit.domain.resources import GpuAsk, Infra
@@ -175,12 +175,13 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a running job last said of itself; `at` is when it said so."""
+    """What a running job last said of itself; `at` is when it said so. `paces`, by nodes, are of all its attempts."""
 
     step: int
     at: float
     total_steps: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    paces: Mapping[int, Pace] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

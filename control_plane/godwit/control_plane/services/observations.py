@@ -20,7 +20,7 @@ from godwit.domain.wire.copies import CopyDone
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
 from godwit.domain.wire.notices import NoticeSeen
 from godwit.domain.wire.replicas import ReplicaSeen
-from godwit.scheduler.resizing import bending
+from godwit.scheduler.resizing import bending, paces
 
 log = structlog.get_logger()
 
@@ -147,7 +147,8 @@ def _progress(
         health.back_at_work(tx, attempt, f"agent {slot.node_id}", now, step=seen.step)
         migrations.works(tx, job, attempt, f"agent {slot.node_id}", now, is_step=True)
     # Our own clock: a node's may be off, and instants that are compared must be of one clock.
-    writes.job_progress(tx, job.id, Progress(seen.step, now, seen.total_steps, seen.metrics))
+    known = paces.watched(job, attempt, seen.step, now)
+    writes.job_progress(tx, job.id, Progress(seen.step, now, seen.total_steps, seen.metrics, known))
     tx.hint(hints.log_of(job.id))
 
 

@@ -1,11 +1,13 @@
 """How many nodes a running job should have: what its owner wants, else what it began with, else more that are free."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from godwit.domain.ids import JobId
 from godwit.domain.jobs import Attempt, AttemptState, Job
 from godwit.scheduler.elasticity import curve
-from godwit.scheduler.resizing import bending
+from godwit.scheduler.resizing import bending, paces
 from godwit.scheduler.snapshot import Snapshot
 
 
@@ -69,8 +71,12 @@ def why_not_now(job: Job, attempt: Attempt, snapshot: Snapshot, now: float, *, s
 def _why_it_would_not_pay(
     job: Job, attempt: Attempt, snapshot: Snapshot, now: float, size: int, unsaved_s: float
 ) -> str | None:
-    terms = snapshot.policy.resizing
-    earns_s = pays_back_s(len(attempt.staying), size, unsaved_s + terms.restart_s)
+    terms, now_has = snapshot.policy.resizing, len(attempt.staying)
+    # What it began with is what its owner had in mind; only beyond that it has to be worth it by what was seen.
+    seen = paces.speeds(job) if size > target(job, attempt).nodes else {}
+    earns_s = pays_back_s(now_has, size, unsaved_s + terms.restart_s, seen)
+    if earns_s == math.inf:
+        return f"it was no faster on {max(seen)} nodes than on {min(seen)}"
     estimate = snapshot.estimate(job, now)
     lasts_s = terms.horizon_s if estimate is None else min(terms.horizon_s, estimate.left_s)
     if earns_s * terms.caution > lasts_s:
@@ -78,10 +84,14 @@ def _why_it_would_not_pay(
     return None
 
 
-def pays_back_s(before: int, after: int, costs_s: float) -> float:
-    """After how many seconds at the larger size a standstill is earned back, by what larger sizes bring (Amdahl)."""
-    speeds = curve.amdahl({}, [before, after])
-    return costs_s * speeds.at(before) / (speeds.at(after) - speeds.at(before))
+def pays_back_s(before: int, after: int, costs_s: float, seen: Mapping[int, float] | None = None) -> float:
+    """After how many seconds at the larger size a standstill is earned back; infinite where it is no faster.
+
+    By what was seen of the job at its sizes (steps per second), and by Amdahl's law where it had none of them yet.
+    """
+    speeds = curve.amdahl(seen or {}, [before, after])
+    gained = speeds.at(after) - speeds.at(before)
+    return costs_s * speeds.at(before) / gained if gained > 0 else math.inf
 
 
 def next_change_at(attempt: Attempt, snapshot: Snapshot) -> float:
