@@ -217,8 +217,13 @@ def migrated(fleet: Fleet, seen: Seen) -> Rows:
         ("", f"{migration['downtime_s'] / start_s:.2f} times its first start on two nodes, {start_s:.1f} s"),
         ("steps lost by the move", str(restored["data"]["steps_lost"])),
         ("predicted", migration["sum"]["text"]),
-        ("measured", f"${measured.get('net_usd', 0.0):.4f} net over {measured.get('hours', 0.0):.3f} h"),
+        ("measured", f"{signed(measured.get('net_usd', 0.0))} net over {measured.get('hours', 0.0):.3f} h"),
     ]
+
+
+def signed(amount: float) -> str:
+    """-$0.2574 rather than $-0.2574."""
+    return f"{'-' if amount < 0 else ''}${abs(amount):.4f}"
 
 
 def paid(fleet: Fleet, seen: Seen) -> Rows:

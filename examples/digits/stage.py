@@ -67,7 +67,7 @@ def main(about: str, title: str, story: Story, spec: Path) -> int:
     if failure == INTERRUPTED:
         print("\nstopped; nothing of it is left running", file=sys.stderr)
     elif failure is not None:
-        print(f"\nthe demo failed: {failure}\nall output is in {fleet.output}", file=sys.stderr)
+        print(f"\nthe demo failed: {failure}\neverything it left to look at is in {fleet.home}", file=sys.stderr)
         return 1
     else:
         _summarise(title, rows, time.monotonic() - started)

@@ -48,7 +48,9 @@ def clock(at: float) -> str:
 
 
 def usd(amount: float) -> str:
-    """Dollars; small amounts keep the digits that matter: $12.30, $0.0042."""
+    """Dollars; small amounts keep the digits that matter: $12.30, $0.0042, -$0.18."""
+    if amount < 0:
+        return f"-{usd(-amount)}"
     return f"${amount:,.2f}" if amount >= 0.1 or amount == 0 else f"${amount:.4f}"
 
 

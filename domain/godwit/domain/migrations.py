@@ -100,7 +100,7 @@ class Sum:
         weighs = ">" if self.saving_usd > self.cost_usd else "<="
         return (
             f"(${self.from_usd_per_hour:.2f}/h - ${self.to_usd_per_hour:.2f}/h) x {self.left_h:.2f} h ({self.left_by}) "
-            f"= ${self.saving_usd:.2f} {weighs} ${self.cost_usd:.2f} = ${self.overlap_usd:.2f} paid twice + "
+            f"= {'-' if self.saving_usd < 0 else ''}${abs(self.saving_usd):.2f} {weighs} ${self.cost_usd:.2f} = ${self.overlap_usd:.2f} paid twice + "
             f"${self.standstill_usd:.2f} standing still + ${self.egress_usd:.2f} egress of "
             f"{self.checkpoint_bytes / 1e9:.3g} GB"
         )
