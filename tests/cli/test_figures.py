@@ -25,7 +25,9 @@ def test_what_never_happened_is_never() -> None:
     assert figures.ago(None, 1000.0) == "never"
 
 
-@pytest.mark.parametrize(("amount", "text"), [(0, "$0.00"), (0.0042, "$0.0042"), (-0.18, "-$0.18"), (1234, "$1,234.00")])
+@pytest.mark.parametrize(
+    ("amount", "text"), [(0, "$0.00"), (0.0042, "$0.0042"), (-0.18, "-$0.18"), (1234, "$1,234.00")]
+)
 def test_small_amounts_keep_the_digits_that_matter(amount: float, text: str) -> None:
     assert figures.usd(amount) == text
 

@@ -98,9 +98,10 @@ class Sum:
     def __str__(self) -> str:
         """The arithmetic, as people read it."""
         weighs = ">" if self.saving_usd > self.cost_usd else "<="
+        sign = "-" if self.saving_usd < 0 else ""
         return (
             f"(${self.from_usd_per_hour:.2f}/h - ${self.to_usd_per_hour:.2f}/h) x {self.left_h:.2f} h ({self.left_by}) "
-            f"= {'-' if self.saving_usd < 0 else ''}${abs(self.saving_usd):.2f} {weighs} ${self.cost_usd:.2f} = ${self.overlap_usd:.2f} paid twice + "
+            f"= {sign}${abs(self.saving_usd):.2f} {weighs} ${self.cost_usd:.2f} = ${self.overlap_usd:.2f} paid twice + "
             f"${self.standstill_usd:.2f} standing still + ${self.egress_usd:.2f} egress of "
             f"{self.checkpoint_bytes / 1e9:.3g} GB"
         )
