@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 
 import httpx
 import pytest
@@ -36,6 +37,23 @@ def test_output_goes_to_stdout_and_the_story_to_stderr() -> None:
     assert final.state == "succeeded"
     assert out.getvalue().startswith("step 1\nstep 2")
     assert "job queued -> starting: the planner placed it" in err.getvalue()
+
+
+def test_when_the_log_ends_the_job_is_looked_at_without_waiting_for_the_next_poll(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "POLL_S", 600.0)
+    scripted, polled = _scripted("running"), threading.Event()
+    log = scripted.routes["GET", f"/v1/jobs/{ID}/logs/stream"]
+
+    def over_once_it_was_polled(_request: httpx.Request) -> httpx.Response:
+        state = "succeeded" if polled.is_set() else "running"
+        polled.set()
+        return httpx.Response(200, json=detail(state=state))
+
+    scripted.routes["GET", f"/v1/jobs/{ID}"] = over_once_it_was_polled
+    scripted.routes["GET", f"/v1/jobs/{ID}/logs/stream"] = lambda request: (polled.wait(60), log(request))[1]
+    assert watch.to_the_end(scripted.client, ID, _story()[0], lambda: 80).state == "succeeded"
 
 
 def test_nothing_but_plain_lines_is_written_when_nobody_watches() -> None:
