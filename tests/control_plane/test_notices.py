@@ -7,6 +7,7 @@ from godwit.domain.nodes import NodeState
 from godwit.domain.wire.agents import StopAttempt
 from godwit.domain.wire.notices import NoticeSeen
 
+from tests.control_plane.replicated import Services
 from tests.control_plane.world import Agent, World
 
 
@@ -73,3 +74,23 @@ def test_of_two_notices_the_nearer_counts_and_the_loss_is_counted_once(world: Wo
     assert world.node(agent.node_id).state is NodeState.LOST
     with world.db.read() as conn:
         assert queries.records(conn)[offer.key].losses == 1
+
+
+def test_a_replica_of_a_service_serves_on_until_the_last_moment_or_until_another_one_does(world: World) -> None:
+    services = Services(world)
+    services.put()
+    services.come_up()
+    (before,) = services.replicas()
+    agent = services.agent_of(before)
+    agent.beat(notice(agent))
+    world.plan()
+    services.loop.step()
+    assert services.states() == {"chat-0": "ready", "chat-1": "starting"}
+    assert agent.commands() == []
+    world.clock.advance(115.0)
+    agent.beat()
+    world.plan()
+    assert world.attempt(before.id).outcome is Outcome.EVICTED
+    services.loop.step()
+    assert services.urls() == []
+    assert world.job(before.id).cancel_requested, "and it does not start again: another one has its place"

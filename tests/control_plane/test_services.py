@@ -2,7 +2,7 @@
 
 import pytest
 from godwit.control_plane import secrets
-from godwit.control_plane.services import jobs, keys, serving
+from godwit.control_plane.services import jobs, keys, nodes, serving
 from godwit.control_plane.store import routing
 from godwit.domain.errors import Conflict, InvalidRequest, NotFound
 from godwit.domain.wire.agents import StopAttempt
@@ -251,3 +251,22 @@ def test_a_gateway_waits_for_routes_that_it_does_not_have(world: World, services
     assert client.post("/v1/routes/signals", json=leaving).status_code == 204
     with world.db.read() as conn:
         assert routing.all_gateways(conn, world.clock.now()) == []
+
+
+def test_a_replica_leaves_a_drained_node_only_once_another_one_serves(services: Services, world: World) -> None:
+    services.put(drain="5m")
+    services.come_up()
+    (before,) = services.replicas()
+    services.signal(chat={"replicas": [{"id": str(before.attempt_id), "in_flight": 1}]})
+    nodes.drain(world.context, services.agent_of(before).node_id, "token t")
+    world.plan()
+    services.loop.step()
+    assert services.states() == {"chat-0": "ready", "chat-1": "starting"}
+    assert world.attempt(before.id).outcome is None
+    services.come_up()
+    services.come_up()
+    assert services.states() == {"chat-0": "draining", "chat-1": "ready"}
+    assert world.attempt(before.id).outcome is None, "a request is in flight"
+    services.signal(chat={})
+    world.plan()
+    assert world.attempt(before.id).outcome == "cancelled"

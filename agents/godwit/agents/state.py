@@ -161,6 +161,8 @@ class AgentState:
         """Tell that the machine is going, and let what runs save; it is told here, without waiting for anybody."""
         self._append(NoticeSeen, **vars(event))
         going, grace_s = [] if event.within_s is None else self._live(), grace.within(event.within_s or 0.0)
+        # A replica has nothing to save: it serves on until the control plane has another in its place, and stops it.
+        going = [a for a in going if a.command is None or a.command.serve is None]
         return [e for a in going for e in self._stop(a, "interrupted", event.reason, grace_s)]
 
     def observations(self) -> list[Observation]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from godwit.domain import lifecycle
 from godwit.domain.ids import JobId, NodeId
-from godwit.domain.jobs import Attempt, AttemptState, Job, JobState, Outcome, Slot
+from godwit.domain.jobs import Attempt, AttemptState, Job, JobKind, JobState, Outcome, Slot
 from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler import dependencies, notices
 from godwit.scheduler.health import attribution
@@ -35,6 +35,9 @@ BOOT_STATES = frozenset({NodeState.REQUESTED, NodeState.PROVISIONING, NodeState.
 LOSS_SHOWS_S = 60.0
 """A program that fails so soon after it lost a node fails because of that: Ray's own word takes up to fifteen seconds,
 and a collective operation that hangs a timeout more."""
+
+LAST_MOMENT_S = 10.0
+"""So long before its machine is taken back a replica is told to stop, drained or not; others are told at once."""
 
 VERDICT_POLL_S = 0.5
 """How soon to look again whether every node was heard after a failure: heartbeats come each second, without a hint."""
@@ -112,6 +115,8 @@ def next_deadlines(snapshot: Snapshot, now: float) -> Iterator[float]:
         deadline = lifecycle.DEADLINES[node.state].after_s
         if deadline is not None:
             yield node.state_since + deadline
+        if node.leaves_at is not None:
+            yield node.leaves_at - LAST_MOMENT_S
         if node.state in HEARD_STATES:
             yield now + policy.missed_after_s - _unheard_for(node, snapshot, now)
         elif node.lease_until is not None:
@@ -140,7 +145,7 @@ def _verdict(attempt: Attempt, snapshot: Snapshot, now: float) -> EndAttempt | S
     job = snapshot.job_by_id.get(attempt.job_id)
     if job is None or job.cancel_requested:
         return EndAttempt(attempt.id, Outcome.CANCELLED, "its owner cancelled the job")
-    lost = _lost(attempt, snapshot, now) or _drained(attempt, snapshot) or _late(job, attempt, now)
+    lost = _lost(attempt, snapshot, now) or _drained(job, attempt, snapshot, now) or _late(job, attempt, now)
     if lost:
         reason = "; ".join(lost.values())
         if bending.may_lose(job, attempt, lost):
@@ -159,9 +164,13 @@ def _lost(attempt: Attempt, snapshot: Snapshot, now: float) -> dict[NodeId, str]
     return {node_id: f"node {node_id} is lost: {why}" for node_id, why in safe.items() if why is not None}
 
 
-def _drained(attempt: Attempt, snapshot: Snapshot) -> dict[NodeId, str]:
+def _drained(job: Job, attempt: Attempt, snapshot: Snapshot, now: float) -> dict[NodeId, str]:
+    """Nodes that an attempt has to leave now; a replica of a service has until its node goes, and drains meanwhile."""
     found = (snapshot.node_by_id.get(slot.node_id) for slot in attempt.staying)
-    return {n.id: f"node {n.id} is drained" for n in found if n is not None and n.state is NodeState.DRAINING}
+    drained = [node for node in found if node is not None and node.state is NodeState.DRAINING]
+    if job.spec.kind is JobKind.SERVICE:
+        drained = [node for node in drained if node.leaves_at is not None and node.leaves_at - now < LAST_MOMENT_S]
+    return {node.id: f"node {node.id} is drained" for node in drained}
 
 
 def _late(job: Job, attempt: Attempt, now: float) -> dict[NodeId, str]:

@@ -4,6 +4,7 @@ from godwit.agents.effects import Noticed, StopRuntime
 from godwit.agents.state import AgentState
 from godwit.domain import grace
 from godwit.domain.wire.notices import NoticeSeen
+from godwit.domain.wire.replicas import Serve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,14 @@ def test_a_nearer_notice_shortens_the_grace_and_a_later_one_does_not_lengthen_it
     assert isinstance(nearer, StopRuntime)
     assert nearer.grace_s == grace.within(60.0)
     assert state.noticed(Noticed("file", 600.0)) == []
+
+
+def test_a_replica_of_a_service_serves_on_until_it_is_told_to_stop() -> None:
+    state = AgentState("agent-one")
+    state.renewed(NOW, LEASE_S)
+    state.command(start("job-a").model_copy(update={"serve": Serve()}), NOW)
+    assert state.noticed(Noticed("ec2", 120.0)) == []
+    assert isinstance(state.observations()[-1], NoticeSeen)
 
 
 def test_a_warning_without_a_time_stops_nothing() -> None:

@@ -1,6 +1,6 @@
 """The loop of services: load what is known of each, decide with pure code, apply; then publish where requests go."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,13 +12,21 @@ from godwit.control_plane.store import services as stored
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import NotFound, StaleWrite
 from godwit.domain.events import Event
-from godwit.domain.ids import JobId, ServiceId
-from godwit.domain.jobs import Job, JobState, Spot
+from godwit.domain.ids import JobId, NodeId, ServiceId
+from godwit.domain.jobs import Attempt, Job, JobState, Spot
+from godwit.domain.nodes import NodeState
 from godwit.domain.resources import Infra
 from godwit.domain.services import Replica, ReplicaState, Service
 from godwit.scheduler import placement
 from godwit.scheduler.serving import autoscale, steps
-from godwit.scheduler.serving.actions import AddReplica, ChangeService, MoveReplica, ServingAction, StopReplica
+from godwit.scheduler.serving.actions import (
+    AddReplica,
+    ChangeService,
+    LeaveNode,
+    MoveReplica,
+    ServingAction,
+    StopReplica,
+)
 from godwit.scheduler.serving.view import Traffic, View, Zone
 from sqlalchemy import Connection
 
@@ -73,6 +81,7 @@ class Serving:
             gateways = routing.all_gateways(conn, now)
             flying = traffic.in_flight(gateways)
             attempts = {attempt.job_id: attempt for attempt in queries.live_attempts(conn)}
+            going = {node.id for node in queries.nodes(conn) if node.state is NodeState.DRAINING}
             views = []
             for service in services:
                 replicas = stored.replicas_of(conn, service.id)
@@ -80,6 +89,7 @@ class Serving:
                     service, tuple(replicas), tuple(stored.gone_of(conn, service.id)), _jobs(conn, replicas), attempts,
                     flying, traffic.quiet(replicas, gateways, self._context.serving_since, now),
                     traffic.measured(gateways, service.project, service.name, now), zones=_zones(conn, service, now),
+                    leaving=_leaving(replicas, attempts, going),
                 )  # fmt: skip
                 views.append(self._with_samples(view, now))
         return views
@@ -137,6 +147,19 @@ def _zones(conn: Connection, service: Service, now: float) -> tuple[Zone, ...]:
     return tuple(found.values())
 
 
+def _leaving(
+    replicas: Sequence[Replica], attempts: Mapping[JobId, Attempt], going: Collection[NodeId]
+) -> dict[JobId, str]:
+    """Replicas of which a node is emptied, or will be taken back."""
+    found = {}
+    for replica in replicas:
+        attempt = attempts.get(replica.job_id)
+        nodes = [] if attempt is None else [slot.node_id for slot in attempt.slots if slot.node_id in going]
+        if nodes:
+            found[replica.id] = f"node {nodes[0]} is drained"
+    return found
+
+
 def _jobs(conn: Connection, replicas: Sequence[Replica]) -> dict[JobId, Job]:
     found = {}
     for replica in replicas:
@@ -181,6 +204,13 @@ def _move(writing: _Writing, action: MoveReplica) -> None:
     writing.replicas[replica.id] = moved
 
 
+def _leave(writing: _Writing, action: LeaveNode) -> None:
+    replica, tx = writing.replicas[action.replica_id], writing.tx
+    writing.replicas[replica.id] = entities.save(tx, replace(replica, moves_to=""))
+    told = Event(writing.now, "replica.leaves", "replica", replica.id, action.reason, ACTOR, job_id=replica.id)
+    entities.append(tx, told)
+
+
 def _stop(writing: _Writing, action: StopReplica) -> None:
     job = queries.job(writing.tx.conn, action.replica_id)
     jobs.end(writing.tx, job, f"as a replica: {action.reason}", ACTOR, writing.now)
@@ -199,6 +229,7 @@ def _change(writing: _Writing, action: ChangeService) -> None:
 _HANDLERS: Mapping[type, Callable[[_Writing, Any], None]] = {
     AddReplica: _add,
     MoveReplica: _move,
+    LeaveNode: _leave,
     StopReplica: _stop,
     ChangeService: _change,
 }

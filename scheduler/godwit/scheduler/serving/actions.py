@@ -29,6 +29,14 @@ class MoveReplica:
 
 
 @dataclass(frozen=True)
+class LeaveNode:
+    """A replica has to leave its node: it serves on until another one does, wherever that is."""
+
+    replica_id: JobId
+    reason: str
+
+
+@dataclass(frozen=True)
 class StopReplica:
     """The job of a draining replica is cancelled: it has nothing to do any more, or had its time."""
 
@@ -45,4 +53,4 @@ class ChangeService:
     to: ServiceState | None = None
 
 
-ServingAction = AddReplica | MoveReplica | StopReplica | ChangeService
+ServingAction = AddReplica | MoveReplica | LeaveNode | StopReplica | ChangeService

@@ -11,7 +11,14 @@ from godwit.domain.jobs import AttemptState, JobState
 from godwit.domain.resources import Infra, parse_infra
 from godwit.domain.services import Replica, ReplicaState, ServiceState
 from godwit.scheduler.serving import autoscale, counts, hedge, restarts, rollout
-from godwit.scheduler.serving.actions import AddReplica, ChangeService, MoveReplica, ServingAction, StopReplica
+from godwit.scheduler.serving.actions import (
+    AddReplica,
+    ChangeService,
+    LeaveNode,
+    MoveReplica,
+    ServingAction,
+    StopReplica,
+)
 from godwit.scheduler.serving.view import View
 
 ALIVE = (ReplicaState.STARTING, ReplicaState.READY)
@@ -56,6 +63,8 @@ def _facts(view: View) -> Iterator[ServingAction]:
             and attempt.state is AttemptState.RUNNING
         ):
             yield MoveReplica(replica.id, ReplicaState.STARTING, f"its job is {job.state}")
+        elif replica.id in view.leaving and replica.state in ALIVE and replica.moves_to is None:
+            yield LeaveNode(replica.id, view.leaving[replica.id])
 
 
 def _change(view: View, now: float) -> ChangeService | None:
@@ -143,8 +152,12 @@ def _stopping(view: View, now: float) -> Iterator[StopReplica]:
         if replica.state is not ReplicaState.DRAINING or job is None or job.cancel_requested:
             continue
         drain_s = _drain_s(view, replica)
+        attempt = view.attempts.get(replica.job_id)
+        runs = attempt is not None and attempt.id == replica.attempt_id and attempt.state is AttemptState.RUNNING
         if replica.attempt_id is None:
             yield StopReplica(replica.id, "it never took a request")
+        elif not runs:
+            yield StopReplica(replica.id, "it does not run any more, and is not to start again")
         elif replica.attempt_id in view.quiet:
             yield StopReplica(replica.id, "no gateway leads to it any more, and it has nothing in flight")
         elif now - replica.state_since >= drain_s:

@@ -61,7 +61,8 @@ class View:
     `attempts` are the living ones, by job. `in_flight` is what gateways say that an attempt has; `quiet` are attempts
     to which no gateway leads any more and that have nothing in flight, as every gateway says. `samples` are what
     autoscaling asked for lately, as (instant, replicas), the oldest first, and `idle_since` is since when nobody wanted
-    anything; None: somebody does, or nobody measures. `zones` are where spot for it is sold.
+    anything; None: somebody does, or nobody measures. `zones` are where spot for it is sold. `leaving` are replicas
+    whose node is emptied or taken back, with the reason.
     """
 
     service: Service
@@ -75,6 +76,7 @@ class View:
     samples: tuple[tuple[float, float], ...] = ()
     idle_since: float | None = None
     zones: tuple[Zone, ...] = ()
+    leaving: Mapping[JobId, str] = field(default_factory=dict)
 
     def of(self, number: int, *states: ReplicaState) -> list[Replica]:
         """Replicas of a version in some states, by their numbers."""
