@@ -29,6 +29,7 @@ from benchmarks import (
     spot_services,
 )
 from benchmarks.figures import Figure
+from benchmarks.gateway import measurement as gateway
 
 MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "planner": planner.measure,
@@ -46,6 +47,7 @@ MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "fleet": fleet.measure,
     "api_throughput": api_throughput.measure,
     "first_line": first_line.measure,
+    "gateway": gateway.measure,
 }
 """In this order, from the quiet to the loud."""
 

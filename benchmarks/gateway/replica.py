@@ -32,6 +32,8 @@ class Replica:
         self.seen = 0
         self.cancelled = 0
         self.working = 0
+        self.here = 0
+        self.peak = 0
         self._room = asyncio.Condition()
         self._listener: asyncio.Server | None = None
         self._server: web.Server | None = None
@@ -62,11 +64,15 @@ class Replica:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         self.seen += 1
+        self.here += 1
+        self.peak = max(self.peak, self.here)
         try:
             return await self._answer(request)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
+        finally:
+            self.here -= 1
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path

@@ -5,7 +5,7 @@ import hashlib
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -81,14 +81,14 @@ async def running(
     *,
     keys: Sequence[KeyRoute] = (),
     more: Sequence[str] = (),
-    **env: str,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Running]:
     """A gateway on a routes file, or on what `more` and `env` say when no services are given."""
     arguments = ["--routes", str(write(folder, services, keys=keys))] if services else []
     command = [sys.executable, "-m", "godwit.gateway", "--port", "0", *arguments, *more]
     with (folder / "log").open("w") as log:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=log, env={**os.environ, **env}
+            *command, stdout=asyncio.subprocess.PIPE, stderr=log, env={**os.environ, **(env or {})}
         )
     assert process.stdout is not None
     gateway: Running | None = None

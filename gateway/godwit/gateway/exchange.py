@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import aiohttp
 import yarl
@@ -17,7 +18,7 @@ _BROKEN = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 _REFUSALS = frozenset({429, 503})
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Outgoing:
     """A request as a replica gets it. `body` is bytes where it was read whole, so that it can be sent again."""
 
@@ -27,7 +28,7 @@ class Outgoing:
     body: bytes | AsyncIterator[bytes] | None
 
 
-@dataclass
+@dataclass(slots=True)
 class Exchange:
     """What became of a request at one replica. `began`: the client has the head of the answer.
 
@@ -93,7 +94,7 @@ class Sender:
                 headers=request.headers,
                 data=request.body,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s),
+                timeout=_connecting(limits.connect_s),
             ) as response:
                 exchange.latency_s = self._loop.time() - began
                 exchange.status = response.status
@@ -113,6 +114,11 @@ class Sender:
                     deadline.reschedule(self._loop.time() + limits.idle_s)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 exchange.whole = True
+
+
+@lru_cache(maxsize=64)
+def _connecting(connect_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
 
 
 def outcome_of(status: int) -> Outcome:

@@ -47,12 +47,14 @@ class Gate:
     def headed(self, replica: str, latency_s: float) -> None:
         """The head of an answer came; its replica may have earned more."""
         self.regulator.headed(replica, latency_s, self._loop.time())
-        self._turn()
+        if self._waiting:
+            self._turn()
 
     def ended(self, replica: str, outcome: Outcome, latency_s: float | None) -> None:
         """A request that was granted a replica is over; the next ones may go."""
         self.regulator.ended(replica, outcome, latency_s, self._loop.time())
-        self._turn()
+        if self._waiting:
+            self._turn()
 
     def close(self) -> None:
         """The service is gone: refuse whoever waits."""

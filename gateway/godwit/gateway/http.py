@@ -1,6 +1,6 @@
 """What both sides of the proxy know of HTTP: which headers go through, and what a refusal looks like."""
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
 from godwit.gateway import openai
@@ -33,12 +33,12 @@ REQUEST_ID = b"x-request-id"
 REQUEST_ID_MAX = 128
 
 
-def passed_on(headers: Iterable[tuple[bytes, bytes]], without: frozenset[bytes] = frozenset()) -> Headers:
+def passed_on(headers: Sequence[tuple[bytes, bytes]], without: frozenset[bytes] = HOP_BY_HOP) -> Headers:
     """The headers that go through; those that Connection names are of one connection too."""
     named = {
         token.strip().lower() for name, value in headers if name.lower() == b"connection" for token in value.split(b",")
     }
-    left = HOP_BY_HOP | without | named
+    left = without | named if named else without
     return [(name, value) for name, value in headers if name.lower() not in left]
 
 

@@ -14,6 +14,7 @@ from godwit.gateway.exchange import Exchange, Outgoing, Sender
 from godwit.gateway.finding import Denied, Found
 from godwit.gateway.gate import Gate
 from godwit.gateway.http import (
+    HOP_BY_HOP,
     IDEMPOTENT,
     REQUEST_ID,
     REQUEST_ID_MAX,
@@ -36,8 +37,8 @@ from godwit.gateway.table import Index, Ref
 
 log = structlog.get_logger("godwit.gateway.access")
 
-_ANSWERED_HERE = frozenset({b"expect", REQUEST_ID})
-_KEY = frozenset({b"authorization", b"x-api-key"})
+_OURS = HOP_BY_HOP | {b"expect", REQUEST_ID}
+_OURS_AND_KEY = _OURS | {b"authorization", b"x-api-key"}
 
 
 NOBODY = "http://127.0.0.1:1"
@@ -187,7 +188,7 @@ class Proxy:
 
     def _outgoing(self, request: Request, found: Found) -> Outgoing:
         scope = request.scope
-        kept = passed_on(request.headers, _ANSWERED_HERE | _KEY if request.key is not None else _ANSWERED_HERE)
+        kept = passed_on(request.headers, _OURS_AND_KEY if request.key is not None else _OURS)
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in kept]
         headers.append(("x-request-id", request.id))
         if scope.get("client"):

@@ -23,7 +23,7 @@ class ClientLeft(Exception):
     """The client left, or was silent for too long, in the middle of its request."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Request:
     """One request on its way through. Times are the loop's."""
 

@@ -8,7 +8,7 @@ import aiohttp
 from godwit.gateway import finding
 from godwit.gateway.finding import Denied
 from godwit.gateway.gate import Gate
-from godwit.gateway.http import Headers, Receive, Scope, Send, passed_on
+from godwit.gateway.http import HOP_BY_HOP, Headers, Receive, Scope, Send, passed_on
 from godwit.gateway.proxy import Proxy
 from godwit.gateway.regulator.queue import Waiting
 from godwit.gateway.regulator.replicas import Outcome
@@ -20,7 +20,7 @@ MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 POLICY, TRY_AGAIN, BROKEN = 1008, 1013, 1011
 """Codes of a close: RFC 6455, section 7.4.1, and 1013 of the registry that it set up."""
 
-_OWN = frozenset({b"host", b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions"})
+_OWN = HOP_BY_HOP | {b"host", b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions"}
 
 
 async def serve(proxy: Proxy, scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 TOLERANCE = 2.0
 """Latency of late over the unloaded one that counts as congestion: a request then waits as long as it is worked on."""
 
-SLACK_S = 0.010
-"""Not congestion, whatever the ratio: what a busy event loop adds to a very quick answer."""
+SLACK_S = 0.025
+"""Not congestion, whatever the ratio: what a gateway that is busy itself adds to a very quick answer."""
 
 CUT = 0.7
 """What is left of the limit after a sign of congestion; between TCP's 0.5 and Netflix's 0.9."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 STANDING_S = 0.5
 """A queue that has not been empty for so long, or for two latencies, is a standing one."""
 
-WAIT_MIN_S = 0.05
+WAIT_MIN_S = 0.1
 
 INTERACTIVE, BATCH = 0, 1
 
