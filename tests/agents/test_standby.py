@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from godwit.agents.runtime import ray_cluster, standby
+from godwit.agents.runtime import standby
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder, StoodBy
 from godwit.agents.runtime.guard import boottime_s, write_whole
@@ -78,7 +78,7 @@ class House:
         stood_by = StoodBy(30_000, "ours", str(folder.ray), str(folder.run))
         write_whole(folder.root / "standby.json", json.dumps(vars(stood_by)))
         command = standby.composed("ray-1", stood_by, self.facts, [0, 1])
-        environment = ray_cluster.environment(command, folder, self.facts, os.environ)
+        environment = standby.environment(command, folder, self.facts, os.environ)
         Custody(folder, self.lease_path).start(standby.steps(command, folder, self.facts), environment)
         return folder
 

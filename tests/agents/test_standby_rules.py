@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from godwit.agents import settings
 from godwit.agents.runtime import ray_cluster, spare_memory, standby
-from godwit.agents.runtime.folder import AttemptFolder
+from godwit.agents.runtime.folder import AttemptFolder, StoodBy
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.domain.errors import InvalidRequest
 from godwit.domain.wire.agents import Peer, StartAttempt
@@ -52,6 +52,18 @@ def test_the_program_is_told_what_its_ray_was_not_and_no_token(tmp_path: Path) -
     assert "theirs" not in told.values()
     own = ray_cluster.environment(start(), folder, NodeFacts("127.0.0.1", 2, "/x/python", simulated=True), {})
     assert {name: value for name, value in told.items() if not name.startswith("RAY_")}.items() <= own.items()
+
+
+def test_its_processes_know_of_no_attempt_but_their_mark(tmp_path: Path) -> None:
+    folder, facts = (
+        AttemptFolder(tmp_path, "ray-1", standby.SHELF),
+        NodeFacts("127.0.0.1", 2, "/x/python", simulated=True),
+    )
+    stood_by = StoodBy(30_000, "ours", str(folder.ray), str(folder.run))
+    machine = {"GODWIT_PYTHON": "/x/python", "HOME": "/root"}
+    env = standby.environment(standby.composed("ray-1", stood_by, facts, [0]), folder, facts, machine)
+    assert {name for name in env if name.startswith("GODWIT_")} == {"GODWIT_PYTHON", "GODWIT_RUN_DIR"}
+    assert (env["RAY_AUTH_TOKEN"], env["RAY_ADDRESS"], env["CUDA_VISIBLE_DEVICES"]) == ("ours", "127.0.0.1:30000", "0")
 
 
 def test_memory_is_what_the_container_leaves_where_that_is_less(tmp_path: Path) -> None:

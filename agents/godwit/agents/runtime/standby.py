@@ -5,7 +5,7 @@ reaches its program, and the workers that the program asks Ray for, as the Ray j
 """
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from godwit.agents.runtime import ray_cluster, serving
@@ -86,6 +86,15 @@ def steps(command: StartAttempt, folder: AttemptFolder, facts: NodeFacts) -> lis
     """What its guard does, with paths that stay true when the folder is renamed."""
     (ray,) = ray_cluster.steps(command, folder, facts)
     return [ray | {"cwd": folder.workdir.name, "log": folder.ray_log.name}]
+
+
+def environment(
+    command: StartAttempt, folder: AttemptFolder, facts: NodeFacts, machine_env: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of its processes: nothing of an attempt but the mark by which they are known."""
+    env = ray_cluster.environment(command, folder, facts, machine_env)
+    of_an_attempt = ray_cluster.given(command, folder).keys() - {"GODWIT_RUN_DIR"}
+    return {name: value for name, value in env.items() if name.startswith("RAY_") or name not in of_an_attempt}
 
 
 def job(command: StartAttempt, folder: AttemptFolder, going_on: Callable[[], bool]) -> RayJob:

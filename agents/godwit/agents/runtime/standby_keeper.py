@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import structlog
-from godwit.agents.runtime import ray_cluster, spare_memory, standby, strays
+from godwit.agents.runtime import spare_memory, standby, strays
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder, StoodBy
 from godwit.agents.runtime.guard import boottime_s, read_deadline_s, write_whole
@@ -180,7 +180,7 @@ class StandbyKeeper:
         write_whole(folder.root / "standby.json", json.dumps(asdict(stood_by)))
         command = standby.composed(folder.attempt_id, stood_by, self._facts, self._gpus)
         custody = Custody(folder, self._lease_path)
-        environment = ray_cluster.environment(command, folder, self._facts, os.environ)
+        environment = standby.environment(command, folder, self._facts, os.environ)
         custody.start(standby.steps(command, folder, self._facts), environment)
         with self._taking:
             self._standing = _Standing(folder, custody, time.monotonic())
