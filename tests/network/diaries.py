@@ -24,7 +24,7 @@ class Life:
 
 
 def read(folder: Path) -> list[Life]:
-    """The lives of all processes, oldest epoch first. One that was killed before its first word had none to speak of."""
+    """The lives of all processes, oldest epoch first; one that has not said a word yet, or never will, has none."""
     lives = (_life(path) for path in folder.glob("*.jsonl"))
     return sorted((life for life in lives if life is not None), key=lambda life: (life.epoch, life.rank, life.began))
 
