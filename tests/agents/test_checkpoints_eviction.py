@@ -19,7 +19,7 @@ from godwit.agents.effects import Committed
 from godwit.agents.runtime import guard
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder
-from godwit.domain.wire.agents import Saving
+from godwit.domain.wire.saving import Saving
 from godwit.sdk.pacing import Pace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -27,7 +27,8 @@ from godwit.agents.runtime.folder import AttemptFolder
 from godwit.domain.checkpoints import Manifest
 from godwit.domain.errors import CheckpointDamaged
 from godwit.domain.wire import agents as wire
-from godwit.domain.wire.agents import Saving, StartAttempt
+from godwit.domain.wire.agents import StartAttempt
+from godwit.domain.wire.saving import Saving
 
 NOW = 1_790_000_000.0
 

@@ -60,7 +60,9 @@ def test_an_unknown_key_names_its_line_the_near_match_and_the_accepted_keys(tmp_
         ("checkpoint: {interval: 30m..5m}", ["checkpoint.interval", "did you mean 5m..30m?"]),
         ("checkpoint: {interval: 10}", ["checkpoint.interval", "auto, 10m, 5m..30m"]),
         ("checkpoint: {keep: 0}", ["checkpoint.keep: 0 is too small; at least 1"]),
-        ("kind: dev", ["not supported yet"]),
+        ("kind: dev\nreplicas: 2", ["replicas is not for kind: dev"]),
+        ("kind: dev\nidle_after: soon", ["idle_after: cannot be 'soon'"]),
+        ("idle_after: 1h", ["idle_after is not for kind: train"]),
         ("replicas: 3", ["replicas is not for kind: train"]),
         ("kind: service\nreplicas: 4..2", ["replicas: cannot read '4..2' as replicas"]),
         ("budget: 4", ["budget: unknown key; did you mean budget_usd?"]),
@@ -103,7 +105,7 @@ def test_a_date_stays_the_text_that_was_written(tmp_path: Path, monkeypatch: pyt
     assert given.spec.env == {"DAY": "2026-12-01"}
 
 
-@pytest.mark.parametrize("name", ["cli.md", "jobs.md"])
+@pytest.mark.parametrize("name", ["cli.md", "jobs.md", "dev.md"])
 def test_the_specifications_that_the_documentation_shows_are_accepted(name: str, tmp_path: Path) -> None:
     page = Path(__file__).parents[2] / "docs" / name
     shown = re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 from godwit.control_plane.store import writes
-from godwit.domain.wire.agents import Saving, StartAttempt
+from godwit.domain.wire.agents import StartAttempt
+from godwit.domain.wire.saving import Saving
 from godwit.scheduler.trust import Record
 
 from tests.control_plane.world import World

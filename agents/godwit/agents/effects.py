@@ -141,7 +141,15 @@ class Replica:
     detail: str = ""
 
 
-RuntimeEvent = Running | Stopped | Progress | Committed | Restored | Deleted | Replica
+@dataclass(frozen=True)
+class Idle:
+    """Nobody and nothing has used the dev environment for `idle_s`, as long as its owner allows."""
+
+    attempt_id: str
+    idle_s: float
+
+
+RuntimeEvent = Running | Stopped | Progress | Committed | Restored | Deleted | Replica | Idle
 
 
 @dataclass(frozen=True)

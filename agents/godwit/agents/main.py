@@ -20,6 +20,7 @@ from godwit.agents.checkpoints.copying import Copying
 from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.checks.monitor import Monitor
 from godwit.agents.core import Core
+from godwit.agents.dev.relaying import Terminals
 from godwit.agents.effects import HealthEvent, Noticed
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.node import Node
@@ -86,6 +87,7 @@ class Agent:
         chosen, devices = self._settings, machine.known_devices(self._settings.node_dir)
         facts = NodeFacts(chosen.address, os.cpu_count() or 1, chosen.python, chosen.simulated, devices)
         self._link = Link(self._settings.url, joined.credential)
+        self._terminals = Terminals(chosen.node_dir, chosen.url, joined.credential)
         state = core.load(self._settings.node_dir, _agent_id(self._settings.node_dir))
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
         self._core = Core(state, self._settings.node_dir, node.carry_out)
@@ -203,7 +205,8 @@ class Agent:
         pause_s = 0.1
         while not self._gone.is_set():  # no bound: this is what the agent is for
             try:
-                reply = self._link.commands(CommandsRequest(known=self._core.intents(), wait_s=COMMANDS_WAIT_S))
+                known = self._core.intents()[-768:] + self._terminals.known()
+                reply = self._link.commands(CommandsRequest(known=known, wait_s=COMMANDS_WAIT_S))
             except Dismissed:
                 self._core.urgent.set()  # the heartbeat will hear it too, and decides
                 time.sleep(1.0)
@@ -213,6 +216,7 @@ class Agent:
                 pause_s = min(pause_s * 2, 2.0)
                 continue
             pause_s = 0.1
+            self._terminals.take(reply.terminals)
             before = self._core.intents()
             for command in reply.commands:
                 self._core.command(command)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from godwit.agents.effects import Committed, Deleted, Replica, Restored
+from godwit.agents.effects import Committed, Deleted, Idle, Replica, Restored
 from godwit.domain.wire.agents import CheckpointCommitted, CheckpointRestored
 from godwit.domain.wire.checkpoints import CheckpointsDeleted
+from godwit.domain.wire.dev import IdleSeen
 from godwit.domain.wire.replicas import ReplicaSeen
 
 SAID: Mapping[type, Any] = {
@@ -13,5 +14,6 @@ SAID: Mapping[type, Any] = {
     Deleted: CheckpointsDeleted,
     Restored: CheckpointRestored,
     Replica: ReplicaSeen,
+    Idle: IdleSeen,
 }
 """Event: the observation, whose fields are those of the event."""

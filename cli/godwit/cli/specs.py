@@ -51,6 +51,11 @@ def from_command(command: Sequence[str], options: Options) -> Given:
     return _given(None, _overridden(data, options), options, Path.cwd())
 
 
+def from_data(data: Mapping[str, Any], options: Options) -> Given:
+    """A specification that a command puts together, overridden by `options`; raises `Failure` (usage)."""
+    return _given(None, _overridden(dict(data), options), options, Path.cwd())
+
+
 def name_for(command: Sequence[str]) -> str:
     """A name for a job that was given none: the program's own, without interpreter and suffix."""
     words = command[0].split() if len(command) == 1 else list(command)
@@ -62,8 +67,9 @@ def name_for(command: Sequence[str]) -> str:
 
 def _given(source: yaml_source.Source | None, data: dict[str, Any], options: Options, base: Path) -> Given:
     workdir = data.pop("workdir", None)
-    if data.get("hang_after") is False:
-        data["hang_after"] = "off"  # YAML 1.1 reads a bare `off` as false
+    for key in ("hang_after", "idle_after"):
+        if data.get(key) is False:
+            data[key] = "off"  # YAML 1.1 reads a bare `off` as false
     if workdir is not None and not isinstance(workdir, str):
         problem = Problem(("workdir",), f"must be a folder, not {workdir!r}", (".", "../project"))
         raise _failure(source, options, [problem], "")

@@ -29,6 +29,7 @@ from godwit.control_plane.store import queries, schema, writes
 from godwit.control_plane.store.database import Database, open_engine
 from godwit.domain.clock import SystemClock
 from godwit.domain.ids import IdSource
+from godwit.domain.wire.dev import CHUNK_BYTES
 from godwit.providers import registry
 from godwit.providers.layers import CallMetrics
 
@@ -54,7 +55,17 @@ def serve(folder: Path) -> None:
             State(context, Shelf(folder / "archives"), LogStore(folder / "logs"), accounts, loops.contacts)
         )
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2, lifespan="off")
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=2,
+                lifespan="off",
+                # A terminal that waits for its reader answers no pings; whether its environment lives is looked at.
+                ws_ping_timeout=None,
+                ws_max_size=4 * CHUNK_BYTES,
+                ws_per_message_deflate=False,
+            )
         )
         loops.start()
         try:

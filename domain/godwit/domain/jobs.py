@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from godwit.domain.afters import After
 from godwit.domain.arrays import Member
+from godwit.domain.dev import Dev
 from godwit.domain.elasticity import Batch, Bends, Pace
 from godwit.domain.ids import AttemptId, JobId, NodeId, ProjectId
 from godwit.domain.projects import DEFAULT
@@ -147,7 +148,7 @@ class JobSpec:
     say by when it should be done and for how much. `preemptible`: it may be made to give way to others, and goes on
     later from its last checkpoint. `hang_after_s` is how long it may be without a step until it counts as hanging:
     None for what its own steps suggest, 0 for never. `elastic` and `batch` say how it bends where it may have more or
-    fewer nodes. `serving` is what a service asks for besides.
+    fewer nodes. `serving` is what a service asks for besides, `dev` what a dev environment does.
     """
 
     name: str
@@ -171,6 +172,7 @@ class JobSpec:
     elastic: Bends = Bends.RESTART
     batch: Batch = Batch.KEEP
     serving: Serving | None = None
+    dev: Dev | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.process import leading
-from godwit.domain.wire.agents import Peer, Saving, StartAttempt
+from godwit.domain.wire.agents import Peer, StartAttempt
+from godwit.domain.wire.saving import Saving
 
 from tests.criu import FOUND, needs_criu
 

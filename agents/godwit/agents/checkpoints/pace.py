@@ -7,7 +7,7 @@ from statistics import fmean
 
 from godwit.agents.runtime.guard import write_whole
 from godwit.domain.cadence import UNMEASURED_STALL_S, Cadence, SaveCost
-from godwit.domain.wire.agents import Saving
+from godwit.domain.wire.saving import Saving
 
 REMEMBERED = 5
 """Saves whose mean counts: the first is often slower than the rest, and a model does not grow."""

@@ -11,6 +11,7 @@ from godwit.agents.checkpoints import keeping
 from godwit.agents.checkpoints.choice import HeadSilent
 from godwit.agents.checkpoints.keeping import Keeping
 from godwit.agents.checkpoints.store import StoreUnavailable
+from godwit.agents.dev import leading as desks
 from godwit.agents.effects import Outcome, Running, RuntimeEvent, Stopped
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.progress import ProgressReader
@@ -74,6 +75,7 @@ class AttemptRun:
         around = keeping.Around(surroundings.emit, env, lambda: not custody.stop_was_ordered)
         self._keeping = Keeping(command, folder, around)
         self._progress = ProgressReader(folder.run, command.attempt_id)
+        self._idle = desks.IdleReader(command, folder, surroundings.emit)
         self._replica = serving.Watch(command, folder, surroundings.emit, self.stop)
         self._told_running = False
         self._thread = threading.Thread(target=self.run, name=command.attempt_id, daemon=True)
@@ -164,6 +166,9 @@ class AttemptRun:
             leading.prepare(self._command, self._folder, self._around.abilities.criu)
             self._custody.start(leading.steps(self._command, self._folder), leading.environment(*about))
             return
+        if self._command.desk is not None:
+            self._custody.start(desks.steps(self._command, self._folder), desks.environment(*about))
+            return
         if serving.is_plain(self._command):
             self._custody.start(serving.steps(self._command, self._folder), serving.environment(*about))
             return
@@ -226,6 +231,7 @@ class AttemptRun:
         while self._going_on() and self._folder.program_exit_code() is None:
             self._tell_running()
             self._report_progress()
+            self._idle.look()
             if time.monotonic() >= ask_at:
                 ended = job.ended()
                 # The wrapper writes its code just before Ray learns of the end; give it that moment.

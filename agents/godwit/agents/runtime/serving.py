@@ -21,6 +21,8 @@ DEAD_GRACE_S = 5.0
 
 def is_plain(command: StartAttempt) -> bool:
     """Whether it runs as a plain process, without a Ray cluster."""
+    if command.desk is not None:
+        return True
     return command.serve is not None and not command.serve.ray and len(command.peers) == 1
 
 

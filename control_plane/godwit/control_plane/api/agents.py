@@ -53,10 +53,11 @@ async def commands(state: Godwit, credential: Credential, request: wire.Commands
     deadline = state.context.now() + request.wait_s
     while True:
         seen = state.context.hints.count(topic)
-        _, owed = await run_in_threadpool(agents.commands, state.context, credential, known)
-        left_s = deadline - state.context.now()
-        if owed or left_s <= 0:
-            return wire.CommandsReply(commands=owed)
+        node_id, owed = await run_in_threadpool(agents.commands, state.context, credential, known)
+        now = state.context.now()
+        terminals, left_s = state.terminals.owed(node_id, known, now), deadline - now
+        if owed or terminals or left_s <= 0:
+            return wire.CommandsReply(commands=owed, terminals=terminals)
         await state.context.hints.wait_async(topic, seen, min(left_s, 5.0))
 
 

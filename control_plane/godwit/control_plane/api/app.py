@@ -16,6 +16,7 @@ from godwit.control_plane.api import (
     routes,
     services,
     streams,
+    terminals,
 )
 from godwit.control_plane.api.access import Doorkeeper
 from godwit.control_plane.api.state import Godwit, State
@@ -54,6 +55,7 @@ def create_app(state: State) -> FastAPI:
     # Streams come first: /jobs/{job}/logs/stream must not be taken for something shorter.
     for part in (streams, jobs, services, routes, keys, migrations, arrays, fleet, incidents, providers, projects):
         app.include_router(part.router)
+    app.include_router(terminals.router)
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(agents.router, responses=_AGENT_PROBLEMS)  # type: ignore[arg-type]
     return app

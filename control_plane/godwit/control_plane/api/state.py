@@ -1,7 +1,7 @@
 """What routes get handed: the context and the two folders, typed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -10,13 +10,15 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.logs import LogStore
 from godwit.control_plane.services.providers import Accounts
+from godwit.control_plane.services.terminals import Terminals
 
 
 @dataclass(frozen=True)
 class State:
     """The context of services, uploaded archives, output of jobs, and accounts at clouds.
 
-    `contacts` says for each provider that is watched how the last look at it went.
+    `contacts` says for each provider that is watched how the last look at it went. `terminals` are those of
+    this process.
     """
 
     context: Context
@@ -24,6 +26,7 @@ class State:
     logs: LogStore
     accounts: Accounts
     contacts: Callable[[], Mapping[str, Contact]]
+    terminals: Terminals = field(default_factory=Terminals)
 
 
 async def _state(request: Request) -> State:

@@ -6,7 +6,7 @@ from typing import Any
 
 from godwit.control_plane import secrets
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import health, migrations, nodes, observations, replicas, saving, sizes
+from godwit.control_plane.services import dev, health, migrations, nodes, observations, replicas, saving, sizes
 from godwit.control_plane.store import abilities, entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.arrays import Member
@@ -227,6 +227,7 @@ def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> w
         joins=slot.joining,
         bends=bending.is_in_place(job),
         serve=replicas.order_of(job.spec.serving),
+        desk=None if job.spec.dev is None else dev.desk_of(job.spec.dev),
     )
 
 

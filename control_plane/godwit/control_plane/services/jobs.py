@@ -6,7 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import afters, archives, arrays, attempts, limits, migration_views, validation, views
+from godwit.control_plane.services import (
+    afters,
+    archives,
+    arrays,
+    attempts,
+    homes,
+    limits,
+    migration_views,
+    validation,
+    views,
+)
 from godwit.control_plane.store import abilities, dependencies, entities, moves, queries, schema, tenancy
 from godwit.control_plane.store import arrays as stored_arrays
 from godwit.control_plane.store.database import Transaction
@@ -101,6 +111,7 @@ def submit(
         if known is not None:
             return _submitted(tx.conn, known)
         job = _new_job(JobId(context.ids.new("job")), spec, now)
+        job = homes.continued(tx.conn, job)
         found = afters.found(tx.conn, job.project, spec.after)
         if found:
             job = replace(job, after_id=context.ids.new("after"))

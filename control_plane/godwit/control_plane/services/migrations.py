@@ -5,6 +5,7 @@ from dataclasses import replace
 import structlog
 from godwit.control_plane import hints
 from godwit.control_plane.context import Context
+from godwit.control_plane.services import homes
 from godwit.control_plane.services import migration_views as views
 from godwit.control_plane.store import entities, moves, queries
 from godwit.control_plane.store.database import Transaction
@@ -13,13 +14,12 @@ from godwit.domain.errors import Conflict, InvalidRequest, Problem
 from godwit.domain.events import Event
 from godwit.domain.ids import MigrationId, NodeId
 from godwit.domain.intents import Intent, IntentState
-from godwit.domain.jobs import Attempt, Job, JobState
+from godwit.domain.jobs import Attempt, Job, JobKind, JobState
 from godwit.domain.migrations import Migration, MigrationState
 from godwit.domain.resources import Infra, parse_infra
 from godwit.domain.wire.copies import CopyCheckpoint, CopyDone
 from godwit.domain.wire.migrations import MigrationPlan, MigrationRequest, MigrationView
 from godwit.scheduler import planner
-from godwit.scheduler.migration.policy import KINDS
 
 log = structlog.get_logger()
 
@@ -150,8 +150,8 @@ def _place(request: MigrationRequest) -> Infra | None:
 
 def _refuse(job: Job, to: Infra | None) -> None:
     """Raise unless a job may be moved there now."""
-    if job.spec.kind not in KINDS:
-        raise InvalidRequest(f"{job.spec.name} is a {job.spec.kind}; only jobs that train can be moved so far")
+    if job.spec.kind is JobKind.SERVICE:
+        raise InvalidRequest(f"{job.spec.name} is a replica; `godwit services move` moves it")
     if job.state is not JobState.RUNNING or job.cancel_requested:
         raise Conflict(f"{job.spec.name} is {job.state}; only what runs can be moved")
     allowed = job.spec.resources.infra
@@ -169,7 +169,7 @@ def _overlap(one: Infra, other: Infra) -> bool:
 def stores_of(context: Context, tx: Transaction, job: Job) -> list[str]:
     """Where a job's checkpoints go, and where they went before it moved; each with the job's own folder."""
     default = job.spec.checkpoint.store or context.store_url
-    return [f"{store.rstrip('/')}/{job.id}" for store in moves.stores(tx.conn, job.id, default)]
+    return [f"{store.rstrip('/')}/{homes.folder_of(job)}" for store in moves.stores(tx.conn, job.id, default)]
 
 
 def order_of(context: Context, tx: Transaction, intent: Intent) -> CopyCheckpoint:
@@ -177,7 +177,7 @@ def order_of(context: Context, tx: Transaction, intent: Intent) -> CopyCheckpoin
     job = queries.job(tx.conn, str(intent.payload["job"]))
     known, store = moves.under_way(tx.conn, job.id), None
     if known is not None and known.store is not None and intent.payload.get("to_store"):
-        store = f"{known.store.rstrip('/')}/{job.id}"
+        store = f"{known.store.rstrip('/')}/{homes.folder_of(job)}"
     return CopyCheckpoint(
         intent_id=intent.id, job_id=job.id, epoch=job.epoch, stores=stores_of(context, tx, job), to_store=store,
         env=dict(job.spec.env), reason=intent.reason,

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from godwit.control_plane import hints
-from godwit.control_plane.services import attempts, health, migrations, notices, replicas, sizes
+from godwit.control_plane.services import attempts, dev, health, migrations, notices, replicas, sizes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import NotFound
@@ -17,6 +17,7 @@ from godwit.domain.jobs import Attempt, AttemptState, JobState, Outcome, Progres
 from godwit.domain.wire import agents as wire
 from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyDone
+from godwit.domain.wire.dev import IdleSeen
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone
 from godwit.domain.wire.notices import NoticeSeen
 from godwit.domain.wire.replicas import ReplicaSeen
@@ -156,6 +157,10 @@ def _replica(tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, seen
     replicas.seen(tx, attempt, slot, seen, now)
 
 
+def _idle(tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, seen: IdleSeen, now: float) -> None:
+    dev.idle(tx, attempt, slot, seen, now)
+
+
 def _committed(
     tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, seen: wire.CheckpointCommitted, now: float
 ) -> None:
@@ -219,4 +224,5 @@ _HANDLERS: Mapping[type, Callable[[Transaction, IdSource, Attempt, Slot, Any, fl
     wire.CheckpointRestored: _restored,
     CheckpointsDeleted: _deleted,
     ReplicaSeen: _replica,
+    IdleSeen: _idle,
 }

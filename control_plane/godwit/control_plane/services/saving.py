@@ -8,7 +8,7 @@ from godwit.control_plane.store.database import Transaction
 from godwit.domain.cadence import SaveCost
 from godwit.domain.jobs import Attempt, CheckpointPolicy
 from godwit.domain.nodes import Node
-from godwit.domain.wire.agents import Saving
+from godwit.domain.wire.saving import Saving
 from godwit.scheduler import cadence
 from godwit.scheduler.cadence import Wish
 from godwit.scheduler.health import rates

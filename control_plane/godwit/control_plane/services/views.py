@@ -9,10 +9,10 @@ from godwit.control_plane.store import entities
 from godwit.domain import times
 from godwit.domain.afters import When
 from godwit.domain.events import Event
-from godwit.domain.jobs import Attempt, CheckpointPolicy, Job, JobSpec, Progress
+from godwit.domain.jobs import Attempt, CheckpointPolicy, Job, JobKind, JobSpec, Progress
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
-from godwit.domain.wire import views
+from godwit.domain.wire import dev, views
 from godwit.domain.wire.arrays import DependencyView, EstimateView, FeasibilityView
 from godwit.domain.wire.providers import CallsView, ProviderView
 from godwit.domain.wire.serving import shown
@@ -117,11 +117,12 @@ def spec(of: JobSpec) -> JobSpecIn:
         budget_usd=of.budget_usd,
         preemptible=of.preemptible,
         preflight=of.preflight.value,
-        hang_after=_hang_after(of.hang_after_s if of.serving is None else None),
+        hang_after=_hang_after(of.hang_after_s if of.kind is JobKind.TRAIN else None),
         elastic=of.elastic.value,
         batch=of.batch.value,
         project=of.project,
         **({} if of.serving is None else shown(of.serving)),
+        **({} if of.dev is None else dev.shown(of.dev)),
     )
 
 

@@ -15,10 +15,12 @@ from typing import Annotated, Literal
 
 from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyCheckpoint, CopyDone
+from godwit.domain.wire.dev import Desk, IdleSeen, OpenTerminal
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone, RepairNode, RunChecks
 from godwit.domain.wire.notices import NoticeSeen
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.replicas import ReplicaSeen, Serve
+from godwit.domain.wire.saving import Saving
 from pydantic import Field
 
 # What a database column holds is said here, so that a number out of range is refused and not half stored.
@@ -155,6 +157,7 @@ Observation = Annotated[
     | CheckpointRestored
     | CheckpointsDeleted
     | ReplicaSeen
+    | IdleSeen
     | NoticeSeen
     | FindingSeen
     | ChecksDone
@@ -205,20 +208,6 @@ class Peer(Message):
     address: str
 
 
-class Saving(Message):
-    """How often the program should save, and what the node needs to know to choose better once it has seen saves.
-
-    `interval_s` is for the start; then the node chooses by Young and Daly (`godwit.domain.cadence`) from what saves
-    take, a failure every `mtbf_s`, between `shortest_s` and `longest_s`. `keep` checkpoints stay in the store.
-    """
-
-    interval_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
-    mtbf_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e7
-    shortest_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
-    longest_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3600.0
-    keep: Annotated[int, Field(ge=1, le=1000)] = 3
-
-
 class StartAttempt(Message):
     """Run this node's part of an attempt. The agent refuses an epoch that is not newer than any it saw of the job.
 
@@ -255,6 +244,7 @@ class StartAttempt(Message):
     joins: bool = False
     bends: bool = False
     serve: Serve | None = None  # it is a replica of a service
+    desk: Desk | None = None  # it is a dev environment
 
 
 class StopAttempt(Message):
@@ -280,9 +270,10 @@ class CommandsRequest(Message):
 
 
 class CommandsReply(Message):
-    """Commands owed to this node, oldest first."""
+    """Commands owed to this node, oldest first, and terminals that wait for it to dial; these outlive no restart."""
 
     commands: list[Command]
+    terminals: Annotated[list[OpenTerminal], Field(max_length=256)] = Field(default_factory=list)
 
 
 class LogChunk(Message):

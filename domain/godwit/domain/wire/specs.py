@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from godwit.domain import resources, times
 from godwit.domain.afters import After, When
@@ -11,6 +11,7 @@ from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.ids import ProjectId
 from godwit.domain.jobs import CheckpointPolicy, Data, Fabric, JobKind, JobSpec, Preflight, Resources, Retries, Spot
 from godwit.domain.projects import DEFAULT
+from godwit.domain.wire.dev import DevSpec
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.serving import ServingSpec
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -165,8 +166,8 @@ class AfterSpec(Message):
     when: Literal["succeeded", "ended"] = "succeeded"
 
 
-class JobSpecIn(ServingSpec):
-    """A job specification, as in `train.yaml`, or one of a service.
+class JobSpecIn(ServingSpec, DevSpec):
+    """A job specification, as in `train.yaml`, or one of a service or a dev environment.
 
     `workdir` is a folder on the submitter's machine; the command line uploads it and sends `workdir_digest` instead.
     With `count` it is an array: so many jobs NAME-0, NAME-1, ... that differ in GODWIT_ARRAY_INDEX. What `after` names
@@ -200,19 +201,27 @@ class JobSpecIn(ServingSpec):
     batch: Literal["keep", "scale"] = "keep"
     project: Name = DEFAULT
 
+    @model_validator(mode="before")
+    @classmethod
+    def _needs_no_program(cls, data: Any) -> Any:
+        # What people do in a dev environment is their program; `run` is what goes on beside them.
+        return {"run": ":", **data} if isinstance(data, dict) and data.get("kind") == "dev" else data
+
     @model_validator(mode="after")
     def _one_process_tree(self) -> "JobSpecIn":
         if self.checkpoint.mode == "process" and self.resources.nodes not in (1, "1"):
             raise ValueError("checkpoint.mode: process saves programs on one node; use resources.nodes: 1")
-        if self.checkpoint.mode == "process" and self.kind == "service":
-            raise ValueError("checkpoint.mode: process is for kind: train and dev; a service starts anew elsewhere")
+        if self.checkpoint.mode == "process" and self.kind != "train":
+            raise ValueError(
+                "checkpoint.mode: process is for kind: train; services start anew, and of dev the home moves"
+            )
+        if self.kind == "dev" and self.resources.nodes not in (1, "1"):
+            raise ValueError("a dev environment is one node; use resources.nodes: 1")
         return self
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> "JobSpecIn":
-        if self.kind == "dev":
-            raise ValueError("kind 'dev' is not supported yet; use kind: train or service")
-        others = _SERVICE_ONLY if self.kind == "train" else _TRAIN_ONLY
+        others = _STRANGE[self.kind]
         strange = sorted(key for key in self.model_fields_set & others if getattr(self, key) != _default(key))
         if strange:
             raise ValueError(f"{strange[0]} is not for kind: {self.kind}; leave it out, or say what kind it is")
@@ -225,7 +234,7 @@ class JobSpecIn(ServingSpec):
         """
         self._refuse_long_names()
         resources_asked = self.resources.to_domain()
-        is_service = self.kind == "service"
+        is_service, is_dev = self.kind == "service", self.kind == "dev"
         return JobSpec(
             name=self.name,
             run=self.run,
@@ -249,11 +258,12 @@ class JobSpecIn(ServingSpec):
             budget_usd=self.budget_usd,
             preemptible=self.preemptible,
             preflight=Preflight(self.preflight),
-            hang_after_s=0.0 if is_service else self._hang_after_s(),
+            hang_after_s=self._hang_after_s() if self.kind == "train" else 0.0,
             elastic=Bends(self.elastic),
             batch=Batch(self.batch),
             project=ProjectId(self.project),
             serving=self.to_serving(nodes=resources_asked.nodes_max) if is_service else None,
+            dev=self.to_dev() if is_dev else None,
         )
 
     def _hang_after_s(self) -> float | None:
@@ -273,7 +283,11 @@ class JobSpecIn(ServingSpec):
 
 
 _SERVICE_ONLY = frozenset(ServingSpec.model_fields)
+_DEV_ONLY = frozenset(DevSpec.model_fields)
 _TRAIN_ONLY = frozenset({"count", "after", "run_time", "deadline", "hang_after", "elastic", "batch"})
+_STRANGE = {
+    "train": _SERVICE_ONLY | _DEV_ONLY, "service": _TRAIN_ONLY | _DEV_ONLY, "dev": _TRAIN_ONLY | _SERVICE_ONLY,
+}  # fmt: skip
 
 
 def _default(key: str) -> object:

@@ -1,0 +1,122 @@
+"""Terminals to dev environments: asked for over HTTP, then two WebSockets that are joined here, byte for byte."""
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+from fastapi import APIRouter, WebSocket
+from fastapi.concurrency import run_in_threadpool
+from godwit.control_plane.api.access import Actor
+from godwit.control_plane.api.jobs import JobRef
+from godwit.control_plane.api.state import Godwit, State
+from godwit.control_plane.services.terminals import JOIN_S, Terminal
+from godwit.control_plane.store.database import Transaction
+from godwit.domain.errors import GodwitError
+from godwit.domain.wire.dev import CHUNK_BYTES, TerminalOpened, TerminalWanted
+
+router = APIRouter(prefix="/v1")
+
+LOOK_S = 10.0
+"""How often it is looked whether the environment still runs."""
+
+NOT_YOURS, TOO_LARGE = 1008, 1009
+"""Close codes of RFC 6455, section 7.4.1."""
+
+_OTHER = {"person": "agent", "agent": "person"}
+
+
+@router.post("/jobs/{job}/terminals", status_code=201)
+def open_terminal(state: Godwit, actor: Actor, job: JobRef, wanted: TerminalWanted) -> TerminalOpened:
+    """A terminal to a dev environment that runs, or a command there. Dial `/v1/terminals/{id}` with the token soon."""
+    return state.terminals.open(state.context, job, wanted, actor)
+
+
+@router.websocket("/terminals/{terminal_id}")
+async def person(websocket: WebSocket, terminal_id: str) -> None:
+    """The end of the person who asked."""
+    state: State = websocket.app.state.godwit
+    try:
+        terminal = state.terminals.of_person(terminal_id, _bearer(websocket), state.context.now())
+    except GodwitError as exc:
+        await websocket.close(NOT_YOURS, exc.message[:120])
+        return
+    await _join(state, terminal, "person", websocket)
+
+
+@router.websocket("/agent/terminals/{terminal_id}")
+async def agent(websocket: WebSocket, terminal_id: str) -> None:
+    """The end of the node."""
+    state: State = websocket.app.state.godwit
+
+    def find() -> Terminal:
+        with state.context.db.read() as conn:
+            return state.terminals.of_agent(Transaction(conn), terminal_id, _bearer(websocket))
+
+    try:
+        terminal = await run_in_threadpool(find)
+    except GodwitError as exc:
+        await websocket.close(NOT_YOURS, exc.message[:120])
+        return
+    await _join(state, terminal, "agent", websocket)
+
+
+def _bearer(websocket: WebSocket) -> str:
+    return websocket.headers.get("authorization", "").removeprefix("Bearer ").strip()
+
+
+async def _join(state: State, terminal: Terminal, side: str, websocket: WebSocket) -> None:
+    """Wait for the other end, then carry what comes from this one until either is gone."""
+    await websocket.accept()
+    terminal.ends[side] = websocket
+    if terminal.ends.get(_OTHER[side]) is not None:
+        terminal.joined.set()
+    watch = None
+    try:
+        await asyncio.wait_for(terminal.joined.wait(), JOIN_S)
+        if side == "person":
+            watch = asyncio.create_task(_watch(state, terminal))
+        await _carry(state, terminal, websocket, terminal.ends[_OTHER[side]])
+    except TimeoutError:
+        why = "its node did not dial in; with several replicas of the API it may have reached another"
+        with contextlib.suppress(RuntimeError):
+            await websocket.send_text(json.dumps({"refused": why}))
+    finally:
+        if watch is not None:
+            watch.cancel()
+        state.terminals.forget(terminal)
+        await _close(terminal)
+
+
+async def _carry(state: State, terminal: Terminal, here: WebSocket, there: WebSocket) -> None:
+    """Sending waits until the other end takes it, and meanwhile nothing more is read here: nothing piles up."""
+    while True:
+        message: dict[str, Any] = await here.receive()  # type: ignore[assignment]
+        if message["type"] != "websocket.receive":
+            return
+        data = message.get("bytes")
+        text = message.get("text")
+        if len(data or text or "") > 2 * CHUNK_BYTES:
+            await here.close(TOO_LARGE)
+            return
+        terminal.moved_at = state.context.now()
+        try:
+            if data is not None:
+                await there.send_bytes(data)
+            elif text is not None:
+                await there.send_text(text)
+        except RuntimeError:
+            return  # the other end is closed
+
+
+async def _watch(state: State, terminal: Terminal) -> None:
+    while not await run_in_threadpool(state.terminals.is_over, state.context, terminal):
+        await asyncio.sleep(LOOK_S)
+    await _close(terminal)
+
+
+async def _close(terminal: Terminal) -> None:
+    for end in terminal.ends.values():
+        with contextlib.suppress(RuntimeError):  # closed before
+            if end is not None:
+                await end.close()
