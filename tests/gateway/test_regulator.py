@@ -107,7 +107,7 @@ def test_a_request_that_cannot_make_it_is_refused_at_once_and_told_when_to_come_
     assert refused.retry_after_s >= 1.0
 
 
-def test_a_standing_queue_lets_nobody_wait_longer_than_a_latency() -> None:
+def test_a_standing_queue_lets_nobody_wait_for_long() -> None:
     one = regulator(route(1, start_concurrency=1, concurrency_max=1, queue_wait_s=60.0))
     fill(one)
     one.ended("r0", Outcome.ANSWERED, 0.2, 0.2)

@@ -15,6 +15,10 @@ from godwit.gateway.regulator.replicas import Outcome
 _UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _BROKEN = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
+COARSE = 0.05
+"""The part of `idle_s` by which a stream may be cut off early; moving the deadline for each piece costs as much as
+reading it."""
+
 _REFUSALS = frozenset({429, 503})
 
 
@@ -102,7 +106,8 @@ class Sender:
                 if exchange.outcome is Outcome.REFUSED and exchange.retriable:
                     return
                 head = passed_on(response.raw_headers)
-                deadline.reschedule(self._loop.time() + limits.idle_s)
+                moved = self._loop.time()
+                deadline.reschedule(moved + limits.idle_s)
                 exchange.began = True
                 if exchange.outcome is Outcome.ANSWERED:
                     exchange.on_head(exchange.latency_s)
@@ -111,7 +116,9 @@ class Sender:
                     if exchange.usage is not None:
                         exchange.usage.see(chunk)
                     await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                    deadline.reschedule(self._loop.time() + limits.idle_s)
+                    if (now := self._loop.time()) > moved + limits.idle_s * COARSE:
+                        moved = now
+                        deadline.reschedule(now + limits.idle_s)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 exchange.whole = True
 

@@ -2,7 +2,7 @@
 
 While the queue empties now and then, a request may wait as long as the service says: bursts are what queues are for.
 Once it has stood for that long without emptying, waiting only makes everybody late, so the wait that is allowed falls
-to one latency: CoDel (Nichols & Jacobson, "Controlling queue delay", ACM Queue 2012), in the form that servers have
+to half a latency: CoDel (Nichols & Jacobson, "Controlling queue delay", ACM Queue 2012), in the form that servers have
 of it (Maurer, "Fail at scale", ACM Queue 2015).
 """
 
@@ -12,6 +12,10 @@ from dataclasses import dataclass, field
 
 STANDING_S = 0.5
 """A queue that has not been empty for so long, or for two latencies, is a standing one."""
+
+STANDING_WAIT = 0.5
+"""The part of a latency for which one may wait in a standing queue: replicas have as much to do as they can anyway, so
+that it need only bridge the gap until the next answer."""
 
 WAIT_MIN_S = 0.1
 
@@ -101,7 +105,7 @@ class Queue:
             return self.wait_s
         if now - self._standing_since <= max(STANDING_S, 2.0 * latency_s):
             return self.wait_s
-        return min(self.wait_s, max(WAIT_MIN_S, latency_s))
+        return min(self.wait_s, max(WAIT_MIN_S, latency_s * STANDING_WAIT))
 
     def late(self, now: float, latency_s: float | None) -> Iterator[Waiting]:
         """Take out those who have waited longer than is allowed."""

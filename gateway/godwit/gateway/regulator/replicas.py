@@ -14,6 +14,9 @@ EJECT_MAX_S = 10.0
 """Doubling from the first to the last. Envoy leaves a host out for 30 s and more; a replica on a GPU is a third of a
 service, and one request at a time is what asking again costs."""
 
+EJECT_ALONE_S = 1.0
+"""The longest where there is no other replica: nobody is spared by waiting, and one request a second finds out."""
+
 _EWMA = 0.1
 
 
@@ -97,17 +100,17 @@ class Replica:
         self.earned.cut(now)
         # Whoever refuses connections is gone: the next request need not find that out again.
         if outcome is Outcome.UNREACHABLE or (others and (self.proving or self.failures >= FAILURES_IN_A_ROW)):
-            self._eject(outcome, now, rng)
+            self._eject(outcome, now, rng, EJECT_MAX_S if others else EJECT_ALONE_S)
 
-    def _eject(self, outcome: Outcome, now: float, rng: Random) -> None:
+    def _eject(self, outcome: Outcome, now: float, rng: Random, most_s: float) -> None:
         if now < self.out_until:
             return  # the others that it had when it broke say the same
-        out_s = min(EJECT_MAX_S, EJECT_FIRST_S * 2.0 ** min(self.ejections, 10))
+        out_s = min(most_s, EJECT_FIRST_S * 2.0 ** min(self.ejections, 10))
         self.out_until = now + out_s * (0.75 + 0.5 * rng.random())
         self.why_out = f"{outcome}, {self.failures} in a row"
         self.ejections += 1
         self.failures = 0
         self.proving = True
-        # It comes back as a new one: what it had earned, it had earned warm.
-        self.earned = EarnedLimit(self.earned.first, self.earned.most)
+        # What it had earned, it had earned warm; one request at a time is all that it has shown since.
+        self.earned = EarnedLimit(1.0, self.earned.most)
         self.latency_s = None
