@@ -110,6 +110,24 @@ def test_a_canary_that_does_badly_is_taken_back_by_itself(
     assert [one.version for one in table.services[0].replicas if one.state == "ready"] == ["1"]
 
 
+def test_a_new_version_is_not_taken_back_for_what_nobody_feels(services: Services) -> None:
+    change(services)
+    told(services, failed=0, latency_s=0.1)
+    services.signal(chat={"requests": 200, "replicas": _few_milliseconds(services)})
+    assert services.service().newest.number == 2
+
+
+def _few_milliseconds(services: Services) -> list[dict[str, object]]:
+    """Both versions are quick, and the cold one takes ten times as long."""
+    return [
+        {
+            "id": str(one.attempt_id), "version": str(one.number), "answered": 100,
+            "latency_s": 0.02 if one.number == 2 else 0.002,
+        }
+        for one in services.replicas("chat", "ready")
+    ]  # fmt: skip
+
+
 def test_the_number_of_a_version_is_never_used_twice(services: Services) -> None:
     change(services)
     told(services, failed=50)

@@ -11,6 +11,10 @@ from godwit.scheduler.serving.view import View
 ANSWERS_MIN = 20
 """Requests in the gateways' window before a share of failures says anything: at one of 20, 5 % is one request."""
 
+SLOWER_FELT_S = 0.1
+"""What a new version is slower by says nothing below this: nobody feels a tenth of a second (Nielsen, "Usability
+Engineering", 1993), and the first answers of a cold process are several times slower than those of a warm one."""
+
 FAILED_STARTS_MAX = 3
 """Replicas of a new version in a row that end before they are ready until it is taken back."""
 
@@ -101,6 +105,6 @@ def _measured(view: View, rollout: Rollout, change: Change) -> str:
     old = view.traffic.by_version.get(rollout.before)
     if old is None or old.latency_s is None or new.latency_s is None or old.answered < ANSWERS_MIN:
         return ""
-    if new.latency_s > change.slower_max * old.latency_s:
+    if new.latency_s > max(change.slower_max * old.latency_s, old.latency_s + SLOWER_FELT_S):
         return f"its middle latency is {new.latency_s:.3g} s, that of version {rollout.before} {old.latency_s:.3g} s"
     return ""
