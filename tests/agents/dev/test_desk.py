@@ -2,10 +2,7 @@
 
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,28 +11,14 @@ from typing import Any
 
 import pytest
 from godwit.agents.checkpoints import notes
-from godwit.agents.dev import home, leading, terminals, use
+from godwit.agents.dev import home, terminals, use
 
 from tests.agents.conftest import eventually
+from tests.agents.dev.desks import Running
 
 
-class Running:
-    """A desk in a folder of its own, as the guard would start it."""
-
-    def __init__(self, folder: Path, restored: Path | None = None, **spec: Any) -> None:
-        self.folder, self.home = folder, folder / "home"
-        for name in ("run", "checkpoints", "workdir"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        about = {"home_bytes_max": 10**9, "interval_s": 3600.0, "idle_after_s": None, **spec}
-        (folder / "desk.json").write_text(json.dumps(about))
-        (folder / "beside.sh").write_text(spec.get("run", ":") + "\n")
-        env = {**os.environ, "HOME": str(self.home), "SHELL": "/bin/bash"}
-        env |= {} if restored is None else {"GODWIT_RESTORED_CHECKPOINT": str(restored)}
-        enter = leading._ENTER.format(source=str(leading._SOURCE))
-        argv = [sys.executable, "-I", "-S", "-c", enter, str(folder)]
-        self.output = folder / "output.log"
-        with self.output.open("wb") as log:
-            self.process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
+class Asked(Running):
+    """A desk, and what an agent asks of it."""
 
     def ask(self, *argv: str, tty: bool = True) -> "Terminal":
         connection = eventually(self._connected, 60, "the desk listens")
@@ -49,14 +32,6 @@ class Running:
         except OSError:
             assert self.process.poll() is None, self.output.read_text()
             return None
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
-
-    def entries(self) -> list[Path]:
-        whole = [path for path in self.folder.glob("checkpoints/checkpoint-*") if path.suffix != ".tmp"]
-        return sorted(whole, key=lambda path: int(path.name.split("-")[1]))
 
 
 class Terminal:
@@ -87,11 +62,11 @@ class Terminal:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Callable[..., Running]]:
-    made: list[Running] = []
+def desk(tmp_path: Path) -> Iterator[Callable[..., Asked]]:
+    made: list[Asked] = []
 
-    def start(name: str = "one", **more: Any) -> Running:
-        made.append(Running(tmp_path / name, **more))
+    def start(name: str = "one", **more: Any) -> Asked:
+        made.append(Asked(tmp_path / name, **more))
         return made[-1]
 
     yield start
@@ -100,7 +75,7 @@ def desk(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         running.process.wait()
 
 
-def test_a_login_shell_has_a_terminal_of_the_asked_size_and_its_exit_code_is_told(desk: Callable[..., Running]) -> None:
+def test_a_login_shell_has_a_terminal_of_the_asked_size_and_its_exit_code_is_told(desk: Callable[..., Asked]) -> None:
     running = desk()
     terminal = running.ask()
     terminal.type("stty size; echo home=$HOME; [[ -o login_shell ]]; shopt -q login_shell && echo is-login; tty\n")
@@ -110,7 +85,7 @@ def test_a_login_shell_has_a_terminal_of_the_asked_size_and_its_exit_code_is_tol
     assert terminal.exit() == 7
 
 
-def test_a_command_without_a_terminal_has_pipes_and_sees_the_end_of_its_input(desk: Callable[..., Running]) -> None:
+def test_a_command_without_a_terminal_has_pipes_and_sees_the_end_of_its_input(desk: Callable[..., Asked]) -> None:
     terminal = desk().ask("sh", "-c", "cat; exit 3", tty=False)
     os.write(terminal.ends[0], b"plain\nbytes")
     os.close(terminal.ends[0])
@@ -118,13 +93,13 @@ def test_a_command_without_a_terminal_has_pipes_and_sees_the_end_of_its_input(de
     assert terminal.exit() == 3
 
 
-def test_what_cannot_be_started_is_refused_with_its_reason(desk: Callable[..., Running]) -> None:
+def test_what_cannot_be_started_is_refused_with_its_reason(desk: Callable[..., Asked]) -> None:
     terminal = desk().ask("/no/such/program")
     assert terminal.ends == []
     assert "No such file" in json.loads(terminal.said)["refused"]
 
 
-def test_a_line_that_is_cut_hangs_up_and_the_environment_goes_on(desk: Callable[..., Running], tmp_path: Path) -> None:
+def test_a_line_that_is_cut_hangs_up_and_the_environment_goes_on(desk: Callable[..., Asked], tmp_path: Path) -> None:
     running = desk()
     terminal = running.ask()
     terminal.type(f"trap 'touch {tmp_path}/hung-up; exit' HUP; echo rea''dy; read x\n")
@@ -134,7 +109,7 @@ def test_a_line_that_is_cut_hangs_up_and_the_environment_goes_on(desk: Callable[
     assert running.ask("true", tty=False).exit() == 0
 
 
-def test_the_home_is_saved_at_the_end_and_begins_there_again(desk: Callable[..., Running]) -> None:
+def test_the_home_is_saved_at_the_end_and_begins_there_again(desk: Callable[..., Asked]) -> None:
     first = desk()
     terminal = first.ask()
     terminal.type("umask 077; echo kept > ~/note; ln -s note ~/link; echo do''ne; sleep 1000\n")
@@ -151,7 +126,7 @@ def test_the_home_is_saved_at_the_end_and_begins_there_again(desk: Callable[...,
     assert second.entries() == [], "nothing changed, so there is nothing to save"
 
 
-def test_a_home_that_changes_is_saved_meanwhile_so_that_a_killed_one_loses_little(desk: Callable[..., Running]) -> None:
+def test_a_home_that_changes_is_saved_meanwhile_so_that_a_killed_one_loses_little(desk: Callable[..., Asked]) -> None:
     running = desk(interval_s=0.1)
     for text in ("one", "two", "three"):
         assert running.ask("sh", "-c", f"echo {text} > ~/note", tty=False).exit() == 0
@@ -165,15 +140,15 @@ def test_a_home_that_changes_is_saved_meanwhile_so_that_a_killed_one_loses_littl
     assert again.ask("grep", "-q", "three", "note", tty=False).exit() == 0
 
 
-def _more_saves(running: Running, than: int) -> bool:
+def _more_saves(running: Asked, than: int) -> bool:
     return len(_saves(running)) > than
 
 
-def _saves(running: Running) -> list[Path]:
+def _saves(running: Asked) -> list[Path]:
     return list(running.folder.glob("run/saves/*.json"))
 
 
-def desk_rests(running: Running) -> bool:
+def desk_rests(running: Asked) -> bool:
     """Whether the newest save is of what lies in the home."""
     entries = running.entries()
     if not entries:
@@ -186,7 +161,7 @@ def desk_rests(running: Running) -> bool:
         return (Path(folder) / "note").read_text() == (running.home / "note").read_text()
 
 
-def test_a_home_that_is_too_large_is_said_to_be_and_not_saved(desk: Callable[..., Running]) -> None:
+def test_a_home_that_is_too_large_is_said_to_be_and_not_saved(desk: Callable[..., Asked]) -> None:
     running = desk(home_bytes_max=1000)
     assert running.ask("sh", "-c", "head -c 2000 /dev/zero > ~/big", tty=False).exit() == 0
     assert running.stop() == 143
@@ -194,7 +169,7 @@ def test_a_home_that_is_too_large_is_said_to_be_and_not_saved(desk: Callable[...
     assert running.entries() == []
 
 
-def test_an_environment_that_nobody_uses_says_so(desk: Callable[..., Running]) -> None:
+def test_an_environment_that_nobody_uses_says_so(desk: Callable[..., Asked]) -> None:
     said = desk(idle_after_s=0.5).folder / "run" / "idle"
     eventually(said.exists, 60, "it is idle")
     assert float(said.read_text()) >= 0

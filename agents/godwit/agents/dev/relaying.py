@@ -7,6 +7,7 @@ Nothing is kept here: when the agent ends, so do its connections, and the desk h
 import fcntl
 import json
 import os
+import select
 import socket
 import struct
 import termios
@@ -149,10 +150,18 @@ def _desk(folder: Path) -> socket.socket:
 
 
 def _read(out: int) -> bytes:
+    """What is there to be read, as much as one message holds; nothing at the end."""
+    data = b""
     try:
-        return os.read(out, CHUNK_BYTES)
+        # A pseudo-terminal gives 4 KB at a time, and a message costs the same whatever it holds.
+        while not data or (len(data) < CHUNK_BYTES and select.select([out], [], [], 0)[0]):
+            more = os.read(out, CHUNK_BYTES - len(data))
+            if not more:
+                break
+            data += more
     except OSError:
-        return b""  # EIO: the last program at the pseudo-terminal closed it (pty(7))
+        return data  # EIO: the last program at the pseudo-terminal closed it (pty(7)); the next read says so again
+    return data
 
 
 def _last_word(desk: socket.socket) -> str:
