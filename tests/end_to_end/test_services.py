@@ -1,6 +1,15 @@
 """A service through the command line, with real processes on simulated machines: it serves, changes, heals and goes."""
 
+import json
+import re
+import subprocess
+import sys
+import threading
+import urllib.error
 import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +80,90 @@ def test_a_service_serves_changes_heals_and_goes(system: System, tmp_path: Path)
     assert system.godwit("services", "rm", "hello").returncode == 0
     wait_for("the end of the service", 120, lambda: system.read("services") == [])
     assert system.read("services", "-a")[0]["state"] == "deleted"
+
+
+class Users:
+    """Two who ask for one thing after the other through a gateway, and count what they are answered."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.answered: Counter[str] = Counter()
+        self._url, self._key = url, key
+        self._leaving = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(2)]
+
+    def __enter__(self) -> "Users":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_about: object) -> None:
+        self._leaving.set()
+        for thread in self._threads:
+            thread.join(90)
+
+    def _ask(self) -> None:
+        asked = urllib.request.Request(self._url, headers={"Authorization": f"Bearer {self._key}"})
+        while not self._leaving.wait(0.1):
+            try:
+                with urllib.request.urlopen(asked, timeout=90) as answer:
+                    self.answered[answer.read().decode()] += 1
+            except OSError as exc:
+                self.answered[f"failed: {exc}"] += 1
+
+
+@contextmanager
+def gateway(system: System, folder: Path) -> Iterator[str]:
+    """A gateway of this control plane; yields its address."""
+    held = json.loads((system.home / "control_plane.json").read_text())
+    token = (system.home / "token").read_text().strip()
+    said = folder / "gateway.log"
+    with said.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "godwit.gateway", "--port", "0", "--no-access-log"],
+            env={**system.environment, "GODWIT_URL": held["url"], "GODWIT_TOKEN": token}, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        found = wait_for("the gateway", 60, lambda: re.search(r"at (http://\S+)", said.read_text()))
+        yield found[1]
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_users_notice_nothing_of_a_new_version_of_fewer_replicas_and_of_a_move(system: System, tmp_path: Path) -> None:
+    assert system.godwit("run", "-y", written(tmp_path, "one")).returncode == 0
+    key = system.godwit("keys", "add").stdout.strip()
+    with gateway(system, tmp_path) as address:
+        url = f"{address}/services/default/hello/"
+        wait_for("an answer", 60, lambda: _status(url, key) == 200)
+        with Users(url, key) as users:
+            assert system.godwit("run", "-y", written(tmp_path, "two")).returncode == 0
+            assert system.godwit("scale", "hello", "1").returncode == 0
+            wait_for("one replica fewer", 120, lambda: len(_replicas(system)) == 1)
+            here = _replicas(system)[0]["zone"]
+            there = next(name for name in _clouds(system) if not here.startswith(name))
+            assert system.godwit("services", "move", "hello", "--to", there).returncode == 0
+            wait_for("the move", 180, lambda: [r["zone"].startswith(there) for r in _replicas(system)] == [True])
+        assert set(users.answered) == {"one", "two"}, users.answered
+
+
+def _replicas(system: System) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = system.read("services", "show", "hello")["replica_list"]
+    return found
+
+
+def _clouds(system: System) -> list[str]:
+    """Clouds that sell what a replica needs."""
+    return sorted({one["provider"] for one in system.read("offers", "--gpus", "H100:1") if not one["spot"]})
+
+
+def _status(url: str, key: str) -> int:
+    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
+    try:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
 
 
 def _kill(url: str) -> None:
