@@ -6,6 +6,7 @@ Paths: /echo gives back what came; /work takes a slot for a while; /sse streams 
 
 import asyncio
 import json
+import socket
 import time
 from dataclasses import dataclass
 
@@ -19,6 +20,14 @@ class Character:
     slots: int = 8
     service_s: float = 0.0
     warm_up_s: float = 0.0
+
+
+def hold(port: int) -> socket.socket:
+    """Keep a port of 127.0.0.1 from others without listening: connections are refused, and its owner may come back."""
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", port))
+    return held
 
 
 class Replica:
@@ -36,6 +45,7 @@ class Replica:
         self.peak = 0
         self._room = asyncio.Condition()
         self._listener: asyncio.Server | None = None
+        self._held: socket.socket | None = None
         self._server: web.Server | None = None
 
     @property
@@ -48,6 +58,9 @@ class Replica:
         self._server = web.Server(self._serve, keepalive_timeout=60.0, handler_cancellation=True)
         self._listener = await asyncio.get_running_loop().create_server(self._server, "127.0.0.1", self.port)
         self.port = self._listener.sockets[0].getsockname()[1]
+        if self._held is not None:
+            self._held.close()
+            self._held = None
         self.up_since = time.monotonic()
         return self
 
@@ -56,6 +69,7 @@ class Replica:
         if self._listener is not None:
             self._listener.close()
             self._listener = None
+            self._held = hold(self.port)
         if self._server is not None:
             for connection in self._server.connections:
                 if connection.transport is not None:

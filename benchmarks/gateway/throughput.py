@@ -58,6 +58,8 @@ def measure(folder: Path) -> Iterator[Figure]:
     added_ms = 1_000 * (p99_s["gateway"] - p99_s["direct"])
     note = f"at {half:,.0f} requests/s; the quick server alone: {1_000 * p99_s['direct']:.1f} ms"
     yield Figure("gateway: p99 added at half load", added_ms, "ms", at_most(5.0), note)
+    plain_ms = 1_000 * (p99_s["plain asyncio"] - p99_s["direct"])
+    yield Figure("plain asyncio: p99 added at that rate", plain_ms, "ms", None, "what a busy machine adds to both")
     yield from asyncio.run(_streams(folder))
 
 
@@ -89,7 +91,7 @@ async def _rounds(proxies: dict[str, int]) -> dict[str, float]:
 
 async def _at_rate(proxies: dict[str, int], per_s: float) -> dict[str, float]:
     found = {}
-    for name in ("direct", "gateway"):
+    for name in ("direct", "gateway", "plain asyncio"):
         path = PATH if name == "gateway" else "/x"
         measured = await load.open_loop(proxies[name], path, per_s=per_s, lasts_s=HALF_LOAD_S, rng=Random(1))
         found[name] = measured.percentile_s(0.99)

@@ -87,7 +87,7 @@ def test_nobody_who_may_ask_again_sees_garbage(tmp_path: Path) -> None:
 def test_an_answer_that_stops_in_the_middle_does_not_look_whole(tmp_path: Path) -> None:
     async def play() -> None:
         replica = await Replica("r1").start()
-        limits = Limits(idle_s=1.0, first_byte_s=2.0)
+        limits = Limits(idle_s=1.0, first_byte_s=4.0)
         async with running(tmp_path, [service([replica], limits=limits)]) as gateway:
             for fault in ("hang", "break"):
                 with pytest.raises(aiohttp.ClientPayloadError):

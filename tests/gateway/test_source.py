@@ -1,12 +1,13 @@
 """Routes come from a control plane that may be away, also when the gateway starts."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 from aiohttp import web
 from godwit.domain.wire.routes import GatewaySignals, RouteTable, ServiceRoute
 
-from benchmarks.gateway.replica import Replica
+from benchmarks.gateway.replica import Replica, hold
 from tests.gateway.process import Running, running, service, until
 
 
@@ -19,6 +20,7 @@ class ControlPlane:
         self.asked: list[str] = []
         self.port = 0
         self._runner: web.ServerRunner | None = None
+        self._held: socket.socket | None = None
 
     async def start(self) -> "ControlPlane":
         self._runner = web.ServerRunner(web.Server(self._serve), shutdown_timeout=0.1)
@@ -26,11 +28,14 @@ class ControlPlane:
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         await site.start()
         self.port = self._runner.addresses[0][1]
+        if self._held is not None:
+            self._held.close()
         return self
 
     async def stop(self) -> None:
         assert self._runner is not None
         await self._runner.cleanup()
+        self._held = hold(self.port)
 
     def serve(self, version: int, route: ServiceRoute) -> None:
         self.table = RouteTable(version=version, services=[route])
