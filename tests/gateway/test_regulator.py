@@ -61,6 +61,22 @@ def test_an_answer_lets_the_next_one_go() -> None:
     assert verdict == Granted("r0")
 
 
+def test_a_replica_at_another_address_is_cold_and_earns_its_limit_anew() -> None:
+    first = route(1, start_concurrency=2)
+    one = regulator(first)
+    for _ in range(20):
+        assert isinstance(one.offer(Waiting(0.0), 0.0), Granted)
+        one.ended("r0", Outcome.ANSWERED, 0.1, 0.0)
+    one.update(first, 1.0)
+    earned = one.replicas["r0"].limit
+    assert earned > 2
+    elsewhere = first.replicas[0].model_copy(update={"url": "http://127.0.0.1:2"})
+    one.update(first.model_copy(update={"replicas": [elsewhere]}), 2.0)
+    assert one.replicas["r0"].limit == 2
+    one.ended("r0", Outcome.ANSWERED, 0.1, 3.0)
+    assert one.replicas["r0"].in_flight == 0
+
+
 def test_a_draining_replica_gets_nothing_new_and_ends_what_it_has() -> None:
     one = regulator(route(2, start_concurrency=2))
     fill(one)

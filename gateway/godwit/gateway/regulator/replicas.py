@@ -40,6 +40,7 @@ class Replica:
     id: str
     version: str
     earned: EarnedLimit
+    url: str = ""
     draining: bool = False
     in_flight: int = 0
     latency_s: float | None = None
@@ -73,7 +74,8 @@ class Replica:
 
         `others`: there are replicas without it. The last one is never left out for bad answers.
         """
-        in_flight, self.in_flight = self.in_flight, self.in_flight - 1
+        # What ends may have been given to the process that was here before.
+        in_flight, self.in_flight = self.in_flight, max(0, self.in_flight - 1)
         if outcome is Outcome.ANSWERED:
             if latency_s is not None:
                 self._succeeded(latency_s, in_flight, now)

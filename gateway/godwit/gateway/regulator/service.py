@@ -60,9 +60,10 @@ class Regulator:
         self.weights = {version.name: version.weight for version in route.versions if not version.shadow}
         for listed in route.replicas:
             replica = self.replicas.get(listed.id)
-            if replica is None or replica.version != listed.version:
+            # At another address it is another process, and cold.
+            if replica is None or (replica.version, replica.url) != (listed.version, listed.url):
                 earned = EarnedLimit(self.regulation.start_concurrency, self.regulation.concurrency_max)
-                replica = self.replicas[listed.id] = Replica(listed.id, listed.version, earned)
+                replica = self.replicas[listed.id] = Replica(listed.id, listed.version, earned, listed.url)
             replica.earned.most = self.regulation.concurrency_max
             replica.draining = listed.state == "draining"
         for gone in self.replicas.keys() - {listed.id for listed in route.replicas}:
