@@ -43,7 +43,7 @@ def written(folder: Path, says: str) -> str:
     spec.write_text(
         f"kind: service\nname: hello\nworkdir: .\nrun: python serve.py\nenv: {{SAYS: {says}}}\nreplicas: 2\n"
         "readiness: {path: /, period: 200ms, timeout: 20s}\nresources: {gpus: 'H100:1', spot: never}\n"
-        "rollout: {bake: 1s}\n"
+        "rollout: {bake: 1s, slower_max: 1000, errors_max: 1}\n"  # a busy machine is no bad version
     )
     return str(spec)
 
