@@ -169,6 +169,12 @@ def test_a_home_that_is_too_large_is_said_to_be_and_not_saved(desk: Callable[...
     assert running.entries() == []
 
 
+def test_one_whose_home_cannot_be_saved_is_never_given_back_for_idleness(desk: Callable[..., Asked]) -> None:
+    running = desk(idle_after_s=0.5, home_bytes_max=10)
+    eventually(lambda: "nobody uses this environment, and it stays" in running.output.read_text(), 60, "it says so")
+    assert not (running.folder / "run" / "idle").exists()
+
+
 def test_an_environment_that_nobody_uses_says_so(desk: Callable[..., Asked]) -> None:
     said = desk(idle_after_s=0.5).folder / "run" / "idle"
     eventually(said.exists, 60, "it is idle")

@@ -62,8 +62,8 @@ class Desk:
         self._env = {**os.environ, "HOME": str(self._home), "GODWIT_PATH": os.environ.get("PATH", os.defpath)}
         self._saved = self._open_home()
         self._saving: tuple[int, Saved] | None = None
+        self._told_stays = False
         self._save_at = time.monotonic() + self._interval_s
-        self._told_too_large = False
         self._terminals = terminals.Terminals(self._work, self._env)
         self._use = use.Use(spec["idle_after_s"], os.environ.get("CUDA_VISIBLE_DEVICES", ""), time.monotonic())
 
@@ -153,10 +153,7 @@ class Desk:
         try:
             home.save(self._home, saved.found, self._bytes_max, saved.entry, self._saved.entry, self._saved.found)
         except home.TooLarge as exc:
-            _say(
-                f"the home folder is NOT saved: it has {exc.size_bytes / 1e9:.1f} GB, and may have "
-                f"{self._bytes_max / 1e9:g} GB; remove files, or ask for more with `home:` (--home)"
-            )
+            _say(f"the home folder is NOT saved: {_too_large(exc.size_bytes, self._bytes_max)}")
         except OSError as exc:
             _say(f"the home folder could not be saved: {exc}; it is tried again")
         else:
@@ -177,8 +174,15 @@ class Desk:
 
     def _tell_use(self) -> None:
         idle_s = self._use.idle_s(time.monotonic(), time.time() - self._terminals.typed_at())
-        if idle_s is not None:
-            write_whole(self._run / "idle", f"{idle_s:.0f}")
+        if idle_s is None:
+            return
+        size = sum(one.size for one in home.look(self._home))
+        if size > self._bytes_max:  # to give it back would lose what nobody saved: that is for its owner to say
+            if not self._told_stays:
+                _say(f"nobody uses this environment, and it stays: {_too_large(size, self._bytes_max)}")
+            self._told_stays = True
+            return
+        write_whole(self._run / "idle", f"{idle_s:.0f}")
 
     def _end(self, beside: subprocess.Popen[bytes]) -> None:
         """Hang up, wait a moment for what runs to end, and save the home as it is then."""
@@ -203,6 +207,11 @@ def _listening() -> socket.socket:
     listener.bind(terminals.SOCKET)
     listener.listen(16)
     return listener
+
+
+def _too_large(size_bytes: int, bytes_max: int) -> str:
+    has, may = size_bytes / 1e9, bytes_max / 1e9
+    return f"the home folder has {has:.1f} GB, and may have {may:g} GB; remove files, or ask for more with `home:`"
 
 
 def _grace_s(notice: Path) -> float:

@@ -21,5 +21,6 @@ def idle(tx: Transaction, attempt: Attempt, slot: Slot, seen: IdleSeen, now: flo
     if wanted is None or seen.idle_s < wanted or job.epoch != attempt.epoch:
         return
     if attempt.state is AttemptState.RUNNING:
-        reason = f"nobody and nothing used it for {times.duration_text(seen.idle_s)} (idle_after); its home is saved"
+        unused = times.duration_text(seen.idle_s)
+        reason = f"nobody and nothing used it for {unused} (idle_after); its home is saved first"
         jobs.end(tx, job, reason, f"agent {slot.node_id}", now)
