@@ -102,7 +102,7 @@ def test_a_strange_log_cursor_does_not_break_the_stream(http: httpx.Client, embe
 def test_a_waiting_agent_gets_its_command_as_soon_as_it_is_owed(http: httpx.Client, embedded: World) -> None:
     job_id, (agent,) = embedded.run()
     headers = {"Authorization": f"Bearer {agent.credential}"}
-    assert http.post("/v1/agent/commands", json={"wait_s": 0}, headers=headers).json() == {"commands": []}
+    assert http.post("/v1/agent/commands", json={"wait_s": 0}, headers=headers).json()["commands"] == []
     embedded.cancel(job_id)
     commands = http.post("/v1/agent/commands", json={"wait_s": 20}, headers=headers).json()["commands"]
     assert [command["type"] for command in commands] == ["stop-attempt"]
