@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("domain", "scheduler", "providers", "control_plane", "agents", "sdk", "cli")
+FOLDERS = ("domain", "scheduler", "providers", "control_plane", "agents", "gateway", "sdk", "cli")
 OWN = ("kubernetes_pods", "runpod")
 """RunPod calls its containers so too."""
 

@@ -1,8 +1,8 @@
 """How many replicas a service needs by what its gateways measure, and how many it gets, so that it does not swing.
 
-What is needed now is `ceil(replicas x measured / target)`, as Kubernetes' horizontal autoscaler has it (kubernetes.io,
-"Horizontal Pod Autoscaling", algorithm details), with its tolerance of a tenth. It goes up by the mean over a window,
-and down only to the most that was needed for a long time, which is its stabilization window.
+What is needed now is `ceil(replicas x measured / target)`, as Kubernetes' horizontal autoscaler has it (its
+documentation, "Algorithm details"), with its tolerance of a tenth. It goes up by the mean over a window, and down only
+to the most that was needed for a long time, which is its stabilization window.
 """
 
 import math

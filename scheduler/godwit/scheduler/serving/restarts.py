@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from godwit.domain.services import Replica
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 300.0
-"""Doubling between: Kubernetes' CrashLoopBackOff goes from 10 s to 5 min (kubernetes.io, "Pod Lifecycle"), and our
-first pause is shorter, since a node that died under a replica is nobody's mistake."""
+"""Doubling between: Kubernetes' CrashLoopBackOff goes from 10 s to 5 min, and our first pause is shorter, since a node
+that died under a replica is nobody's mistake."""
 
 
 def failures(gone: Iterable[Replica], number: int) -> int:
