@@ -1,5 +1,7 @@
 """The application: routes, errors, and the version for everybody."""
 
+import warnings
+
 from fastapi import FastAPI
 from godwit.control_plane.api import (
     agents,
@@ -23,6 +25,10 @@ from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.version import VERSION
 from godwit.domain.wire.pages import ProblemDetails
 from godwit.domain.wire.views import ServerView
+from pydantic.warnings import UnsupportedFieldAttributeWarning
+
+# FastAPI silences it where it makes a validator; those of our messages are made later, when the first one comes.
+warnings.filterwarnings("ignore", category=UnsupportedFieldAttributeWarning)
 
 _PROBLEM = {"model": ProblemDetails, "content": {"application/problem+json": {}}}
 _PROBLEMS = {
