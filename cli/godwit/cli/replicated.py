@@ -60,6 +60,7 @@ def replica_row(of: ReplicaView, now: float) -> tuple[str, ...]:
 def story(of: ServiceDetail) -> list[str]:
     """What else there is to say of a service, in lines."""
     lines = [f"{of.name}: {of.state}, version {of.version}; {of.ready} replicas take requests, {wanted(of)} wanted"]
+    lines.append(f"requests go to /services/{of.project}/{of.name}/ at a gateway (`godwit gateway`)")
     if of.why:
         lines.append(f"why not more: {of.why}")
     if of.rollout is not None:
