@@ -35,8 +35,9 @@ def _life(path: Path) -> Life | None:
     entries = [json.loads(line) for line in lines if line.endswith("}")]  # the last one may have been cut short
     if not entries:
         return None
+    last_sign = max(entry["at"] for entry in entries)  # two threads write: the lines are not quite in order
     return Life(
-        epoch, rank, pid, entries[0]["at"], entries[-1]["at"], entries[0]["step"], entries[-1]["step"],
+        epoch, rank, pid, entries[0]["at"], last_sign, entries[0]["step"], max(entry["step"] for entry in entries),
         tuple(entry["other"] for entry in entries if entry["what"] == "double"),
     )  # fmt: skip
 
