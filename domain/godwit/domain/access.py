@@ -1,0 +1,25 @@
+"""Roles: what the bearer of a token may do. Each may do all that the ones before it may."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """From the least to the most.
+
+    `viewer` reads. `member` also submits, cancels and enters its own work. `operator` also changes nodes, incidents and
+    services of everybody. `admin` also changes projects, providers, quotas and tokens, and reads the audit log.
+    """
+
+    VIEWER = "viewer"
+    MEMBER = "member"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    @property
+    def rank(self) -> int:
+        """Its place, from 0."""
+        return list(Role).index(self)
+
+    def may(self, least: "Role") -> bool:
+        """Whether it may do what needs `least`."""
+        return self.rank >= least.rank
