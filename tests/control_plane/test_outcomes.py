@@ -102,6 +102,18 @@ def test_a_platform_failure_on_one_node_interrupts_the_gang(world: World) -> Non
     assert "Ray died" in world.job(job_id).detail
 
 
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_an_interrupted_job_starts_again_where_it_stood(world: World, at: int) -> None:
+    others = [world.run(name=f"job{number}") for number in range(3)]
+    for number, (job_id, (agent,)) in enumerate(others):
+        agent.beat(
+            agent.stopped(world.attempt(job_id).id, 1, "interrupted" if number == at else "succeeded", exit_code=0)
+        )
+    world.plan()
+    job_id, (agent,) = others[at]
+    assert (world.attempt(job_id).epoch, world.attempt(job_id).head.node_id) == (2, agent.node_id)
+
+
 def test_an_attempt_whose_preflight_failed_costs_its_job_no_retry(world: World) -> None:
     job_id, (_head, other) = world.run(nodes=2)
     detail = "preflight: GPU 2: matmul: 300 TFLOPS"

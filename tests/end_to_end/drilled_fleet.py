@@ -78,10 +78,6 @@ class Fleet:
         """Where a job was placed last."""
         return str(self.job(name)["attempts"][-1]["slots"][0]["node_id"])
 
-    def state_of(self, node: str) -> str:
-        """Where a node stands."""
-        return str(self._get(f"/v1/nodes/{node}")["state"])
-
     def is_heard_again(self, node: str) -> bool:
         """Whether a node's agent was heard well after it was drilled."""
         drilled = [event["at"] for event in self.events(node=node) if event["kind"] == "node.drill"][-1]

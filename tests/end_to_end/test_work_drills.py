@@ -90,7 +90,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 
 def test_what_befalls_a_program_leads_to_what_it_calls_for(fleet: Fleet) -> None:
     _a_loss_that_is_no_number_is_noted(fleet)
-    _a_hang_is_started_again_and_takes_nothing_out(fleet)
+    _a_hang_is_started_again_where_it_was(fleet)
     _a_straggler_is_swapped_for_the_spare(fleet)
 
 
@@ -102,7 +102,7 @@ def _a_loss_that_is_no_number_is_noted(fleet: Fleet) -> None:
     assert fleet.incidents(node) == []
 
 
-def _a_hang_is_started_again_and_takes_nothing_out(fleet: Fleet) -> None:
+def _a_hang_is_started_again_where_it_was(fleet: Fleet) -> None:
     node, epoch = fleet.node_of("ranks"), fleet.job("ranks")["epoch"]
     fleet.drill("hang", "ranks")
     wait_for("the next attempt", PATIENCE_S, partial(fleet.goes_on, "ranks", epoch))
@@ -115,7 +115,7 @@ def _a_hang_is_started_again_and_takes_nothing_out(fleet: Fleet) -> None:
     if "Python stack" not in told["stack1"]:  # who may not trace, as in a strict container, has no stacks
         assert told["odd"] == "rank 3"
         assert any("wait_for_the_last" in str(text) for text in told.values())
-    assert fleet.state_of(node) == "ready"
+    assert fleet.node_of("ranks") == node
     assert fleet.restored_from("ranks")[0] >= 8
     fleet.print_detection(node)
 

@@ -15,7 +15,8 @@ class Demand:
     `served_gpu_s` is what it got so far, over all attempts. `estimate_s` is how long it still runs, where somebody said
     so. `is_recovering`: it was interrupted through no fault of its own, and has work to lose. `yielded_at` is when it
     last gave way to another. `saves_every_s`: it commits a checkpoint so often from its start on; None where each one
-    is told (`Engine.saved`).
+    is told (`Engine.saved`). `stood_on`: ids of the nodes that it held when it was interrupted: copies of its
+    checkpoints, its setup and its packages lie there.
     """
 
     job_id: str
@@ -32,6 +33,7 @@ class Demand:
     may_yield: bool = True
     yielded_at: float | None = None
     saves_every_s: float | None = None
+    stood_on: tuple[str, ...] = ()
 
     @property
     def gpu_milli(self) -> int:

@@ -147,7 +147,8 @@ class Engine:
         """Rows for its gang, as many nodes as it takes and may hold, or None. What is kept for it counts."""
         fits = self.fits(demand.ask)
         lent = self._desk.lent(demand, now) if self._desk is not None else ()
-        key = fits.keys_for(demand.job_id, lent) if lent or demand.job_id in self._keepers else None
+        is_own = lent or demand.stood_on or demand.job_id in self._keepers
+        key = fits.keys_for(demand.job_id, lent, demand.stood_on) if is_own else None
         rows = gangs.find(self.cluster, fits, demand, key)
         while rows is not None and len(rows) > demand.nodes_min and self.gate.refusal(demand, len(rows)) is not None:
             rows.pop()

@@ -88,15 +88,21 @@ class Fits:
             return None
         return int(np.argmin(self.key))
 
-    def keys_for(self, job_id: str, lent: Sequence[int] = ()) -> NDArray[np.int64]:
-        """`key`, with the rows that are kept for this job besides, and those that others lend it."""
+    def keys_for(self, job_id: str, lent: Sequence[int] = (), stood_on: Sequence[str] = ()) -> NDArray[np.int64]:
+        """`key`, with the rows that are kept for this job besides, and those that others lend it.
+
+        Where it stood before comes before what is merely free, unless that is the last choice for anybody.
+        """
         cluster = self._cluster
         mine = np.array([row for row, holder in cluster.held.items() if holder == job_id], np.int64)
         theirs = np.array(lent, np.int64)
         mine, theirs = mine[self._has_room(mine)], theirs[self._has_room(theirs)]
-        if not len(mine) and not len(theirs):
+        known = np.array([cluster.row_of[node_id] for node_id in stood_on if node_id in cluster.row_of], np.int64)
+        before = known[self.key[known] < LAST]
+        if not len(mine) and not len(theirs) and not len(before):
             return self.key
         key = self.key.copy()
+        key[before] = cluster.tie[before] - (1 << _TIE_BITS)
         key[theirs] = cluster.tie[theirs] | LAST  # worse than anything that nobody waits for
         key[mine] = cluster.tie[mine] - (1 << _TIE_BITS)  # better than anything else
         return key

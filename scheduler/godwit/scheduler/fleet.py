@@ -41,6 +41,7 @@ def demand_of(job: Job, snapshot: Snapshot, now: float) -> Demand:
         estimate_s=None if estimate is None else ran_s + estimate.left_s,
         may_yield=job.spec.preemptible,
         yielded_at=snapshot.yielded_at.get(job.id),
+        stood_on=snapshot.stood_on.get(job.id, ()),
     )
 
 

@@ -24,7 +24,9 @@ def find(cluster: Cluster, fits: Fits, demand: Demand, key: NDArray[np.int64] | 
         if there is not None:
             return there
     if key is not None and key is not fits.key:
-        return _find_by(cluster, key, demand)
+        is_doubtful = (fits.key >= LAST) & (fits.key < NEVER)
+        sound = np.where(is_doubtful, NEVER, key)
+        return _find_by(cluster, sound, demand) or _find_by(cluster, key, demand)
     nodes = min(demand.nodes_max, fits.most[demand.within])
     if nodes < demand.nodes_min:
         return None

@@ -68,6 +68,21 @@ class Preempt:
 
 
 @dataclass(frozen=True)
+class AskToLeave:
+    """A replica is to be off its nodes by an instant, when it is told to stop; until then it is replaced, and drains.
+
+    For a waiting job (`to`), or because of an incident.
+    """
+
+    attempt_id: AttemptId
+    job_id: JobId
+    by: float
+    reason: str
+    to: JobId | None = None
+    incident_id: IncidentId | None = None
+
+
+@dataclass(frozen=True)
 class GrowAttempt:
     """A running attempt gets these nodes besides; it goes on."""
 
@@ -229,6 +244,7 @@ Action = (
     | StartAttempt
     | EndAttempt
     | Preempt
+    | AskToLeave
     | GrowAttempt
     | ShrinkAttempt
     | ReleaseSlot

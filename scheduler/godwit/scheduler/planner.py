@@ -19,7 +19,7 @@ from godwit.scheduler.health import decide as health
 from godwit.scheduler.migration import steps as migration
 from godwit.scheduler.migration import targets, wishes
 from godwit.scheduler.migration.targets import Target
-from godwit.scheduler.plan import Action, BuyNode, Plan, Preempt, ReserveNode, StartAttempt, TerminateNode
+from godwit.scheduler.plan import Action, AskToLeave, BuyNode, Plan, Preempt, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.resizing import steps as resizing
 from godwit.scheduler.snapshot import Snapshot
@@ -101,7 +101,7 @@ def _serve_queue(snapshot: Snapshot, now: float, seed: int) -> tuple[Counter, En
 
 def _is_for(action: Action, job_id: JobId) -> bool:
     """Whether it is one of the actions that bring a waiting job forward."""
-    if isinstance(action, Preempt):
+    if isinstance(action, Preempt | AskToLeave):
         return action.to == job_id
     return isinstance(action, BuyNode | StartAttempt | ReserveNode) and action.job_id == job_id
 

@@ -11,7 +11,7 @@ from godwit.domain import lifecycle
 from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Attempt, AttemptState, Job, JobKind, JobState, Outcome, Slot
 from godwit.domain.nodes import Node, NodeState
-from godwit.scheduler import dependencies, notices
+from godwit.scheduler import departures, dependencies, notices
 from godwit.scheduler.health import attribution
 from godwit.scheduler.plan import (
     Action,
@@ -35,9 +35,6 @@ BOOT_STATES = frozenset({NodeState.REQUESTED, NodeState.PROVISIONING, NodeState.
 LOSS_SHOWS_S = 60.0
 """A program that fails so soon after it lost a node fails because of that: Ray's own word takes up to fifteen seconds,
 and a collective operation that hangs a timeout more."""
-
-LAST_MOMENT_S = 10.0
-"""So long before its machine is taken back a replica is told to stop, drained or not; others are told at once."""
 
 VERDICT_POLL_S = 0.5
 """How soon to look again whether every node was heard after a failure: heartbeats come each second, without a hint."""
@@ -115,13 +112,14 @@ def next_deadlines(snapshot: Snapshot, now: float) -> Iterator[float]:
         deadline = lifecycle.DEADLINES[node.state].after_s
         if deadline is not None:
             yield node.state_since + deadline
-        if node.leaves_at is not None:
-            yield node.leaves_at - LAST_MOMENT_S
         if node.state in HEARD_STATES:
             yield now + policy.missed_after_s - _unheard_for(node, snapshot, now)
         elif node.lease_until is not None:
             yield max(node.lease_until, snapshot.serving_since + policy.lease_s) + policy.lease_margin_s
     for attempt in snapshot.attempts:
+        going = departures.of(attempt, snapshot.node_by_id)
+        if going is not None and attempt.outcome is None:
+            yield going.by
         if attempt.failed_at is not None and attempt.outcome is None:
             yield now + VERDICT_POLL_S
         deadline = lifecycle.DEADLINES[attempt.state].after_s
@@ -153,6 +151,13 @@ def _verdict(attempt: Attempt, snapshot: Snapshot, now: float) -> EndAttempt | S
         return notices.ending(attempt, reason, snapshot, now)
     if attempt.failed_at is not None:
         return _whose_fault(attempt, attempt.failed_at, snapshot)
+    return _timed_out(attempt, now)
+
+
+def _timed_out(attempt: Attempt, now: float) -> EndAttempt | None:
+    if attempt.leaves_by is not None and now >= attempt.leaves_by:
+        outcome = Outcome.EVICTED if attempt.yields_to is None else Outcome.PREEMPTED
+        return EndAttempt(attempt.id, outcome, f"its time to leave is over: {attempt.detail}")
     if lifecycle.is_overdue(attempt.state, attempt.state_since, now):
         return EndAttempt(attempt.id, Outcome.INTERRUPTED, f"it was {attempt.state} for too long")
     return None
@@ -165,11 +170,12 @@ def _lost(attempt: Attempt, snapshot: Snapshot, now: float) -> dict[NodeId, str]
 
 
 def _drained(job: Job, attempt: Attempt, snapshot: Snapshot, now: float) -> dict[NodeId, str]:
-    """Nodes that an attempt has to leave now; a replica of a service has until its node goes, and drains meanwhile."""
+    """Nodes that an attempt has to leave now; a replica of a service has its time, and drains meanwhile."""
     found = (snapshot.node_by_id.get(slot.node_id) for slot in attempt.staying)
     drained = [node for node in found if node is not None and node.state is NodeState.DRAINING]
-    if job.spec.kind is JobKind.SERVICE:
-        drained = [node for node in drained if node.leaves_at is not None and node.leaves_at - now < LAST_MOMENT_S]
+    going = departures.of(attempt, snapshot.node_by_id) if job.spec.kind is JobKind.SERVICE else None
+    if going is not None and now < going.by:
+        return {}
     return {node.id: f"node {node.id} is drained" for node in drained}
 
 

@@ -85,7 +85,8 @@ class Snapshot:
     `pasts`: what is known of jobs from before, where anything is. `usage`: what each project held on average by its
     attempts that ended, and `served_gpu_s` how much each job got by those, where it is anything. `health`: what checks
     found, and what was done. `migrations`: those that are not over, and those that began lately. `saved_bytes`: how
-    large the last checkpoint of each running job is, where it has one.
+    large the last checkpoint of each running job is, where it has one. `stood_on`: where each job that was
+    interrupted stood.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -105,6 +106,7 @@ class Snapshot:
     health: HealthView = field(default_factory=HealthView)
     migrations: tuple[Migration, ...] = ()
     saved_bytes: Mapping[JobId, int] = field(default_factory=dict)
+    stood_on: Mapping[JobId, tuple[NodeId, ...]] = field(default_factory=dict)
     serving_since: float = 0.0
     policy: Policy = Policy()
 

@@ -4,10 +4,11 @@ from math import inf
 
 from godwit.domain.ids import JobId, NodeId
 from godwit.domain.jobs import Attempt
+from godwit.scheduler import departures
 from godwit.scheduler.demands import Decision, Demand, Yield
 from godwit.scheduler.engine import NO_ROOM, Engine
 from godwit.scheduler.giving_way import GivesWay
-from godwit.scheduler.plan import Action, Preempt, ReserveNode, ShrinkAttempt
+from godwit.scheduler.plan import Action, AskToLeave, Preempt, ReserveNode, ShrinkAttempt
 from godwit.scheduler.quotas import Quotas
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.resizing import bending
@@ -71,9 +72,13 @@ class Stops:
         reason = f"job {job_id} gives way with a part of its nodes, and goes on with these"
         return [ReserveNode(NodeId(node_id), job_id, reason) for node_id in self._engine.kept_for(job_id)]
 
-    def _preempt(self, one: Yield, demand: Demand) -> Preempt:
+    def _preempt(self, one: Yield, demand: Demand) -> Preempt | AskToLeave:
         attempt = self._attempt_of(one)
         claim = self._claim(one.job_id, demand)
+        if departures.asks_first(self._snapshot.job_by_id.get(attempt.job_id), attempt):
+            reason = f"gives way to job {demand.job_id}: {claim}"
+            by = self._now + departures.GIVES_WAY_WITHIN_S
+            return AskToLeave(attempt.id, attempt.job_id, by, reason, to=JobId(demand.job_id))
         lost = f"{one.lost_gpu_s:.0f} GPU-seconds since its last checkpoint are lost unless it saves"
         left = len(self._engine.kept_for(one.job_id))
         shrinks = f"; it goes on with {left} of its nodes" if left else ""

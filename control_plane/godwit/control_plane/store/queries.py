@@ -278,6 +278,7 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
         serving_since=serving_since,
         migrations=moves.seen(conn, now),
         saved_bytes=tenancy.saved_bytes(conn),
+        stood_on=tenancy.stood_on(conn),
         policy=policy,
     )
 

@@ -8,7 +8,7 @@ from functools import cache
 from godwit.control_plane.store import dependencies, schema
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Conflict, NotFound
-from godwit.domain.ids import JobId, ProjectId
+from godwit.domain.ids import JobId, NodeId, ProjectId
 from godwit.domain.jobs import AttemptState, Job, JobState, Outcome
 from godwit.domain.projects import Limit, Project
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, update
@@ -118,6 +118,21 @@ def _yielded_at() -> Select[tuple[object, ...]]:
         .where(jobs.c.state.in_(again), table.c.outcome == Outcome.PREEMPTED)
         .group_by(table.c.job_id)
     )
+
+
+def stood_on(conn: Connection) -> dict[JobId, tuple[NodeId, ...]]:
+    """Where each job that was interrupted stood, in rank order."""
+    return {
+        row.job_id: tuple(slot["node_id"] for slot in json.loads(row.slots)) for row in conn.execute(_interrupted())
+    }
+
+
+@cache
+def _interrupted() -> Select[tuple[object, ...]]:
+    table, jobs = schema.attempts, schema.jobs
+    last = (table.c.job_id == jobs.c.id) & (table.c.epoch == jobs.c.epoch)
+    query = select(table.c.job_id, table.c.slots).join_from(table, jobs, last)
+    return query.where(jobs.c.state == JobState.RECOVERING, table.c.state == AttemptState.ENDED)
 
 
 def waiting_window() -> Select[tuple[object, ...]]:

@@ -7,10 +7,11 @@ from godwit.domain.health import Incident, IncidentState, Remedy
 from godwit.domain.ids import NodeId
 from godwit.domain.jobs import Attempt
 from godwit.domain.nodes import Health, Node, NodeState
+from godwit.scheduler import departures
 from godwit.scheduler.health import xids
 from godwit.scheduler.health.casebook import Casebook, goes_on, is_whole
 from godwit.scheduler.health.verdicts import ACTIVE_CHECKS, DRAINS, Rule
-from godwit.scheduler.plan import Action, CordonNode, Evict, MarkHealth, ShrinkAttempt
+from godwit.scheduler.plan import Action, AskToLeave, CordonNode, Evict, MarkHealth, ShrinkAttempt
 from godwit.scheduler.resizing import bending
 
 PENDING = frozenset({"xid:63", "row-remap:pending", "pages:pending", "repair:pending"})
@@ -124,10 +125,15 @@ def _is_spare(other: Node, node: Node, book: Casebook) -> bool:
 
 
 def _out_of(attempt: Attempt, incident: Incident, node: Node, book: Casebook, *, saves: bool) -> Iterator[Action]:
-    """The attempt leaves the node: only its part there, once, where it goes on without."""
+    """The attempt leaves the node: only its part there, once, where it goes on without; a replica is asked first."""
     if any(slot.leaving and slot.node_id == node.id for slot in attempt.slots):
         return
-    if saves and bending.may_lose(book.snapshot.job_by_id.get(attempt.job_id), attempt, {node.id}):
+    job = book.snapshot.job_by_id.get(attempt.job_id)
+    if saves and departures.asks_first(job, attempt):
+        by = book.now + departures.EMPTIES_WITHIN_S
+        if attempt.leaves_by is None or attempt.leaves_by > by:
+            yield AskToLeave(attempt.id, attempt.job_id, by, incident.reason, incident_id=incident.id)
+    elif saves and bending.may_lose(job, attempt, {node.id}):
         yield ShrinkAttempt(attempt.id, (node.id,), f"it goes on without node {node.id}: {incident.reason}")
     else:
         yield _evict(attempt, incident, saves=saves)

@@ -58,3 +58,11 @@ def part_of_new(service: Service, rollout: Rollout, ready: Mapping[int, int]) ->
     if change.strategy is Strategy.CANARY:
         return change.steps[rollout.step] if rollout.step < len(change.steps) else 1.0
     return 1.0 if rollout.step else 0.0
+
+
+def shadow(service: Service) -> float:
+    """The part of the requests (0 to 1) of which a new version gets copies as long as it gets none itself."""
+    rollout = service.rollout
+    if rollout is None or rollout.backwards:
+        return 0.0
+    return service.newest.serving.change.shadow

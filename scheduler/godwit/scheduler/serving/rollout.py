@@ -62,7 +62,8 @@ def _on(view: View, rollout: Rollout, change: Change, now: float) -> ChangeServi
     if rollout.step_since is None:
         started = replace(service, rollout=replace(rollout, step_since=now))
         return ChangeService(started, f"{ready} replicas of version {rollout.to} are ready")
-    is_unseen = change.strategy is Strategy.BLUE_GREEN and not rollout.step  # without requests nothing shows
+    # Without requests nothing shows, and neither without copies of them.
+    is_unseen = change.strategy is Strategy.BLUE_GREEN and not rollout.step and not change.shadow
     if now - rollout.step_since < change.bake_s and service.replicas and not is_unseen:
         return None
     if _is_last(rollout, change):

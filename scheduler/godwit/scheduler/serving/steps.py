@@ -5,6 +5,7 @@ Everything is decided from the view alone, and deciding again after half of it w
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 
 from godwit.domain import lifecycle
 from godwit.domain.jobs import AttemptState, JobState
@@ -36,15 +37,16 @@ def decide(view: View, now: float) -> list[ServingAction]:
     if change is not None:
         return [change]
     if view.service.state is ServiceState.DELETING:
-        return [*_leaving([one for one in view.replicas if one.state in ALIVE], "its service is removed"),
-                *_stopping(view, now)]  # fmt: skip
-    return [*_missing(view, now), *_surplus(view), *_stopping(view, now)]
+        going = [one for one in view.replicas if one.state in ALIVE]
+        return [*_leaving(going, view, "its service is removed"), *_stopping(view, now)]
+    return [*_missing(view, now), *_surplus(view, now), *_stopping(view, now)]
 
 
 def wake_at(view: View, now: float) -> float | None:
     """When time alone may change what is decided; None where only news can."""
     found = [restarts.next_at(view.gone, version.number) for version in view.service.versions]
     found += [one.state_since + _drain_s(view, one) for one in view.replicas if one.state is ReplicaState.DRAINING]
+    found += [_last_call(view, one) for one in view.replicas if one.state is ReplicaState.READY]
     if view.service.rollout is not None or view.service.newest.serving.autoscale is not None:
         found.append(now + 1.0)
     return min((at for at in found if at > now), default=None)
@@ -64,7 +66,7 @@ def _facts(view: View) -> Iterator[ServingAction]:
         ):
             yield MoveReplica(replica.id, ReplicaState.STARTING, f"its job is {job.state}")
         elif replica.id in view.leaving and replica.state in ALIVE and replica.moves_to is None:
-            yield LeaveNode(replica.id, view.leaving[replica.id])
+            yield LeaveNode(replica.id, view.leaving[replica.id].why)
 
 
 def _change(view: View, now: float) -> ChangeService | None:
@@ -109,8 +111,12 @@ def _place(text: str | None) -> Infra | None:
     return parse_infra(text) if text else None
 
 
-def _surplus(view: View) -> list[ServingAction]:
-    """Replicas that there should not be: those that take no requests at once, others while enough stay that do."""
+def _surplus(view: View, now: float) -> list[ServingAction]:
+    """Replicas that there should not be: those that take no requests at once, others while enough stay that do.
+
+    Who has to leave its node by a time drains so long before that requests can end, whoever is left: but for the last
+    one, since an answer from there until it is told to stop is better than none.
+    """
     wanted = counts.wanted(view)
     going: list[Replica] = []
     for number in sorted({one.number for one in view.replicas}):
@@ -123,10 +129,19 @@ def _surplus(view: View) -> list[ServingAction]:
     moving = [one for one in view.replicas if one.moves_to is not None and one.state in ALIVE]
     going += sorted(moving, key=lambda replica: _worth(view, replica))
     takes = [one for one in view.replicas if one.state is ReplicaState.READY]
-    spare = len(takes) - view.service.replicas
     unready = [one for one in going if one.state is ReplicaState.STARTING]
-    ready = [one for one in going if one.state is ReplicaState.READY][: max(0, spare)]
-    return _leaving([*unready, *ready], "it is not wanted any more")
+    ready = sorted(
+        (one for one in going if one.state is ReplicaState.READY), key=lambda one: _last_call(view, one) > now
+    )
+    due = sum(_last_call(view, one) <= now for one in ready)
+    spare = max(len(takes) - view.service.replicas, min(due, len(takes) - 1))
+    return _leaving([*unready, *ready[: max(0, spare)]], view)
+
+
+def _last_call(view: View, replica: Replica) -> float:
+    """From when on a replica that has to leave its node should take no more requests; infinite for all others."""
+    going = view.leaving.get(replica.id)
+    return inf if going is None else going.by - _drain_s(view, replica)
 
 
 def _worth(view: View, replica: Replica) -> tuple[bool, int, int]:
@@ -135,15 +150,14 @@ def _worth(view: View, replica: Replica) -> tuple[bool, int, int]:
     return (replica.state is ReplicaState.READY, flying, -replica.ordinal)
 
 
-def _leaving(going: list[Replica], why: str) -> list[ServingAction]:
-    return [
-        MoveReplica(one.id, ReplicaState.DRAINING, why if one.moves_to is None else f"it moved to {_where(one)}")
-        for one in going
-    ]
+def _leaving(going: list[Replica], view: View, why: str = "it is not wanted any more") -> list[ServingAction]:
+    return [MoveReplica(one.id, ReplicaState.DRAINING, _why_leaving(view, one) or why) for one in going]
 
 
-def _where(replica: Replica) -> str:
-    return replica.moves_to or "another place"
+def _why_leaving(view: View, replica: Replica) -> str:
+    if replica.id in view.leaving:
+        return view.leaving[replica.id].why
+    return "" if replica.moves_to is None else f"it moved to {replica.moves_to or 'another place'}"
 
 
 def _stopping(view: View, now: float) -> Iterator[StopReplica]:

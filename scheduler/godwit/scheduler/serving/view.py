@@ -7,6 +7,7 @@ from godwit.domain.ids import AttemptId, JobId
 from godwit.domain.jobs import Attempt, Job
 from godwit.domain.resources import Infra
 from godwit.domain.services import Replica, ReplicaState, Service
+from godwit.scheduler.departures import Departure
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class View:
     to which no gateway leads any more and that have nothing in flight, as every gateway says. `samples` are what
     autoscaling asked for lately, as (instant, replicas), the oldest first, and `idle_since` is since when nobody wanted
     anything; None: somebody does, or nobody measures. `zones` are where spot for it is sold. `leaving` are replicas
-    whose node is emptied or taken back, with the reason.
+    that have to leave their nodes, with the reason and by when.
     """
 
     service: Service
@@ -76,7 +77,7 @@ class View:
     samples: tuple[tuple[float, float], ...] = ()
     idle_since: float | None = None
     zones: tuple[Zone, ...] = ()
-    leaving: Mapping[JobId, str] = field(default_factory=dict)
+    leaving: Mapping[JobId, Departure] = field(default_factory=dict)
 
     def of(self, number: int, *states: ReplicaState) -> list[Replica]:
         """Replicas of a version in some states, by their numbers."""
