@@ -38,9 +38,10 @@ def test_a_wait_reads_the_same_once_it_was_written(wait: str) -> None:
     drain=WAITS,
     strategy=st.sampled_from(["rolling", "blue-green", "canary"]),
     scaled=st.booleans(),
+    hedge=st.sampled_from(["never", "idempotent", "always"]),
 )
 def test_a_service_is_shown_as_it_was_asked_for(
-    low: int, more: int, port: int | None, path: str | None, drain: str, strategy: str, scaled: bool
+    low: int, more: int, port: int | None, path: str | None, drain: str, strategy: str, scaled: bool, hedge: str
 ) -> None:
     written = service(
         replicas=f"{low}..{low + more}" if low + more else 0,
@@ -49,7 +50,8 @@ def test_a_service_is_shown_as_it_was_asked_for(
         liveness={"path": path, "failures": 5} if path else None,
         drain=drain,
         autoscale={"on": "latency", "target": 0.5} if scaled else None,
-        rollout={"strategy": strategy, "steps": [0.1, 0.9]},
+        rollout={"strategy": strategy, "steps": [0.1, 0.9], "shadow": 0.5 if strategy == "blue-green" else 0.0},
+        requests={"hedge": hedge, "priority": "batch", "affinity": "prefix", "queue_wait": "500ms", "retries": 0},
     )
     spec = written.to_domain(0.0)
     assert views.spec(spec).to_domain(0.0) == spec

@@ -62,7 +62,9 @@ class Change:
 
     `steps` are the shares of requests (0 to 1) of a canary, each for `bake_s`; the other strategies bake once, at the
     end. It is rolled back when it is not ready within `ready_within_s`, when more than `errors_max` of its requests
-    fail, or when its middle latency is more than `slower_max` times that of the version before.
+    fail, or when its middle latency is more than `slower_max` times that of the version before. `shadow` is the part of
+    the requests (0 to 1) of which a blue-green one gets copies for `bake_s`, before it is given any: nobody is shown
+    what it answers.
     """
 
     strategy: Strategy = Strategy.ROLLING
@@ -71,6 +73,53 @@ class Change:
     ready_within_s: float = 900.0
     errors_max: float = 0.05
     slower_max: float = 3.0
+    shadow: float = 0.0
+
+
+class Priority(StrEnum):
+    """Whose turn it is first where requests wait: interactive ones go before batch ones."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+class Hedge(StrEnum):
+    """Which requests may be sent to a second replica while the first one takes long.
+
+    `idempotent`: those whose method or whose Idempotency-Key header says that they may be sent twice. `always`: the
+    service says it of all its requests.
+    """
+
+    NEVER = "never"
+    IDEMPOTENT = "idempotent"
+    ALWAYS = "always"
+
+
+class Affinity(StrEnum):
+    """Which requests go to one replica while it has room: of a session (X-Session-Id), or of one beginning."""
+
+    NONE = "none"
+    SESSION = "session"
+    PREFIX = "prefix"
+
+
+@dataclass(frozen=True)
+class Requests:
+    """How gateways treat the requests of a service; `domain/wire/routes` says what each bound means.
+
+    Times in seconds. The defaults are those of a route.
+    """
+
+    priority: Priority = Priority.INTERACTIVE
+    hedge: Hedge = Hedge.NEVER
+    affinity: Affinity = Affinity.NONE
+    start_concurrency: int = 4
+    concurrency_max: int = 1_000
+    queue_max: int = 1_000
+    queue_wait_s: float = 10.0
+    first_byte_s: float = 120.0
+    idle_s: float = 60.0
+    retries: int = 2
 
 
 @dataclass(frozen=True)
@@ -97,3 +146,4 @@ class Serving:
     spare: int | None = None
     autoscale: Autoscale | None = None
     change: Change = field(default_factory=Change)
+    requests: Requests = Requests()

@@ -1,7 +1,7 @@
 """Where requests go: routes made of what replicas are, published under a number, and what gateways tell back."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from godwit.control_plane import hints
@@ -11,7 +11,15 @@ from godwit.control_plane.store import services as stored
 from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.store.routing import Published
 from godwit.domain.services import Replica, ReplicaState, Service
-from godwit.domain.wire.routes import GatewaySignals, ReplicaRoute, RouteTable, ServiceRoute, VersionRoute
+from godwit.domain.wire.routes import (
+    GatewaySignals,
+    Limits,
+    Regulation,
+    ReplicaRoute,
+    RouteTable,
+    ServiceRoute,
+    VersionRoute,
+)
 from godwit.scheduler.serving import counts
 from sqlalchemy import Connection
 
@@ -85,19 +93,34 @@ def _route(service: Service, replicas: Sequence[Replica]) -> dict[str, Any]:
     for one in shown:
         if one.state is ReplicaState.READY:
             ready[one.number] = ready.get(one.number, 0) + 1
-    serving = service.newest.serving
+    serving, asks = service.newest.serving, service.newest.serving.requests
     route = ServiceRoute(
         name=service.name,
         project=service.project,
         models=list(serving.models),
-        versions=[
-            VersionRoute(name=str(number), weight=round(share, 6))
-            for number, share in sorted(counts.shares(service, ready).items())
-        ],
+        versions=_versions(service, ready),
         replicas=[_replica(one) for one in shown],
         keyless=serving.keyless,
-    )
+        affinity=asks.affinity.value,
+        priority=asks.priority.value,
+        hedge=asks.hedge.value,
+        limits=Limits(first_byte_s=asks.first_byte_s, idle_s=asks.idle_s, retries=asks.retries),
+        regulation=Regulation(
+            start_concurrency=asks.start_concurrency, concurrency_max=asks.concurrency_max,
+            queue_max=asks.queue_max, queue_wait_s=asks.queue_wait_s,
+        ),
+    )  # fmt: skip
     return route.model_dump(mode="json")
+
+
+def _versions(service: Service, ready: Mapping[int, int]) -> list[VersionRoute]:
+    shares, shadow = sorted(counts.shares(service, ready).items()), counts.shadow(service)
+    return [
+        VersionRoute(name=str(number), weight=shadow, shadow=True)
+        if shadow and not share and service.rollout is not None and number == service.rollout.to
+        else VersionRoute(name=str(number), weight=round(share, 6))
+        for number, share in shares
+    ]
 
 
 def _replica(of: Replica) -> ReplicaRoute:

@@ -95,6 +95,9 @@ class ServiceRoute(RouteMessage):
     `models` are the names under which the OpenAI-compatible routes find it; unique in a project as well. `hosts` are
     the host names whose requests are all for it. `keyless`: it is open to whoever reaches the gateway. `affinity` sends
     requests of one session (a header) or with the same beginning of a prompt to one replica while it has room.
+
+    `priority` is the class of all its requests; a key may be of a lower one. `hedge`: which requests may be sent to a
+    second replica once the first one takes longer than most.
     """
 
     name: Name
@@ -104,6 +107,8 @@ class ServiceRoute(RouteMessage):
     versions: Annotated[list[VersionRoute], Field(max_length=16)] = Field(default_factory=list)
     replicas: Annotated[list[ReplicaRoute], Field(max_length=REPLICAS_MAX)] = Field(default_factory=list)
     affinity: Literal["none", "session", "prefix"] = "none"
+    priority: Literal["interactive", "batch"] = "interactive"
+    hedge: Literal["never", "idempotent", "always"] = "never"
     keyless: bool = False
     limits: Limits = Field(default_factory=Limits)
     regulation: Regulation = Field(default_factory=Regulation)

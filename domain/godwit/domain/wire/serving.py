@@ -4,7 +4,18 @@ import re
 from typing import Annotated, Literal
 
 from godwit.domain.errors import InvalidRequest, Problem
-from godwit.domain.serving import Autoscale, Change, Probe, Serving, Signal, Strategy
+from godwit.domain.serving import (
+    Affinity,
+    Autoscale,
+    Change,
+    Hedge,
+    Priority,
+    Probe,
+    Requests,
+    Serving,
+    Signal,
+    Strategy,
+)
 from godwit.domain.wire.pages import Message
 from pydantic import Field, StringConstraints
 
@@ -75,15 +86,47 @@ class ChangeSpec(Message):
     ready_within: Wait = "15m"
     errors_max: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.05
     slower_max: Annotated[float, Field(ge=1, le=1_000, allow_inf_nan=False)] = 3.0
+    shadow: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
 
     def to_domain(self) -> Change:
-        """The same as a domain value; raises `InvalidRequest` for steps that go back."""
+        """The same as a domain value; raises `InvalidRequest` for steps that go back, or a shadow of nothing."""
+        if self.shadow and self.strategy != "blue-green":
+            message = "only a blue-green change has a time in which the new version gets copies and nothing else"
+            accepted = ("{strategy: blue-green, shadow: 0.1}",)
+            raise InvalidRequest(problems=[Problem(("rollout", "shadow"), message, accepted)])
         if list(self.steps) != sorted(set(self.steps)):
             message = "each step of a canary takes more of the requests than the one before"
             raise InvalidRequest(problems=[Problem(("rollout", "steps"), message, ("[0.05, 0.25, 0.5]",))])
         return Change(
             Strategy(self.strategy), tuple(self.steps), seconds(self.bake), seconds(self.ready_within),
-            self.errors_max, self.slower_max,
+            self.errors_max, self.slower_max, self.shadow,
+        )  # fmt: skip
+
+
+class RequestsSpec(Message):
+    """How gateways treat a service's requests: who goes first, what is sent twice, how many at once, for how long."""
+
+    priority: Literal["interactive", "batch"] = "interactive"
+    hedge: Literal["never", "idempotent", "always"] = "never"
+    affinity: Literal["none", "session", "prefix"] = "none"
+    start_concurrency: Annotated[int, Field(ge=1, le=100_000)] = 4
+    concurrency_max: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    queue_max: Annotated[int, Field(ge=0, le=100_000)] = 1_000
+    queue_wait: Wait = "10s"
+    first_byte: Wait = "2m"
+    idle: Wait = "1m"
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+
+    def to_domain(self) -> Requests:
+        """The same as a domain value; raises `InvalidRequest` for times that are none."""
+        waits = {"queue_wait": self.queue_wait, "first_byte": self.first_byte, "idle": self.idle}
+        for key, wait in waits.items():
+            if not 0.001 <= seconds(wait) <= 86_400:
+                problem = Problem(("requests", key), f"{wait} is not within 1ms to 24h", ("10s",))
+                raise InvalidRequest(problems=[problem])
+        return Requests(
+            Priority(self.priority), Hedge(self.hedge), Affinity(self.affinity), self.start_concurrency,
+            self.concurrency_max, self.queue_max, *(seconds(wait) for wait in waits.values()), retries=self.retries,
         )  # fmt: skip
 
 
@@ -106,6 +149,7 @@ class ServingSpec(Message):
     spare: Annotated[int, Field(ge=0, le=100)] | None = None
     autoscale: AutoscaleSpec | None = None
     rollout: ChangeSpec = Field(default_factory=ChangeSpec)
+    requests: RequestsSpec = Field(default_factory=RequestsSpec)
 
     def to_serving(self, *, nodes: int) -> Serving:
         """The same as a domain value, of replicas with so many nodes; raises `InvalidRequest` with the path."""
@@ -127,6 +171,7 @@ class ServingSpec(Message):
             spare=self.spare,
             autoscale=scale,
             change=self.rollout.to_domain(),
+            requests=self.requests.to_domain(),
         )
 
     def _replicas(self) -> tuple[int, int]:
@@ -155,6 +200,7 @@ def shown(of: Serving) -> dict[str, object]:
         "spare": of.spare,
         "autoscale": None if of.autoscale is None else _autoscale(of.autoscale),
         "rollout": _change(of.change),
+        "requests": _requests(of.requests),
     }
 
 
@@ -174,4 +220,14 @@ def _change(of: Change) -> ChangeSpec:
     return ChangeSpec(
         strategy=of.strategy.value, steps=list(of.steps), bake=wait_text(of.bake_s),
         ready_within=wait_text(of.ready_within_s), errors_max=of.errors_max, slower_max=of.slower_max,
+        shadow=of.shadow,
+    )  # fmt: skip
+
+
+def _requests(of: Requests) -> RequestsSpec:
+    return RequestsSpec(
+        priority=of.priority.value, hedge=of.hedge.value, affinity=of.affinity.value,
+        start_concurrency=of.start_concurrency, concurrency_max=of.concurrency_max, queue_max=of.queue_max,
+        queue_wait=wait_text(of.queue_wait_s), first_byte=wait_text(of.first_byte_s), idle=wait_text(of.idle_s),
+        retries=of.retries,
     )  # fmt: skip
