@@ -119,14 +119,14 @@ class RequestsSpec(Message):
 
     def to_domain(self) -> Requests:
         """The same as a domain value; raises `InvalidRequest` for times that are none."""
-        waits = {"queue_wait": self.queue_wait, "first_byte": self.first_byte, "idle": self.idle}
-        for key, wait in waits.items():
+        for key, wait in {"queue_wait": self.queue_wait, "first_byte": self.first_byte, "idle": self.idle}.items():
             if not 0.001 <= seconds(wait) <= 86_400:
                 problem = Problem(("requests", key), f"{wait} is not within 1ms to 24h", ("10s",))
                 raise InvalidRequest(problems=[problem])
         return Requests(
             Priority(self.priority), Hedge(self.hedge), Affinity(self.affinity), self.start_concurrency,
-            self.concurrency_max, self.queue_max, *(seconds(wait) for wait in waits.values()), retries=self.retries,
+            self.concurrency_max, self.queue_max, seconds(self.queue_wait), seconds(self.first_byte),
+            seconds(self.idle), self.retries,
         )  # fmt: skip
 
 
