@@ -252,6 +252,7 @@ class Attempt:
     yet believed: a dying node makes programs fail too, so the verdict waits until every node has been heard since.
     `yields_to` is the waiting job that it gives way to, once it is `preempted`, or with nodes that leave it.
     `left` are the parts of nodes that left it while it went on, and `resized_at` is when its size last changed.
+    `leaves_by` is when a replica that was asked to leave its nodes is told to stop; it drains before.
     """
 
     id: AttemptId
@@ -269,6 +270,7 @@ class Attempt:
     yields_to: JobId | None = None
     left: tuple[Slot, ...] = ()
     resized_at: float | None = None
+    leaves_by: float | None = None
     version: int = 1
 
     @property

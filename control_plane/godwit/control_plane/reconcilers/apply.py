@@ -22,6 +22,7 @@ from godwit.domain.jobs import Attempt, AttemptState, JobState, Outcome
 from godwit.domain.nodes import Node, NodeState
 from godwit.scheduler.plan import (
     Action,
+    AskToLeave,
     BuyNode,
     EndAttempt,
     FinishAttempt,
@@ -106,6 +107,21 @@ def _preempt(writing: Writing, action: Preempt) -> None:
     attempts.settle(writing.tx, writing.ids, attempt, Outcome.PREEMPTED, action.reason, ACTOR, now)
 
 
+def _ask_to_leave(writing: Writing, action: AskToLeave) -> None:
+    # Read anew: two incidents may ask for the same attempt in one plan.
+    tx, attempt = writing.tx, queries.attempt(writing.tx.conn, action.attempt_id)
+    if attempt.outcome is not None or (attempt.leaves_by is not None and attempt.leaves_by <= action.by):
+        return
+    asked = replace(attempt, leaves_by=action.by, yields_to=action.to or attempt.yields_to, detail=action.reason)
+    entities.save(tx, asked)
+    kind = "job.preempted" if action.incident_id is None else "job.evicted"
+    data = {"to": action.to, "incident": action.incident_id, "by": action.by, "epoch": attempt.epoch}
+    job_id = attempt.job_id
+    entities.append(tx, Event(writing.now, kind, "job", job_id, action.reason, ACTOR, job_id=job_id, data=data))
+    if action.incident_id is not None:
+        caring.note_eviction(writing, action.incident_id, attempt, action.reason, {"by": action.by})
+
+
 def _release(writing: Writing, action: ReleaseSlot) -> None:
     # Read anew: a plan may release several slots of one attempt, and each release changes its row.
     attempt = queries.attempt(writing.tx.conn, action.attempt_id)
@@ -151,6 +167,7 @@ _HANDLERS: Mapping[type[Action], Callable[[Writing, Any], None]] = {
     StartAttempt: _start,
     EndAttempt: _end,
     Preempt: _preempt,
+    AskToLeave: _ask_to_leave,
     ReleaseSlot: _release,
     FinishAttempt: _finish_attempt,
     MarkNodeLost: _lost,

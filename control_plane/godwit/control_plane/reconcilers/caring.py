@@ -17,7 +17,7 @@ from godwit.domain.events import Event
 from godwit.domain.health import HealthRecord, IncidentState, Remedy
 from godwit.domain.ids import IncidentId, NodeId
 from godwit.domain.intents import IntentKind
-from godwit.domain.jobs import Outcome
+from godwit.domain.jobs import Attempt, Outcome
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.scheduler.health.view import CHECKS, REPAIR, SWEEP, Cordon
 from godwit.scheduler.plan import (
@@ -142,14 +142,20 @@ def _evict(writing: Writing, action: Evict) -> None:
     entities.append(writing.tx, told)
     grace_s = attempts.PREEMPT_GRACE_S if action.saves else UNSAVED_GRACE_S
     attempts.settle(writing.tx, writing.ids, attempt, Outcome.EVICTED, action.reason, ACTOR, now, grace_s=grace_s)
-    remembered.add_eviction(writing.tx, action.incident_id, attempt.id, attempt.job_id, now)
-    incident = writing.incidents.get(action.incident_id)
+    note_eviction(writing, action.incident_id, attempt, action.reason, {"saves": action.saves, "grace_s": grace_s})
+
+
+def note_eviction(
+    writing: Writing, incident_id: IncidentId, attempt: Attempt, reason: str, data: Mapping[str, Any]
+) -> None:
+    """An attempt has to leave because of an incident: that is part of the incident's story, and known at its end."""
+    remembered.add_eviction(writing.tx, incident_id, attempt.id, attempt.job_id, writing.now)
+    incident = writing.incidents.get(incident_id)
     if incident is not None and attempt.job_id not in incident.job_ids:
         incident = entities.save(writing.tx, replace(incident, job_ids=(*incident.job_ids, attempt.job_id)))
         writing.incidents[incident.id] = incident
-    data = {"attempt": attempt.id, "saves": action.saves, "grace_s": grace_s}
     node_id = attempt.slots[0].node_id if incident is None else incident.node_id
-    _tell(writing, action.incident_id, node_id, "eviction", action.reason, data, attempt.job_id)
+    _tell(writing, incident_id, node_id, "eviction", reason, {"attempt": attempt.id, **data}, attempt.job_id)
 
 
 def _repair(writing: Writing, action: RepairNode) -> None:

@@ -1,6 +1,6 @@
 """The loop of services: load what is known of each, decide with pure code, apply; then publish where requests go."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,11 @@ from godwit.domain.errors import NotFound, StaleWrite
 from godwit.domain.events import Event
 from godwit.domain.ids import JobId, NodeId, ServiceId
 from godwit.domain.jobs import Attempt, Job, JobState, Spot
-from godwit.domain.nodes import NodeState
+from godwit.domain.nodes import Node
 from godwit.domain.resources import Infra
 from godwit.domain.services import Replica, ReplicaState, Service
-from godwit.scheduler import placement
+from godwit.scheduler import departures, placement
+from godwit.scheduler.departures import Departure
 from godwit.scheduler.serving import autoscale, steps
 from godwit.scheduler.serving.actions import (
     AddReplica,
@@ -81,7 +82,7 @@ class Serving:
             gateways = routing.all_gateways(conn, now)
             flying = traffic.in_flight(gateways)
             attempts = {attempt.job_id: attempt for attempt in queries.live_attempts(conn)}
-            going = {node.id for node in queries.nodes(conn) if node.state is NodeState.DRAINING}
+            nodes = {node.id: node for node in queries.nodes(conn)}
             views = []
             for service in services:
                 replicas = stored.replicas_of(conn, service.id)
@@ -89,7 +90,7 @@ class Serving:
                     service, tuple(replicas), tuple(stored.gone_of(conn, service.id)), _jobs(conn, replicas), attempts,
                     flying, traffic.quiet(replicas, gateways, self._context.serving_since, now),
                     traffic.measured(gateways, service.project, service.name, now), zones=_zones(conn, service, now),
-                    leaving=_leaving(replicas, attempts, going),
+                    leaving=_leaving(replicas, attempts, nodes),
                 )  # fmt: skip
                 views.append(self._with_samples(view, now))
         return views
@@ -148,16 +149,11 @@ def _zones(conn: Connection, service: Service, now: float) -> tuple[Zone, ...]:
 
 
 def _leaving(
-    replicas: Sequence[Replica], attempts: Mapping[JobId, Attempt], going: Collection[NodeId]
-) -> dict[JobId, str]:
-    """Replicas of which a node is emptied, or will be taken back."""
-    found = {}
-    for replica in replicas:
-        attempt = attempts.get(replica.job_id)
-        nodes = [] if attempt is None else [slot.node_id for slot in attempt.slots if slot.node_id in going]
-        if nodes:
-            found[replica.id] = f"node {nodes[0]} is drained"
-    return found
+    replicas: Sequence[Replica], attempts: Mapping[JobId, Attempt], nodes: Mapping[NodeId, Node]
+) -> dict[JobId, Departure]:
+    """Replicas that have to leave where they are."""
+    found = {one.job_id: departures.of(attempts[one.job_id], nodes) for one in replicas if one.job_id in attempts}
+    return {job_id: one for job_id, one in found.items() if one is not None}
 
 
 def _jobs(conn: Connection, replicas: Sequence[Replica]) -> dict[JobId, Job]:

@@ -23,7 +23,7 @@ from godwit.scheduler.dependencies import Standing
 from godwit.scheduler.estimates import Estimate
 from godwit.scheduler.feasibility import Answer, Verdict
 from godwit.scheduler.outlook import Outlook
-from godwit.scheduler.plan import Action, BuyNode, Preempt, StartAttempt
+from godwit.scheduler.plan import Action, AskToLeave, BuyNode, Preempt, StartAttempt
 from godwit.scheduler.reasons import Refusal
 from godwit.scheduler.snapshot import Hold
 from sqlalchemy import Row
@@ -265,7 +265,7 @@ def action(of: Action) -> views.ActionView:
             action="buy-node", reason=of.reason, offer=of.offer.key, price_usd_per_hour=of.offer.price_usd_per_hour,
             arithmetic=of.arithmetic,
         )  # fmt: skip
-    if isinstance(of, Preempt):
+    if isinstance(of, Preempt | AskToLeave):
         return views.ActionView(action="preempt", reason=of.reason, job_id=of.job_id)
     if isinstance(of, StartAttempt):
         where = ", ".join(slot.node_id for slot in of.slots)

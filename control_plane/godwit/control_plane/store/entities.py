@@ -67,7 +67,7 @@ def attempt_from(row: Row[Any]) -> Attempt:
         slots=_SLOTS.validate_json(row.slots), port=row.port, created_at=row.created_at, state_since=row.state_since,
         outcome=None if row.outcome is None else Outcome(row.outcome), exit_code=row.exit_code,
         failed_at=row.failed_at, detail=row.detail, yields_to=row.yields_to, version=row.version,
-        left=_SLOTS.validate_json(row.left_slots), resized_at=row.resized_at,
+        left=_SLOTS.validate_json(row.left_slots), resized_at=row.resized_at, leaves_by=row.leaves_by,
     )  # fmt: skip
 
 
@@ -151,6 +151,7 @@ def _attempt_values(attempt: Attempt) -> dict[str, Any]:
         "state_since": attempt.state_since, "outcome": attempt.outcome, "exit_code": attempt.exit_code,
         "failed_at": attempt.failed_at, "detail": attempt.detail, "yields_to": attempt.yields_to,
         "left_slots": _SLOTS.dump_json(attempt.left).decode(), "resized_at": attempt.resized_at,
+        "leaves_by": attempt.leaves_by,
     }  # fmt: skip
 
 

@@ -126,6 +126,7 @@ attempts = Table(
     Column("yields_to", String(64)),
     Column("left_slots", Text, nullable=False, server_default="[]"),
     Column("resized_at", Float),
+    Column("leaves_by", Float),
     Column("last_lines", Text, nullable=False),
     Column("version", Integer, nullable=False),
     # observed
