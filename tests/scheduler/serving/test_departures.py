@@ -5,18 +5,20 @@ from dataclasses import replace
 import pytest
 from godwit.domain.jobs import Attempt, Job, JobKind, JobState, Outcome
 from godwit.domain.nodes import Node, NodeState
+from godwit.domain.services import ReplicaState
 from godwit.scheduler import departures, planner
 from godwit.scheduler.departures import Departure
 from godwit.scheduler.plan import AskToLeave, EndAttempt, Plan, Preempt
 from godwit.scheduler.serving import steps
+from godwit.scheduler.serving.actions import MoveReplica
 from godwit.scheduler.snapshot import Snapshot
 
 from tests.scheduler.fleets import NOW, attempt, job, node, world
 from tests.scheduler.serving.test_steps import World
 
 
-def replica(name: str = "chat-0", **fields: object) -> Job:
-    of = job(name, gpus=8, state=JobState.RUNNING, **fields)
+def replica() -> Job:
+    of = job("chat-0", gpus=8, state=JobState.RUNNING)
     return replace(of, spec=replace(of.spec, kind=JobKind.SERVICE), epoch=1)
 
 
@@ -98,7 +100,8 @@ def test_a_replica_drains_in_time_but_the_last_one_serves_until_it_is_told_to_st
 
     def drained(at: float) -> list[str]:
         view = replace(service.view(), leaving=gone)
-        return [one.replica_id for one in steps.decide(view, at) if getattr(one, "to", None) == "draining"]
+        moves = [one for one in steps.decide(view, at) if isinstance(one, MoveReplica)]
+        return [one.replica_id for one in moves if one.to is ReplicaState.DRAINING]
 
     assert drained(1_006.9) == [], "others start, and nobody has to go yet"
     assert steps.wake_at(replace(service.view(), leaving=gone), 1_006.0) == 1_007.0
