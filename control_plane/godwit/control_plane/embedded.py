@@ -25,7 +25,7 @@ from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.logs import LogStore
 from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.settings import Settings
-from godwit.control_plane.store import queries, schema, writes
+from godwit.control_plane.store import access, queries, writes
 from godwit.control_plane.store.database import Database, open_engine
 from godwit.domain.clock import SystemClock
 from godwit.domain.ids import IdSource
@@ -122,7 +122,7 @@ def _introduce(db: Database, token: str, ids: IdSource, now: float) -> str:
         if identity is None:
             identity = ids.new("godwit")
             writes.set_meta(tx, "identity", identity)
-        known = tx.conn.execute(schema.tokens.select().where(schema.tokens.c.hash == digest)).first()
+        known = tx.conn.execute(access.tokens.select().where(access.tokens.c.hash == digest)).first()
         if known is None:
             writes.add_token(tx, ids.new("token"), digest, "admin", now)
     return identity

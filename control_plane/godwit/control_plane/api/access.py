@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from godwit.control_plane import secrets
-from godwit.control_plane.store import schema
+from godwit.control_plane.store import access
 from godwit.control_plane.store.database import Database
 from godwit.domain.errors import Unauthenticated
 from sqlalchemy import select
@@ -39,7 +39,7 @@ class Doorkeeper:
 
     def _look_up(self, digest: str) -> str:
         with self._db.read() as conn:
-            row = conn.execute(select(schema.tokens).where(schema.tokens.c.hash == digest)).first()
+            row = conn.execute(select(access.tokens).where(access.tokens.c.hash == digest)).first()
         if row is None:
             raise Unauthenticated
         return f"token {row.id}"

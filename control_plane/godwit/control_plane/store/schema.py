@@ -31,15 +31,6 @@ _SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
 
 meta = Table("meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
 
-tokens = Table(
-    "tokens",
-    metadata,
-    Column("id", String(64), primary_key=True),
-    Column("hash", String(64), nullable=False, unique=True),
-    Column("role", String(16), nullable=False),
-    Column("created_at", Float, nullable=False),
-)
-
 jobs = Table(
     "jobs",
     metadata,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
-from godwit.control_plane.store import entities, schema, statements
+from godwit.control_plane.store import access, entities, schema, statements
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.jobs import Progress
 from godwit.domain.offers import Offer
@@ -26,7 +26,7 @@ def replace_meta(tx: Transaction, key: str, value: str) -> None:
 
 def add_token(tx: Transaction, token_id: str, digest: str, role: str, now: float) -> None:
     """Record a bearer token by its SHA-256."""
-    tx.conn.execute(insert(schema.tokens).values(id=token_id, hash=digest, role=role, created_at=now))
+    tx.conn.execute(insert(access.tokens).values(id=token_id, hash=digest, role=role, created_at=now))
 
 
 def heard(tx: Transaction, node_id: str, now: float, lease_until: float) -> None:
