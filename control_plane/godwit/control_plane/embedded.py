@@ -51,9 +51,9 @@ def serve(folder: Path) -> None:
         accounts.load()
         loops = Loops(context)
         roster.on_add = loops.watch
-        app = create_app(
-            State(context, Shelf(folder / "archives"), LogStore(folder / "logs"), accounts, loops.contacts)
-        )
+        shelf, logs = Shelf(folder / "archives"), LogStore(folder / "logs")
+        opened = settings.open_metrics
+        app = create_app(State(context, shelf, logs, accounts, loops.contacts, open_metrics=opened))
         server = uvicorn.Server(
             uvicorn.Config(
                 app,

@@ -93,7 +93,8 @@ class Loops:
         while not self._stopping.is_set():
             seen, began, pause_s = context.hints.count(hints.PLAN), context.now(), PLAN_AT_LEAST_EVERY_S
             try:
-                wake_at = planning.step().wake_at
+                with context.instruments.step("planner"):
+                    wake_at = planning.step().wake_at
                 pause_s = PLAN_AT_LEAST_EVERY_S if wake_at is None else min(pause_s, wake_at - context.now())
             except Exception:
                 log.exception("planning failed")
@@ -106,7 +107,8 @@ class Loops:
         while not self._stopping.is_set():
             seen, began, pause_s = context.hints.count(hints.EVENTS), context.now(), SERVE_AT_LEAST_EVERY_S
             try:
-                wake_at = serving.step()
+                with context.instruments.step("services"):
+                    wake_at = serving.step()
                 pause_s = pause_s if wake_at is None else min(pause_s, wake_at - context.now())
             except Exception:
                 log.exception("looking after services failed")
@@ -130,13 +132,14 @@ class Loops:
             while not self._stopping.is_set():
                 seen = self._context.hints.count(hints.INTENTS)
                 try:
-                    if not resumed:
-                        executor.resume()
-                        resumed = True
-                    for intent_id in [i for i in executor.due() if i not in under_way]:
-                        under_way.add(intent_id)
-                        pool.submit(carry_out, intent_id)
-                    due_at = None if under_way else executor.next_due_at()
+                    with self._context.instruments.step("executor"):
+                        if not resumed:
+                            executor.resume()
+                            resumed = True
+                        for intent_id in [i for i in executor.due() if i not in under_way]:
+                            under_way.add(intent_id)
+                            pool.submit(carry_out, intent_id)
+                        due_at = None if under_way else executor.next_due_at()
                 except Exception:
                     log.exception("looking for intents failed")
                     self._stopping.wait(EXECUTE_AGAIN_S)
@@ -145,6 +148,8 @@ class Loops:
                 self._context.hints.wait(hints.INTENTS, seen, min(5.0, max(0.05, left_s)))
 
     def _watching(self, provider: Provider, watch: InstanceWatch, offers: OfferWatch) -> Callable[[], None]:
+        instruments, name = self._context.instruments, f"watch-{provider.name}"
+
         def body() -> None:
             offers_at = 0.0
             while not self._stopping.is_set() and self._context.providers.get(provider.name) is provider:
@@ -154,8 +159,9 @@ class Loops:
                         # Before the step: should it fail, machines must be watched all the same.
                         offers_at = self._context.now() + self._context.policy.offers_every_s
                         offers.step()
-                    watch.step()
-                    pause_s = self._pause_s(provider)
+                    with instruments.step(name):
+                        watch.step()
+                        pause_s = self._pause_s(provider)
                 except Exception:
                     log.exception("watching a provider failed", provider=provider.name)
                     pause_s = LIST_CALM_S
@@ -163,6 +169,8 @@ class Loops:
                     return
                 if pause_s > LIST_BUSY_S:
                     self._context.hints.wait(hints.PROVIDERS, seen, pause_s - LIST_BUSY_S)
+            if provider.name not in self._context.providers:
+                instruments.ended(name)
 
         return body
 

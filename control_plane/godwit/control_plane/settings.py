@@ -59,6 +59,9 @@ providers:
 # What is done about sick GPUs and nodes; with acts: false it is only told. spares: nodes kept idle wherever gangs run,
 # or auto for as many as pay. All keys: docs/health-policy.md.
 # health: {acts: true, breaker_share: 0.2, spares: 0, sweep_every_s: off}
+
+# Prometheus reads /metrics with a token; open: true lets whoever reaches this port read it without one.
+# metrics: {open: false}
 """
 
 _KEYS = (
@@ -72,6 +75,7 @@ _KEYS = (
     "fleet",
     "scheduling",
     "health",
+    "metrics",
 )
 
 
@@ -80,7 +84,7 @@ class Settings:
     """What one control plane needs to know. `port` 0 means the default one or any free one.
 
     `url` is where nodes reach it, empty for its own loopback address. `agent_package` is what pip is told to install
-    on a machine without the agent.
+    on a machine without the agent. `open_metrics`: /metrics wants no token.
     """
 
     home: Path
@@ -91,6 +95,7 @@ class Settings:
     store_url: str = ""
     providers: tuple[Mapping[str, Any], ...] = ()
     policy: Policy = field(default_factory=Policy)
+    open_metrics: bool = False
 
     @property
     def simulated(self) -> bool:
@@ -129,7 +134,16 @@ def read(home: Path) -> Settings:
         store_url=str(config.get("checkpoints") or f"file://{home.absolute()}/checkpoints"),
         providers=tuple(providers),
         policy=policy,
+        open_metrics=_open_metrics(config.get("metrics"), path),
     )
+
+
+def _open_metrics(section: object, path: Path) -> bool:
+    values = {} if section is None else section
+    if not isinstance(values, Mapping) or not isinstance(values.get("open", False), bool):
+        raise InvalidRequest(f"{path}: metrics must be {{open: true}} or {{open: false}}, not {section!r}")
+    _refuse_unknown(values, ("open",), path)
+    return bool(values.get("open", False))
 
 
 def _url(value: object, path: Path) -> str:

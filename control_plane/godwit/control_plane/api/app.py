@@ -12,6 +12,7 @@ from godwit.control_plane.api import (
     incidents,
     jobs,
     keys,
+    metrics,
     migrations,
     projects,
     providers,
@@ -23,6 +24,7 @@ from godwit.control_plane.api import (
 from godwit.control_plane.api.access import Doorkeeper
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.version import VERSION
+from godwit.control_plane.metrics.timing import Timing
 from godwit.domain.wire.pages import ProblemDetails
 from godwit.domain.wire.views import ServerView
 from pydantic.warnings import UnsupportedFieldAttributeWarning
@@ -53,6 +55,7 @@ def create_app(state: State) -> FastAPI:
     app.state.doorkeeper = Doorkeeper(state.context.db)
     errors.install(app)
 
+    app.add_middleware(Timing, state=state)
     @app.get("/v1/version")
     async def version(state: Godwit) -> ServerView:
         """Which control plane this is; needs no token."""
@@ -64,4 +67,5 @@ def create_app(state: State) -> FastAPI:
     app.include_router(terminals.router)
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(agents.router, responses=_AGENT_PROBLEMS)  # type: ignore[arg-type]
+    app.include_router(metrics.router)
     return app

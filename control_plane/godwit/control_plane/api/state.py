@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Request
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
+from godwit.control_plane.metrics.reading import Exposition
 from godwit.control_plane.services.archives import Shelf
+from godwit.control_plane.services.fleet_views import FleetViews
 from godwit.control_plane.services.logs import LogStore
 from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.services.terminals import Terminals
@@ -18,7 +21,7 @@ class State:
     """The context of services, uploaded archives, output of jobs, and accounts at clouds.
 
     `contacts` says for each provider that is watched how the last look at it went. `terminals` are those of
-    this process.
+    this process. `open_metrics`: whoever reaches this control plane may read its metrics.
     """
 
     context: Context
@@ -27,6 +30,13 @@ class State:
     accounts: Accounts
     contacts: Callable[[], Mapping[str, Contact]]
     terminals: Terminals = field(default_factory=Terminals)
+    fleet_views: FleetViews = field(default_factory=FleetViews)
+    open_metrics: bool = False
+
+    @cached_property
+    def exposition(self) -> Exposition:
+        """What Prometheus is shown."""
+        return Exposition(self.context, self.accounts.metrics, self.contacts)
 
 
 async def _state(request: Request) -> State:

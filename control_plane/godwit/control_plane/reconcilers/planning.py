@@ -33,14 +33,19 @@ class Planning:
     def _round(self) -> Plan:
         context = self._context
         now = context.now()
-        with context.db.read() as conn:
+        instruments = context.instruments
+        with instruments.phase("load"), context.db.read() as conn:
             snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
-        plan = planner.plan(snapshot, now, context.seed)
+        with instruments.phase("decide"):
+            plan = planner.plan(snapshot, now, context.seed)
         if not plan.actions:
             return plan
         try:
-            with context.db.write() as tx:
+            with instruments.phase("apply"), context.db.write() as tx:
                 apply.apply(tx, plan, snapshot, context.ids, now)
         except StaleWrite as stale:
             log.debug("planned on a stale snapshot; planning again", reason=stale.message)
+        else:
+            for action in plan.actions:
+                instruments.acted(type(action).__name__)
         return plan

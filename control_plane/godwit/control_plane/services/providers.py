@@ -34,7 +34,7 @@ class Accounts:
 
     def __init__(self, context: Context, roster: Roster, vault: Vault, home: Path, metrics: CallMetrics) -> None:
         self._context, self._roster, self._vault = context, roster, vault
-        self._home, self._metrics = home, metrics
+        self._home, self.metrics = home, metrics
 
     def kinds(self) -> list[ProviderKindView]:
         """Every kind there is, with what it wants to know."""
@@ -124,11 +124,11 @@ class Accounts:
     def _view(self, name: ProviderName, contacts: Mapping[str, Contact]) -> ProviderView:
         with self._context.db.read() as conn:
             offers, nodes = queries.offers_count(conn, name), len(queries.nodes(conn, provider=name))
-        return views.provider(name, offers, nodes, contacts.get(name, Contact()), self._metrics.recent(name))
+        return views.provider(name, offers, nodes, contacts.get(name, Contact()), self.metrics.recent(name))
 
     def _build(self, kind: Kind, name: str, options: Mapping[str, Any], secrets: Mapping[str, str]) -> Provider:
         setup = Setup(name, self._home, self._context.clock, random.SystemRandom(), options, secrets)
-        return registry.layered(kind, setup, self._metrics)
+        return registry.layered(kind, setup, self.metrics)
 
 
 def _refuse_wrong_secrets(kind: Kind, given: Mapping[str, str]) -> None:

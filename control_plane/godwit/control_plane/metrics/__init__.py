@@ -1,0 +1,1 @@
+"""What a control plane tells Prometheus of itself and of its fleet."""
