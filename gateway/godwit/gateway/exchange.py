@@ -38,6 +38,7 @@ class Exchange:
 
     `latency_s` is until the head of the answer. `why` says what broke, for the log. `retriable`: a replica's own
     refusal is not shown to the client, since another replica may be asked. `on_head` is told when the head is there.
+    `claim` is asked then whether this answer is the one that the client is to have; None: there is no other.
     """
 
     outcome: Outcome = Outcome.ABANDONED
@@ -50,6 +51,12 @@ class Exchange:
     usage: UsageReader | None = None
     extra: Headers = field(default_factory=list)
     on_head: Callable[[float], None] = field(default=lambda _latency_s: None)
+    claim: Callable[[], bool] | None = None
+
+    @property
+    def said(self) -> Outcome:
+        """What it says of its replica; a client that left in the middle of an answer says nothing of it."""
+        return Outcome.ABANDONED if self.began and not self.whole and not self.why else self.outcome
 
 
 class Sender:
@@ -104,6 +111,8 @@ class Sender:
                 exchange.status = response.status
                 exchange.outcome = outcome_of(response.status)
                 if exchange.outcome is Outcome.REFUSED and exchange.retriable:
+                    return
+                if exchange.claim is not None and not exchange.claim():
                     return
                 head = passed_on(response.raw_headers)
                 moved = self._loop.time()

@@ -7,6 +7,7 @@ from godwit.domain.wire.routes import ServiceRoute
 from godwit.gateway.regulator.queue import Waiting
 from godwit.gateway.regulator.replicas import Outcome
 from godwit.gateway.regulator.service import Granted, Regulator, Verdict
+from godwit.gateway.regulator.tail import Tail
 from godwit.gateway.tally import Tally
 
 
@@ -17,6 +18,7 @@ class Gate:
         self.route = route
         self.tally = Tally()
         self.regulator = Regulator(route.regulation, rng, loop.time())
+        self.tail = Tail()
         self._loop = loop
         self._waiting: dict[Waiting, asyncio.Future[Verdict]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -26,6 +28,7 @@ class Gate:
         """Go by these routes from now on."""
         self.route = route
         self.urls = {replica.id: replica.url for replica in route.replicas}
+        self.is_hedged = route.hedge != "never"
         self.regulator.update(route, self._loop.time())
         self._turn()
 
@@ -44,14 +47,26 @@ class Gate:
             self._left(waiting, future)
             raise
 
+    def hedge(self, first: str) -> Granted | None:
+        """A second replica for a request that is late, if one can be spared. Whoever is granted it must say `ended`."""
+        return self.regulator.hedge(first, self._loop.time())
+
+    def copies(self) -> list[str]:
+        """The replicas in the shadow that get a copy of a request; `ended` must be said of each."""
+        return self.regulator.copies(self._loop.time())
+
     def headed(self, replica: str, latency_s: float) -> None:
         """The head of an answer came; its replica may have earned more."""
+        if self.is_hedged and replica in self.regulator.replicas:
+            self.tail.saw(latency_s)
         self.regulator.headed(replica, latency_s, self._loop.time())
         if self._waiting:
             self._turn()
 
     def ended(self, replica: str, outcome: Outcome, latency_s: float | None) -> None:
         """A request that was granted a replica is over; the next ones may go."""
+        if self.is_hedged and outcome is Outcome.ABANDONED and replica in self.regulator.replicas:
+            self.tail.gave_up(latency_s or 0.0)
         self.regulator.ended(replica, outcome, latency_s, self._loop.time())
         if self._waiting:
             self._turn()

@@ -29,6 +29,9 @@ HOP_BY_HOP = frozenset(
 )
 """RFC 9110, section 7.6.1: of one connection, not of the request."""
 
+IDEMPOTENCY_KEY = b"idempotency-key"
+"""By it a client says that its request may be sent twice (draft-ietf-httpapi-idempotency-key-header-07, section 2)."""
+
 REQUEST_ID = b"x-request-id"
 REQUEST_ID_MAX = 128
 

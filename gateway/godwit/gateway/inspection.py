@@ -60,8 +60,10 @@ def _service(gate: Gate, now: float) -> dict[str, Any]:
         "may_wait_s": round(regulator.queue.allowed_s(now, regulator.latency_s), 3),
         "latency_s": regulator.latency_s,
         "restart_limit": restart,
+        "hedged_after_s": gate.tail.late_s if gate.is_hedged else None,
         "shed": {reason.value: {"count": n, "because": MEANINGS[reason]} for reason, n in regulator.sheds.items()},
         "replicas": {one.id: _replica(one, now) for one in regulator.replicas.values()},
+        "shadows": {one.id: _replica(one, now) for one in regulator.shadows.replicas.values()},
     }
 
 
@@ -98,6 +100,13 @@ class _Gauges(Collector):
         )
         failed = CounterMetricFamily("godwit_gateway_failed", "Requests that replicas failed.", labels=by_service)
         retried = CounterMetricFamily("godwit_gateway_retried", "Requests sent once more.", labels=by_service)
+        hedged = CounterMetricFamily(
+            "godwit_gateway_hedged", "Requests sent to a second replica since the first was late.", labels=by_service
+        )
+        won = CounterMetricFamily("godwit_gateway_hedges_won", "Those that the second one answered.", labels=by_service)
+        copied = CounterMetricFamily(
+            "godwit_gateway_copies", "Copies of requests for versions in the shadow.", labels=(*by_service, "what")
+        )
         latency = CounterMetricFamily(
             "godwit_gateway_latency_seconds", "Sum of the times to the heads of answers.", labels=by_service
         )
@@ -116,6 +125,10 @@ class _Gauges(Collector):
             requests.add_metric(labels, tally.requests)
             failed.add_metric(labels, tally.failed)
             retried.add_metric(labels, tally.retried)
+            hedged.add_metric(labels, tally.hedged)
+            won.add_metric(labels, tally.hedges_won)
+            copied.add_metric([*labels, "sent"], tally.copied)
+            copied.add_metric([*labels, "dropped"], regulator.shadows.dropped)
             latency.add_metric(labels, tally.latency_sum_s)
             queued.add_metric(labels, len(regulator.queue))
             for status, count in tally.statuses.items():
@@ -125,7 +138,8 @@ class _Gauges(Collector):
             for direction, counted in (("in", tally.tokens_in), ("out", tally.tokens_out)):
                 for model, count in counted.items():
                     tokens.add_metric([*labels, model, direction], count)
-            for replica in regulator.replicas.values():
+            for replica in regulator.everyone:
                 limits.add_metric([*labels, replica.id], replica.limit)
                 in_flight.add_metric([*labels, replica.id], replica.in_flight)
-        yield from (requests, answers, shed, failed, retried, latency, tokens, queued, limits, in_flight)
+        yield from (requests, answers, shed, failed, retried, hedged, won, copied)
+        yield from (latency, tokens, queued, limits, in_flight)

@@ -66,6 +66,7 @@ async def _serve(settings: Settings) -> int:
     try:
         await server.serve(sockets=[listener])
     finally:
+        proxy.carrier.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

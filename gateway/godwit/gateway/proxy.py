@@ -1,21 +1,18 @@
-"""The application: finds the service that a request means, waits for its turn, and carries it to a replica."""
+"""The application: finds the service that a request means, whether its key may have it, and has it carried there."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from functools import partial
 from random import Random
 from typing import Any
 
 import structlog
 from godwit.domain.wire.routes import KeyRoute, RouteTable
 from godwit.gateway import finding, openai
-from godwit.gateway.exchange import Exchange, Outgoing, Sender
-from godwit.gateway.finding import Denied, Found
+from godwit.gateway.carrying import Carrier
+from godwit.gateway.exchange import Sender
+from godwit.gateway.finding import Denied
 from godwit.gateway.gate import Gate
 from godwit.gateway.http import (
-    HOP_BY_HOP,
-    IDEMPOTENT,
     REQUEST_ID,
     REQUEST_ID_MAX,
     Headers,
@@ -24,24 +21,14 @@ from godwit.gateway.http import (
     Send,
     answer,
     first,
-    passed_on,
     refuse,
 )
 from godwit.gateway.meters import Meters
-from godwit.gateway.regulator.queue import BATCH, INTERACTIVE, Waiting
-from godwit.gateway.regulator.replicas import Outcome
-from godwit.gateway.regulator.service import Granted
 from godwit.gateway.regulator.sheds import Refusal, Shed, spread
 from godwit.gateway.request import BUFFER_BYTES, ClientLeft, Request, TooLarge, body, whole
 from godwit.gateway.table import Index, Ref
 
 log = structlog.get_logger("godwit.gateway.access")
-
-_OURS = HOP_BY_HOP | {b"expect", REQUEST_ID}
-_OURS_AND_KEY = _OURS | {b"authorization", b"x-api-key"}
-
-
-NOBODY = "http://127.0.0.1:1"
 
 
 class Proxy:
@@ -52,6 +39,7 @@ class Proxy:
         self.index = Index(RouteTable(version=0))
         self.gates: dict[Ref, Gate] = {}
         self.meters = Meters()
+        self.carrier = Carrier(loop, sender, self.meters)
         self.leaving = False
 
     def update(self, table: RouteTable) -> None:
@@ -109,7 +97,7 @@ class Proxy:
         if refusal is None and request.body is None:
             request.body = await body(request, found.route.limits.body_bytes_max)
         if refusal is None:
-            refusal = await self._carry(request, gate, found)
+            refusal = await self.carrier.carry(request, gate, found)
         if refusal is not None:
             gate.tally.shed += 1
             request.status, request.shed = refusal.status, refusal.reason
@@ -139,76 +127,6 @@ class Proxy:
             return None
         gate.regulator.sheds[short[0]] += 1
         return Refusal(short[0], spread(short[1], self.rng))
-
-    async def _carry(self, request: Request, gate: Gate, found: Found) -> Refusal | None:
-        """Take it to replicas until one answers; a refusal when none may be asked any more."""
-        outgoing = self._outgoing(request, found)
-        replayable = not isinstance(request.body, AsyncIterator)
-        rank = BATCH if request.key is not None and request.key.priority == "batch" else INTERACTIVE
-        waiting = Waiting(request.began, rank, found.affinity)
-        limits = found.route.limits
-        while True:
-            verdict = await gate.admit(waiting, again=request.tries > 0)
-            if isinstance(verdict, Refusal):
-                return verdict
-            may_repeat = replayable and request.tries < limits.retries
-            exchange = await self._exchange(request, gate, verdict, outgoing, may_repeat=may_repeat)
-            if request.fault is not None:
-                raise request.fault
-            if exchange.whole:
-                self._account(request, gate, found)
-                return None
-            safe = exchange.outcome is not Outcome.FAILED or outgoing.method in IDEMPOTENT
-            if exchange.began:
-                gate.tally.failed += 1
-                request.scope["abort"]()
-                return None
-            if not (may_repeat and safe):
-                gate.tally.failed += 1
-                return gate.regulator.refuse(Shed.REPLICA_FAILED, self.loop.time())
-            gate.tally.retried += 1
-            waiting = Waiting(request.began, rank, found.affinity, waiting.exclude | {verdict.replica})
-
-    async def _exchange(
-        self, request: Request, gate: Gate, granted: Granted, outgoing: Outgoing, *, may_repeat: bool
-    ) -> Exchange:
-        if not request.tries:
-            request.delay_s = self.loop.time() - request.began
-        request.tries += 1
-        usage = openai.UsageReader() if request.found is not None and request.found.model else None
-        exchange = request.exchange = Exchange(retriable=may_repeat, usage=usage, extra=request.own)
-        exchange.on_head = partial(gate.headed, granted.replica)
-        try:
-            # A replica may leave the routes between a grant and this line; then there is nobody to connect to.
-            url = gate.urls.get(granted.replica, NOBODY)
-            await self.sender.send(url, outgoing, gate.route.limits, request.send, exchange)
-        finally:
-            gate.ended(granted.replica, request.outcome, None if exchange.began else exchange.latency_s)
-        return exchange
-
-    def _outgoing(self, request: Request, found: Found) -> Outgoing:
-        scope = request.scope
-        kept = passed_on(request.headers, _OURS_AND_KEY if request.key is not None else _OURS)
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in kept]
-        headers.append(("x-request-id", request.id))
-        if scope.get("client"):
-            headers.append(("x-forwarded-for", scope["client"][0]))
-        query = scope["query_string"]
-        target = found.target + ("?" + query.decode("latin-1") if query else "")
-        return Outgoing(scope["method"], target, headers, request.body or None)
-
-    def _account(self, request: Request, gate: Gate, found: Found) -> None:
-        exchange = request.exchange
-        request.status = exchange.status
-        gate.tally.answered(exchange.status, exchange.latency_s, request.delay_s)
-        gate.tally.failed += exchange.status >= 500
-        if exchange.usage is None:
-            return
-        came, made = exchange.usage.tokens()
-        gate.tally.tokens_in[found.model] += came
-        gate.tally.tokens_out[found.model] += made
-        if request.key is not None:
-            self.meters.of(request.key, self.loop.time()).spent(came + made)
 
     def _abandon(self, request: Request) -> None:
         route = request.found.route if request.found is not None else None

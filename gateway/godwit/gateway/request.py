@@ -48,15 +48,9 @@ class Request:
         """What the gateway adds to every answer."""
         return [(REQUEST_ID, self.id.encode())]
 
-    @property
-    def outcome(self) -> Outcome:
-        """What an exchange says of its replica; a client that left, or sent too much, says nothing of it."""
-        exchange = self.exchange
-        if self.fault is not None:
-            return Outcome.ABANDONED
-        if exchange.began and not exchange.whole and not exchange.why:
-            return Outcome.ABANDONED
-        return exchange.outcome
+    def outcome(self, exchange: Exchange) -> Outcome:
+        """What an exchange says of its replica; a client that sent too much, or left, says nothing of it."""
+        return Outcome.ABANDONED if self.fault is not None else exchange.said
 
 
 async def body(request: Request, most: int) -> bytes | AsyncIterator[bytes]:

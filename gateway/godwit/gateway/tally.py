@@ -19,6 +19,9 @@ class Tally:
     failed: int = 0
     retried: int = 0
     abandoned: int = 0
+    hedged: int = 0
+    hedges_won: int = 0
+    copied: int = 0
     tokens_in: Counter[str] = field(default_factory=Counter)
     tokens_out: Counter[str] = field(default_factory=Counter)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -65,7 +68,7 @@ class Window:
                     failed=self._since(f"failed {one.id}", one.failed),
                     latency_s=one.latency_s,
                 )
-                for one in regulator.replicas.values()
+                for one in regulator.everyone
             ],
         )
         tally.latencies_s.clear()

@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 from godwit.gateway import finding
+from godwit.gateway.carrying import rank
 from godwit.gateway.finding import Denied
 from godwit.gateway.gate import Gate
 from godwit.gateway.http import HOP_BY_HOP, Headers, Receive, Scope, Send, passed_on
@@ -36,7 +37,7 @@ async def serve(proxy: Proxy, scope: Scope, receive: Receive, send: Send) -> Non
     gate = proxy.gates[found.route.project, found.route.name]
     gate.tally.requests += 1
     short = proxy.metered(key, gate)
-    verdict = short or await gate.admit(Waiting(proxy.loop.time(), affinity=found.affinity))
+    verdict = short or await gate.admit(Waiting(proxy.loop.time(), rank(key, found.route), found.affinity))
     if not isinstance(verdict, Granted):
         gate.tally.shed += 1
         await send({"type": "websocket.close", "code": TRY_AGAIN, "reason": verdict.reason.value})

@@ -16,6 +16,7 @@ from godwit.gateway.regulator.earned import EarnedLimit
 from godwit.gateway.regulator.queue import INTERACTIVE, Queue, Waiting
 from godwit.gateway.regulator.replicas import Outcome, Replica
 from godwit.gateway.regulator.restart import Restart
+from godwit.gateway.regulator.shadows import Shadows
 from godwit.gateway.regulator.sheds import Refusal, Shed
 
 CROWD_S = 5.0
@@ -43,6 +44,7 @@ class Regulator:
     now: float
     replicas: dict[str, Replica] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
+    shadows: Shadows = field(default_factory=Shadows)
     sheds: Counter[Shed] = field(default_factory=Counter)
     latency_s: float | None = None
     _crowd: float = 0.0
@@ -58,16 +60,20 @@ class Regulator:
         self.regulation = route.regulation
         self.queue.wait_s, self.queue.most = route.regulation.queue_wait_s, route.regulation.queue_max
         self.weights = {version.name: version.weight for version in route.versions if not version.shadow}
+        self.shadows.parts = {version.name: version.weight for version in route.versions if version.shadow}
+        known = self.replicas | self.shadows.replicas
+        self.replicas, self.shadows.replicas = {}, {}
         for listed in route.replicas:
-            replica = self.replicas.get(listed.id)
+            replica = known.get(listed.id)
             # At another address it is another process, and cold.
             if replica is None or (replica.version, replica.url) != (listed.version, listed.url):
                 earned = EarnedLimit(self.regulation.start_concurrency, self.regulation.concurrency_max)
-                replica = self.replicas[listed.id] = Replica(listed.id, listed.version, earned, listed.url)
+                replica = Replica(listed.id, listed.version, earned, listed.url)
             replica.earned.most = self.regulation.concurrency_max
             replica.draining = listed.state == "draining"
-        for gone in self.replicas.keys() - {listed.id for listed in route.replicas}:
-            del self.replicas[gone]
+            # What it has earned with copies it has earned: it keeps that when it gets requests.
+            among = self.shadows.replicas if listed.version in self.shadows.parts else self.replicas
+            among[listed.id] = replica
         self._note_restart(now)
 
     def offer(self, waiting: Waiting, now: float) -> Verdict | None:
@@ -99,18 +105,41 @@ class Regulator:
             self.queue.push_first(waiting, now)
         return granted
 
+    def hedge(self, first: str, now: float) -> Granted | None:
+        """A second replica for a request that the `first` takes long for.
+
+        None when no other has room, when somebody waits for it, or when that would be one retry too many.
+        """
+        if len(self.queue) or self.restart.limit is not None:
+            return None
+        among = [one for one in self.replicas.values() if one.id != first]
+        replica = balance.choose(among, self.weights, now, self.rng)
+        if replica is None or not self.budget.withdraw(now):
+            return None
+        replica.in_flight += 1
+        return Granted(replica.id)
+
+    def copies(self, now: float) -> list[str]:
+        """The replicas in the shadow that get a copy of a request which was granted; `ended` must be told of each."""
+        return self.shadows.grant(now, self.rng, is_quiet=not len(self.queue) and self.restart.limit is None)
+
     def headed(self, replica_id: str, latency_s: float, now: float) -> None:
         """The head of an answer came: what a replica can do shows in that, however long the rest is."""
         replica = self.replicas.get(replica_id)
         if replica is not None:
             replica.headed(latency_s, now)
             self._measure(latency_s, now)
+        elif (shadow := self.shadows.replicas.get(replica_id)) is not None:
+            shadow.headed(latency_s, now)
 
     def ended(self, replica_id: str, outcome: Outcome, latency_s: float | None, now: float) -> None:
         """A granted request is over; `latency_s` is until the head of its answer, None where `headed` was told."""
         replica = self.replicas.get(replica_id)
         if replica is None:
-            return  # its replica has left the routes meanwhile
+            # A copy; or its replica has left the routes meanwhile.
+            if (shadow := self.shadows.replicas.get(replica_id)) is not None:
+                self.shadows.ended(shadow, outcome, latency_s, now, self.rng)
+            return
         others = any(other.usable(now) for other in self.replicas.values() if other is not replica)
         replica.ended(outcome, latency_s, now, self.rng, others=others)
         if outcome is Outcome.ANSWERED:
@@ -156,8 +185,13 @@ class Regulator:
         return min([late_at, *back])
 
     @property
+    def everyone(self) -> list[Replica]:
+        """All replicas, those in the shadow too."""
+        return [*self.replicas.values(), *self.shadows.replicas.values()]
+
+    @property
     def in_flight(self) -> int:
-        """How many requests replicas have from here."""
+        """How many requests replicas have from here, without copies."""
         return sum(replica.in_flight for replica in self.replicas.values())
 
     def refuse(self, reason: Shed, now: float) -> Refusal:
