@@ -193,7 +193,7 @@ class Job:
     `epoch` is that of the newest attempt, 0 before the first. `interruptions` counts attempts that ended through
     no fault of the program. `exit_code` and `detail` are set once the job is final. `after_id` names the dependencies
     that it waits for, as they were found when it was submitted; jobs of one array share them. `nodes_wanted` is the
-    size that its owner asked for since; None: the planner's choice.
+    size that its owner asked for since; None: the planner's choice. `user` is who submitted it, "" where nobody did.
     """
 
     id: JobId
@@ -211,6 +211,7 @@ class Job:
     member: Member | None = None
     after_id: str | None = None
     nodes_wanted: int | None = None
+    user: str = ""
     version: int = 1
 
     @property

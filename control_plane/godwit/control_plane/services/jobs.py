@@ -110,7 +110,7 @@ def submit(
         known = None if idempotency_key is None else _repeated(tx.conn, idempotency_key, request_hash)
         if known is not None:
             return _submitted(tx.conn, known)
-        job = _new_job(JobId(context.ids.new("job")), spec, now)
+        job = replace(_new_job(JobId(context.ids.new("job")), spec, now), user=actor[:64])
         job = homes.continued(tx.conn, job)
         found = afters.found(tx.conn, job.project, spec.after)
         if found:

@@ -179,7 +179,7 @@ def _committed(
 def _deleted(
     tx: Transaction, _ids: IdSource, attempt: Attempt, slot: Slot, seen: CheckpointsDeleted, now: float
 ) -> None:
-    count = writes.checkpoints_gone(tx, attempt.job_id, seen.manifest_urls)
+    count = writes.checkpoints_gone(tx, attempt.job_id, seen.manifest_urls, now)
     if count:
         reason = f"{count} old checkpoints were deleted" if count > 1 else "an old checkpoint was deleted"
         _tell(tx, "job.checkpoints-deleted", attempt, slot, reason, now, {"urls": seen.manifest_urls})

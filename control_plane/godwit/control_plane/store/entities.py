@@ -45,7 +45,8 @@ def job_from(row: Row[Any]) -> Job:
         id=row.id, project=row.project, spec=_SPEC.validate_json(row.spec), state=JobState(row.state),
         created_at=row.created_at, state_since=row.state_since, epoch=row.epoch, interruptions=row.interruptions,
         cancel_requested=row.cancel_requested, progress=progress_from(row.progress), exit_code=row.exit_code,
-        detail=row.detail, after_id=row.after_id, nodes_wanted=row.nodes_wanted, version=row.version,
+        detail=row.detail, after_id=row.after_id, nodes_wanted=row.nodes_wanted, user=row.submitted_by,
+        version=row.version,
         member=None if row.array_id is None else Member(row.array_id, row.array_index, row.array_size),
     )  # fmt: skip
 
@@ -141,6 +142,7 @@ def _job_values(job: Job) -> dict[str, Any]:
         "array_index": None if member is None else member.index,
         "array_size": None if member is None else member.size, "after_id": job.after_id,
         "deadline_at": job.spec.deadline_at, "budget_usd": job.spec.budget_usd, "nodes_wanted": job.nodes_wanted,
+        "submitted_by": job.user,
     }  # fmt: skip
 
 

@@ -57,6 +57,7 @@ jobs = Table(
     Column("deadline_at", Float),
     Column("budget_usd", Float),
     Column("nodes_wanted", Integer),
+    Column("submitted_by", String(64), nullable=False, server_default=""),
     Column("version", Integer, nullable=False),
     # observed
     Column("progress", Text),
@@ -265,6 +266,7 @@ events = Table(
     Column("data", Text, nullable=False),
     Index(None, "job_id", "seq"),
     Index(None, "node_id", "seq"),
+    Index(None, "kind", "at"),
 )
 
 checkpoints = Table(
@@ -277,6 +279,7 @@ checkpoints = Table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("files", Integer, nullable=False),
     Column("manifest_url", Text, nullable=False),  # empty once it was deleted: what was reached stays known
+    Column("deleted_at", Float),
 )
 
 idempotency = Table(

@@ -129,8 +129,8 @@ def checkpoint(
     return True
 
 
-def checkpoints_gone(tx: Transaction, job_id: str, manifest_urls: Collection[str]) -> int:
+def checkpoints_gone(tx: Transaction, job_id: str, manifest_urls: Collection[str], now: float) -> int:
     """These checkpoints were deleted; returns how many of them were known. That they were reached stays known."""
     table = schema.checkpoints
     of = (table.c.job_id == job_id, table.c.manifest_url.in_(manifest_urls))
-    return tx.conn.execute(update(table).where(*of).values(manifest_url="")).rowcount
+    return tx.conn.execute(update(table).where(*of).values(manifest_url="", deleted_at=now)).rowcount
