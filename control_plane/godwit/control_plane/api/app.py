@@ -23,8 +23,8 @@ from godwit.control_plane.api import (
 )
 from godwit.control_plane.api.access import Doorkeeper
 from godwit.control_plane.api.state import Godwit, State
-from godwit.control_plane.version import VERSION
 from godwit.control_plane.metrics.timing import Timing
+from godwit.control_plane.version import VERSION
 from godwit.domain.wire.pages import ProblemDetails
 from godwit.domain.wire.views import ServerView
 from pydantic.warnings import UnsupportedFieldAttributeWarning
@@ -54,8 +54,8 @@ def create_app(state: State) -> FastAPI:
     app.state.godwit = state
     app.state.doorkeeper = Doorkeeper(state.context.db)
     errors.install(app)
-
     app.add_middleware(Timing, state=state)
+
     @app.get("/v1/version")
     async def version(state: Godwit) -> ServerView:
         """Which control plane this is; needs no token."""
@@ -65,7 +65,7 @@ def create_app(state: State) -> FastAPI:
     for part in (streams, jobs, services, routes, keys, migrations, arrays, fleet, incidents, providers, projects):
         app.include_router(part.router)
     app.include_router(terminals.router)
+    app.include_router(metrics.router)
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(agents.router, responses=_AGENT_PROBLEMS)  # type: ignore[arg-type]
-    app.include_router(metrics.router)
     return app
