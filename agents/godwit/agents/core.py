@@ -100,6 +100,12 @@ class Core:
         with self._lock:
             return len(self._state.live()), len(self._state.observations())
 
+    def lease_left_s(self) -> float:
+        """For how long attempts may run if nothing more is heard; 0 without a lease, negative once it is over."""
+        with self._lock:
+            until = self._state.lease_until
+        return 0.0 if until is None else until - boottime_s()
+
     def held(self) -> set[int]:
         """The GPUs (indexes) that live attempts have."""
         with self._lock:

@@ -5,9 +5,11 @@ import json
 import os
 import random
 import secrets
+import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -74,6 +76,7 @@ class Agent:
         self._leased = threading.Event()
         self._sigterm = Sigterm(chosen.notice_s)
         self._heartbeat_s = 1.0
+        self._on_answer: Callable[[bool], None] = lambda _answered: None
         self._abilities = probe.probe(os.environ, simulated=chosen.simulated)
 
     def run(self) -> int:
@@ -99,6 +102,7 @@ class Agent:
         node.clear_leftovers({attempt.attempt_id for attempt in state.live()})
         self._core.apply(lambda state, now: state.resume(now))
         monitor.start()
+        self._show_metrics(monitor)
         self._standby.start()
         Arrears(self._settings.node_dir, node.report).start()
         self._listen_for_notices()
@@ -112,6 +116,20 @@ class Agent:
             self._sigterm.listen()
         found = watch.sources(self._settings, os.environ, self._sigterm)
         watch.NoticeWatch(found, self._noticed).start()
+
+    def _show_metrics(self, monitor: Monitor) -> None:
+        """Serve metrics, where that was asked for."""
+        if self._settings.metrics is None:
+            return
+        from godwit.agents.metrics import showing  # noqa: PLC0415 - on most nodes nobody asks, and it brings a server
+
+        beats, core = showing.Beats(), self._core
+        self._on_answer = lambda answered: beats.answered() if answered else beats.unanswered()
+        facts = showing.Facts(
+            version("godwit"), socket.gethostname(), self._settings.node_dir, beats, monitor.seen, core.count,
+            core.lease_left_s, monitor.grades,
+        )  # fmt: skip
+        showing.serve(facts, self._settings.metrics)
 
     def _noticed(self, event: Noticed) -> None:
         if event.within_s is not None:
@@ -180,11 +198,13 @@ class Agent:
                 return
             except Unreachable as exc:
                 failed += 1
+                self._on_answer(False)
                 if failed == 1:
                     log.warning("heartbeat not answered", reason=exc.message)
                 time.sleep(min(0.1 * failed, 0.5))
             else:
                 failed = 0
+                self._on_answer(True)
                 self._heartbeat_s = reply.heartbeat_s
                 more = self._core.answered(sent_at, reply)
                 if not self._leased.is_set():

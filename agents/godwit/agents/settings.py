@@ -8,6 +8,8 @@ from pathlib import Path
 from godwit.agents.notices.sigterm import WINDOW_S
 from godwit.domain.errors import InvalidRequest
 
+LOOPBACK, PORT_MAX = "127.0.0.1", 65_535
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -18,7 +20,8 @@ class Settings:
     driver. `join_token` may be empty once the node has joined. `poll_s` is how often health is looked at; None: as
     usual. `shared`: the node is a process on somebody's own machine, whose troubles are not the node's. `spot`: the
     provider may take the machine back; SIGTERM then means that it does, in `notice_s`. `warm_ray`: a Ray stands by
-    while the node is idle; unless told, on real machines that are nobody's own.
+    while the node is idle; unless told, on real machines that are nobody's own. `metrics`: where Prometheus may read
+    this agent's metrics, None: nowhere.
     """
 
     url: str
@@ -32,6 +35,7 @@ class Settings:
     spot: bool = False
     notice_s: float = WINDOW_S
     warm_ray: bool = False
+    metrics: tuple[str, int] | None = None
 
     @property
     def simulated(self) -> bool:
@@ -57,6 +61,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         spot=env.get("GODWIT_SPOT") == "1",
         notice_s=_seconds(env, "GODWIT_NOTICE_S") or WINDOW_S,
         warm_ray=_switch(env, "GODWIT_WARM_RAY", unset=not own),
+        metrics=_address(env, "GODWIT_METRICS"),
     )
 
 
@@ -67,6 +72,17 @@ def _switch(env: Mapping[str, str], name: str, *, unset: bool) -> bool:
     if text not in ("true", "false"):
         raise InvalidRequest(f"{name} is {text!r}; it takes true or false")
     return text == "true"
+
+
+def _address(env: Mapping[str, str], name: str) -> tuple[str, int] | None:
+    """`9400` is that port of loopback, `10.0.0.7:9400` another address; 0 is any free port."""
+    text = env.get(name)
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > PORT_MAX:
+        raise InvalidRequest(f"{name} is {text!r}; it takes a port of this machine, or HOST:PORT")
+    return host.strip("[]") or LOOPBACK, int(port)
 
 
 def _seconds(env: Mapping[str, str], name: str) -> float | None:

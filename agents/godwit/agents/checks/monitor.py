@@ -24,6 +24,7 @@ from godwit.agents.checks.kernel.watch import LOOK_BACK_S, KernelWatch
 from godwit.agents.checks.ledger import Ledger
 from godwit.agents.checks.watching import Watched
 from godwit.agents.effects import Found
+from godwit.agents.metrics.seen import Seen
 from godwit.agents.runtime.guard import write_whole
 from godwit.domain.health import Grade, Remedy
 from godwit.domain.wire.agents import GpuFact
@@ -70,6 +71,7 @@ class Monitor:
         self._deadline_s = deadline_s or usual_s
         self._wake, self._close_polls, self._gone = threading.Event(), 0, False
         self._lock = threading.Lock()
+        self.seen = Seen()
         self._reading_lock = threading.Lock()
         self._waiting: deque[KernelSign] | None = deque(maxlen=HELD_BACK)
         if simulated:
@@ -132,6 +134,11 @@ class Monitor:
         with self._lock:
             return self._ledger.standing(gpus)
 
+    def grades(self) -> list[str]:
+        """The grades of everything that was told and is not over."""
+        with self._lock:
+            return [found.grade.value for found in self._ledger.standing()]
+
     def look(self, closely: int = 0) -> None:
         """Poll now, not at the next turn; `closely`: so many times in a row."""
         self._close_polls = max(self._close_polls, closely)
@@ -142,6 +149,7 @@ class Monitor:
         now = time.monotonic()
         if self._gpus:
             poll = self._read_gpus()
+            self.seen.polled(poll)
             known = dict(self._watched.expected)
             self._tell(lambda: watching.judge(poll, self._watched, self._ledger, self._in_sys()))
             if self._watched.expected != known:
@@ -220,6 +228,7 @@ class Monitor:
 
     def _tell_line(self, sign: KernelSign) -> None:
         gpu = self._gpu_at(sign.pci or str(sign.evidence.get("device", "")))
+        self.seen.told(sign.code, gpu)
         evidence = {"line": sign.line, **({"pci": sign.pci} if sign.pci else {}), **sign.evidence}
         found = Found(sign.check, sign.rule.grade, sign.reason, sign.code, sign.rule.remedy, gpu, evidence=evidence)
         self._tell(lambda: [self._ledger.happened(found, sign.rule.clears)])

@@ -130,6 +130,7 @@ _AGENT_ONLY = frozenset(
         "GODWIT_FAKE_GPUS",
         "GODWIT_NODE_DIR",
         "GODWIT_CRIU",
+        "GODWIT_METRICS",
         "GODWIT_SPOT",
         "GODWIT_WARM_RAY",
     }

@@ -11,6 +11,7 @@ from itertools import combinations, count
 from pathlib import Path
 from typing import Any
 
+from godwit.agents.checks.gpu import use
 from godwit.agents.checks.gpu.catalogue import CHECKS
 from godwit.agents.checks.gpu.reading import NOT_APPLICABLE, Probe
 
@@ -73,6 +74,7 @@ class Reader:
         for check in CHECKS:
             if number % check.every == 0:
                 check.read(probe)
+        use.read(probe)
         return {"index": index, "uuid": uuid, "pci": pci, "values": probe.values, "errors": probe.errors}
 
     def _versions(self) -> dict[str, str]:
