@@ -5,8 +5,12 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 SMALL := server,agent,examples
+DASHBOARD := control_plane/godwit/control_plane/dashboard/static/index.html
+DASHBOARD_SOURCES := $(shell find control_plane/dashboard -type d \( -name node_modules -o -name build -o -name __pycache__ \) -prune \
+	-o -type f ! -name schema.ts ! -name '*.md' -print)
 
-.PHONY: help demo demo-migrate test drills partitions explore check bench clean
+.PHONY: help demo demo-migrate test drills partitions explore check bench dashboard browser clean
+.NOTPARALLEL:
 
 help:
 	@echo "make demo    a real training job survives the loss of a node (under 3 minutes once installed)"
@@ -17,9 +21,12 @@ help:
 	@echo "make explore the properties of the planner, the domain and the simulation on new random examples"
 	@echo "make check   format, lint, types, layers"
 	@echo "make bench   the figures that docs and decisions quote"
+	@echo "make dashboard  build the dashboard that the control plane serves (make demo and make test do it too)"
 	@echo "make clean   remove .venv and caches"
 
+# The demo shows the fleet, with or without its pictures.
 demo: $(VENV)/installed-demo
+	@$(MAKE) --silent $(DASHBOARD) || echo "going on without the dashboard"
 	@$(BIN)/python examples/digits/demo.py
 
 # One process waits for Ray most of the time, so that two cores have work for three. Tests start a hundred processes:
@@ -27,7 +34,7 @@ demo: $(VENV)/installed-demo
 demo-migrate: $(VENV)/installed-demo
 	@$(BIN)/python examples/digits/move.py
 
-test: $(VENV)/installed-dev
+test: $(VENV)/installed-dev $(DASHBOARD) browser
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "not drills and not partitions"
 
 drills: $(VENV)/installed-dev
@@ -43,13 +50,30 @@ check: $(VENV)/installed-dev
 	@echo "== format"; $(BIN)/ruff format --check .
 	@echo "== lint"; $(BIN)/ruff check .
 	@echo "== types"; $(BIN)/mypy
+	@echo "== types of the dashboard"; $(BIN)/python control_plane/dashboard/build.py --check
 	@echo "== layers"; $(BIN)/lint-imports
 
 bench: $(VENV)/installed-dev
 	@$(BIN)/python -m benchmarks
 
+dashboard: $(VENV)/installed-demo $(DASHBOARD)
+
+$(DASHBOARD): $(DASHBOARD_SOURCES) | $(BIN)/python
+	@echo "== building the dashboard"
+	@$(BIN)/python control_plane/dashboard/build.py
+	@touch $@
+
+# The tests of the dashboard look at it in a real browser, which no package of Python brings.
+browser:
+	@command -v chromium >/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "== installing chromium, in which the dashboard is tested"; \
+		{ apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 install -y \
+		--no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1 || true; fi
+	@command -v chromium >/dev/null || echo "there is no chromium here, and it could not be installed (that takes root and apt-get):" \
+		"the tests of the dashboard in a browser are left out" >&2
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) $(dir $(DASHBOARD)) $(addprefix control_plane/dashboard/,node_modules build src/api/schema.ts) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps carry the time of the last good installation, so pip runs again only after pyproject.toml changed.

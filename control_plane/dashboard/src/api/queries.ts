@@ -1,0 +1,88 @@
+/** What pages ask for, each under the key by which live changes find it. */
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { get, list } from "./client";
+import type {
+  Breaker,
+  Costs,
+  Explanation,
+  Fleet,
+  GodwitEvent,
+  Incident,
+  IncidentDetail,
+  Job,
+  JobDetail,
+  Ledger,
+  Node,
+  Offer,
+  Overview,
+  Project,
+  Provider,
+  Service,
+  ServiceDetail,
+} from "./types";
+
+/** Where figures change without any event (utilisation, prices, traffic), a page looks again after this long. */
+const UNTOLD_MS = 15_000;
+const TRAFFIC_MS = 3_000;
+
+export const useOverview = () =>
+  useQuery({ queryKey: ["overview"], queryFn: () => get<Overview>("/overview"), refetchInterval: UNTOLD_MS });
+
+export const useFleet = () =>
+  useQuery({ queryKey: ["fleet"], queryFn: () => get<Fleet>("/fleet"), refetchInterval: UNTOLD_MS, structuralSharing: false });
+
+export const useJobs = () => useQuery({ queryKey: ["jobs"], queryFn: () => list<Job>("/jobs", {}, 5000) });
+
+export const useJob = (id: string) =>
+  useQuery({ queryKey: ["jobs", id], queryFn: () => get<JobDetail>(`/jobs/${id}`) });
+
+export const useExplanation = (id: string) =>
+  useQuery({ queryKey: ["jobs", id, "explain"], queryFn: () => get<Explanation>(`/jobs/${id}/explain`) });
+
+export const useLedger = (id: string) =>
+  useQuery({ queryKey: ["jobs", id, "ledger"], queryFn: () => get<Ledger>(`/jobs/${id}/ledger`), refetchInterval: UNTOLD_MS });
+
+export const useNode = (id: string | null) =>
+  useQuery({ queryKey: ["nodes", id], queryFn: () => get<Node>(`/nodes/${id}`), enabled: id !== null });
+
+export const useEvents = (about: { node?: string; job?: string }, enabled = true) =>
+  useQuery({
+    queryKey: ["events", about],
+    queryFn: () => list<GodwitEvent>("/events", about, 3000),
+    enabled,
+    placeholderData: keepPreviousData,
+  });
+
+export const useServices = () =>
+  useQuery({ queryKey: ["services"], queryFn: () => list<Service>("/services"), refetchInterval: UNTOLD_MS });
+
+export const useService = (name: string) =>
+  useQuery({
+    queryKey: ["services", name],
+    queryFn: () => get<ServiceDetail>(`/services/${name}`),
+    refetchInterval: TRAFFIC_MS,
+  });
+
+export const useIncidents = (closed: boolean) =>
+  useQuery({ queryKey: ["incidents", { closed }], queryFn: () => list<Incident>("/incidents", { all: closed }, 500) });
+
+export const useIncident = (id: string) =>
+  useQuery({ queryKey: ["incidents", id], queryFn: () => get<IncidentDetail>(`/incidents/${id}`) });
+
+export const useBreaker = () => useQuery({ queryKey: ["incidents", "breaker"], queryFn: () => get<Breaker>("/breaker") });
+
+export const useOffers = () =>
+  useQuery({ queryKey: ["offers"], queryFn: () => list<Offer>("/offers", {}, 3000), refetchInterval: UNTOLD_MS });
+
+export const useProviders = () =>
+  useQuery({ queryKey: ["providers"], queryFn: () => list<Provider>("/providers"), refetchInterval: UNTOLD_MS });
+
+export const useProjects = () => useQuery({ queryKey: ["projects"], queryFn: () => list<Project>("/projects") });
+
+export const useCosts = (by: string, since: number, until: number, bucket: number) =>
+  useQuery({
+    queryKey: ["costs", by, since, until, bucket],
+    queryFn: () => get<Costs>("/costs", { by, since, until, bucket }),
+    refetchInterval: UNTOLD_MS,
+    placeholderData: keepPreviousData,
+  });

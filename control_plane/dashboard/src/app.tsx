@@ -1,0 +1,50 @@
+/** The pages, their addresses and their keys: a page is added here and nowhere else. */
+import { Alert, Center } from "@mantine/core";
+import { lazy, Suspense, type ComponentType } from "react";
+import { Route, Switch } from "wouter";
+import { Live } from "./api/live";
+import { Guarded } from "./api/session";
+import { Nothing } from "./components/panels";
+import { Shell, type Place } from "./components/shell";
+import { Login } from "./pages/login";
+import { Overview } from "./pages/overview";
+
+const page = (load: () => Promise<Record<string, unknown>>, name: string) =>
+  lazy(async () => ({ default: (await load())[name] as ComponentType }));
+
+const PLACES: Place[] = [
+  { name: "Overview", path: "/", key: "o", shows: Overview },
+  { name: "Fleet", path: "/fleet", key: "f", shows: page(() => import("./pages/fleet"), "FleetPage") },
+];
+
+const DETAILS: { path: string; shows: ComponentType }[] = [];
+
+export function App() {
+  return (
+    <Guarded
+      login={(refusal) => <Login refusal={refusal} />}
+      failed={(error) => (
+        <Center mih="60vh" p="md">
+          <Alert color="red" title="The control plane does not answer" role="alert">
+            {error.message} Load this page again once it runs.
+          </Alert>
+        </Center>
+      )}
+    >
+      <Live>
+        <Shell places={PLACES}>
+          <Suspense fallback={null}>
+            <Switch>
+              {[...PLACES, ...DETAILS].map((each) => (
+                <Route key={each.path} path={each.path} component={each.shows} />
+              ))}
+              <Route>
+                <Nothing>There is no such page. The menu lists those that there are.</Nothing>
+              </Route>
+            </Switch>
+          </Suspense>
+        </Shell>
+      </Live>
+    </Guarded>
+  );
+}

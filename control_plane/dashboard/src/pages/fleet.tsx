@@ -1,0 +1,5 @@
+import { PageTitle } from "../components/panels";
+
+export function FleetPage() {
+  return <PageTitle title="Fleet" />;
+}
