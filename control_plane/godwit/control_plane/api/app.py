@@ -67,5 +67,6 @@ def create_app(state: State) -> FastAPI:
     app.include_router(terminals.router)
     app.include_router(metrics.router)
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
+    app.include_router(dashboard.router)
     app.include_router(agents.router, responses=_AGENT_PROBLEMS)  # type: ignore[arg-type]
     return app
