@@ -7,6 +7,7 @@ from godwit.control_plane.api import (
     agents,
     archives,
     arrays,
+    dashboard,
     errors,
     fleet,
     incidents,
