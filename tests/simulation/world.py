@@ -10,6 +10,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from typing import ClassVar
 
 from godwit.control_plane.context import Context
 from godwit.control_plane.executors.launching import Executor
@@ -32,7 +33,7 @@ from godwit.providers.simulated.inprocess import InProcessProvider
 from godwit.providers.simulated.sales import CloudSettings
 from godwit.scheduler.snapshot import Policy
 
-from tests.simulation import invariants
+from tests.simulation import invariants, mishaps
 from tests.simulation.crashing import Crash, CrashingDatabase, CrashingProvider
 from tests.simulation.invariants import Violation
 from tests.simulation.machines import Checkpoints, Program, SimMachine, SimMachines, Surroundings
@@ -44,6 +45,9 @@ POLICY = Policy(idle_after_s=15.0, hold_s=5.0, loss_memory_s=30.0)
 
 class World:
     """One run of one seed."""
+
+    machine_kind: ClassVar[type[SimMachine]] = SimMachine
+    spot_usd: ClassVar[float | None] = None
 
     def __init__(self, seed: int, database: Database, shelf: Shelf) -> None:
         self.rng = random.Random(seed)
@@ -74,12 +78,12 @@ class World:
     # The scene.
 
     def _make_clouds(self) -> tuple[list[InProcessProvider], SimMachines]:
-        machines = SimMachines(lambda machine: SimMachine(machine, self._surroundings, self._machine_rng))
+        machines = SimMachines(lambda machine: self.machine_kind(machine, self._surroundings, self._machine_rng))
         clouds = []
         for index, (name, price) in enumerate([("cheap", 1.0), ("dear", 2.0)], start=1):
             shapes = tuple(
-                Shape(f"h100.{n}x", "r1", "H100-SXM", n, 80.0, 32, 128.0, price * n, None, 6, fabric_domain="f1")
-                for n in (1, 2)
+                Shape(f"h100.{n}x", "r1", "H100-SXM", n, 80.0, 32, 128.0, price * n, spot, 6, fabric_domain="f1")
+                for n, spot in ((1, self.spot_usd), (2, None))
             )
             settings = CloudSettings(name, index, f"127.0.{index}", shapes, boot_s=(1.0, 4.0), page_limit=3)
             cloud = Cloud(settings, self.clock, random.Random(self.rng.random()), machines)
@@ -211,18 +215,7 @@ class World:
             self._tell(f"{victim.id} is cut off")
         if rng.random() < 0.03:
             cloud = rng.choice(self.clouds)
-            faults = rng.choice(
-                [
-                    Faults(lose_answers=rng.randint(1, 2)),
-                    Faults(fail_launches=rng.randint(1, 3)),
-                    Faults(refuse_capacity={"*": rng.randint(1, 3)}),
-                    Faults(rate_limit=rng.randint(1, 5)),
-                    Faults(unavailable=True),
-                    Faults(list_lag_s=rng.uniform(1, 6)),
-                    Faults(delay_s=rng.uniform(0.1, 1.0)),
-                    Faults(),
-                ]
-            )
+            faults = mishaps.of_a_cloud(rng)
             self._tell(f"{cloud.name}: {faults.model_dump(exclude_defaults=True)}")
             cloud.cloud.set_faults(faults)
 
