@@ -31,6 +31,28 @@ def read(path: Path) -> RouteTable:
         raise InvalidRequest(f"no routes can be read from {path}: {error}") from error
 
 
+async def once(settings: Settings) -> RouteTable:
+    """The table as it is now, of the file or the control plane; raises `InvalidRequest` when neither has one."""
+    if settings.routes is not None or settings.url is None:
+        return read(settings.routes or Path("routes.json"))
+    try:
+        async with _session(settings) as session, session.get(f"{settings.url}/v1/routes") as response:
+            return _table(response.status, await response.content.read(TABLE_BYTES_MAX))
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise InvalidRequest(f"the control plane at {settings.url} does not answer: {error}; is it up?") from error
+
+
+def _table(status: int, body: bytes) -> RouteTable:
+    if status != 200:
+        raise InvalidRequest(f"the control plane answered {status}: {body[:300]!r}")
+    return RouteTable.model_validate_json(body)
+
+
+def _session(settings: Settings) -> aiohttp.ClientSession:
+    headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
+    return aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=WAIT_S + 10.0))
+
+
 def keep(path: Path, table: RouteTable) -> None:
     """Write the copy, all or nothing, for the owner only: it holds the hashes of keys."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +111,7 @@ class Source:
 
     async def _follow_control_plane(self) -> None:
         pause_s = PAUSE_FIRST_S
-        async with self._session() as session:
+        async with _session(self.settings) as session:
             while True:
                 try:
                     await self._ask(session)
@@ -106,10 +128,7 @@ class Source:
         async with session.get(f"{self.settings.url}/v1/routes", params=params) as response:
             if response.status == 304:
                 return
-            body = await response.content.read(TABLE_BYTES_MAX)
-            if response.status != 200:
-                raise InvalidRequest(f"the control plane answered {response.status}: {body[:300]!r}")
-        table = RouteTable.model_validate_json(body)
+            table = _table(response.status, await response.content.read(TABLE_BYTES_MAX))
         if self.table is not None and table.version == self.table.version:
             await asyncio.sleep(0.2)  # one that does not wait must not be asked without end
             return
@@ -122,7 +141,7 @@ class Source:
         if self.settings.url is None:
             return
         try:
-            async with self._session() as session:
+            async with _session(self.settings) as session:
                 await session.post(
                     f"{self.settings.url}/v1/routes/signals",
                     data=signals.model_dump_json(),
@@ -130,10 +149,6 @@ class Source:
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._note(error)
-
-    def _session(self) -> aiohttp.ClientSession:
-        headers = {"Authorization": f"Bearer {self.settings.token}"} if self.settings.token else {}
-        return aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=WAIT_S + 10.0))
 
     def _note(self, error: Exception) -> None:
         said = f"{type(error).__name__}: {error}"
