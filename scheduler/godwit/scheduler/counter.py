@@ -137,6 +137,11 @@ class Counter:
         used = (slot.node_id for start in starts for slot in start.slots)
         return frozenset([*used, *(NodeId(cluster.ids[row]) for row in cluster.held)])
 
+    @property
+    def positions(self) -> Mapping[JobId, int]:
+        """Where each job stands that was served, from 1, in this order."""
+        return self._positions
+
     def outlook(self, job_id: JobId, demand: Demand) -> Outlook | None:
         """Where a job stands that got no place; None for one that was not served."""
         position = self._positions.get(job_id)

@@ -19,6 +19,7 @@ from godwit.scheduler.health import decide as health
 from godwit.scheduler.migration import steps as migration
 from godwit.scheduler.migration import targets, wishes
 from godwit.scheduler.migration.targets import Target
+from godwit.scheduler.outlook import Outlook
 from godwit.scheduler.plan import Action, AskToLeave, BuyNode, Plan, Preempt, ReserveNode, StartAttempt, TerminateNode
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.resizing import steps as resizing
@@ -72,6 +73,27 @@ def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
     mine = tuple(action for action in counter.actions if _is_for(action, job.id))
     outlook = counter.outlook(job.id, fleets.demand_of(job, snapshot, now)) if refusals else None
     return Plan(mine, {job.id: refusals}, outlooks={} if outlook is None else {job.id: outlook})
+
+
+def queue(snapshot: Snapshot, now: float, seed: int, outlooks_max: int) -> Plan:
+    """Why each job waits that waits, in the order in which they would be served now. Pure; nothing is settled first.
+
+    Jobs that wait for no node come last. The first `outlooks_max` have an outlook in full, the others of those that are
+    served only a position. A job that would start now is told nothing.
+    """
+    snapshot = snapshot.in_order()
+    ruled = rulings.of(snapshot, now)
+    snapshot = rulings.obeyed(snapshot, ruled)
+    counter, _ = _serve_queue(snapshot, now, seed)
+    told, outlooks = rulings.told(ruled, counter.told()) | _unserved(snapshot), dict[JobId, Outlook]()
+    for job_id, position in counter.positions.items():
+        known = snapshot.job_by_id.get(job_id)
+        found = None
+        if known is not None and job_id in told and len(outlooks) < outlooks_max:
+            found = counter.outlook(job_id, fleets.demand_of(known, snapshot, now))
+        outlooks[job_id] = found or Outlook(position)
+    turns = dict.fromkeys([*outlooks, *told])
+    return Plan((), {job_id: told.get(job_id, ()) for job_id in turns}, outlooks=outlooks)
 
 
 def preview_move(snapshot: Snapshot, job_id: JobId, to: Infra | None, now: float, seed: int) -> Target | str:

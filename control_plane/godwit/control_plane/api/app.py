@@ -7,6 +7,7 @@ from godwit.control_plane.api import (
     agents,
     archives,
     arrays,
+    changes,
     dashboard,
     errors,
     fleet,
@@ -15,6 +16,7 @@ from godwit.control_plane.api import (
     keys,
     metrics,
     migrations,
+    overview,
     projects,
     providers,
     routes,
@@ -65,6 +67,8 @@ def create_app(state: State) -> FastAPI:
     # Streams come first: /jobs/{job}/logs/stream must not be taken for something shorter.
     for part in (streams, jobs, services, routes, keys, migrations, arrays, fleet, incidents, providers, projects):
         app.include_router(part.router)
+    app.include_router(changes.router)
+    app.include_router(overview.router)
     app.include_router(terminals.router)
     app.include_router(metrics.router)
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]

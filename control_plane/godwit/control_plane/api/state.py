@@ -13,6 +13,7 @@ from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.fleet_views import FleetViews
 from godwit.control_plane.services.logs import LogStore
 from godwit.control_plane.services.providers import Accounts
+from godwit.control_plane.services.queue import Queue
 from godwit.control_plane.services.terminals import Terminals
 
 
@@ -20,8 +21,8 @@ from godwit.control_plane.services.terminals import Terminals
 class State:
     """The context of services, uploaded archives, output of jobs, and accounts at clouds.
 
-    `contacts` says for each provider that is watched how the last look at it went. `terminals` are those of
-    this process. `open_metrics`: whoever reaches this control plane may read its metrics.
+    `contacts` says for each provider that is watched how the last look at it went. `terminals`, `fleet_views`
+    and `queue` are those of this process. `open_metrics`: whoever reaches this control plane may read its metrics.
     """
 
     context: Context
@@ -31,6 +32,7 @@ class State:
     contacts: Callable[[], Mapping[str, Contact]]
     terminals: Terminals = field(default_factory=Terminals)
     fleet_views: FleetViews = field(default_factory=FleetViews)
+    queue: Queue = field(default_factory=Queue)
     open_metrics: bool = False
 
     @cached_property

@@ -27,9 +27,11 @@ router = APIRouter(prefix="/v1")
 KEEP_ALIVE_S = 10.0
 """Silence after which a comment is sent, so that proxies and readers know that the stream lives."""
 
+STILL_HERE = ": still here\n\n"
+
 _BATCH = 200
 _EVENT_ID = re.compile("[0-9]{1,15}")
-_EVENT_STREAM: dict[int | str, dict[str, Any]] = {
+EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {}}, "description": "server-sent events"}
 }
 
@@ -37,30 +39,38 @@ _EVENT_STREAM: dict[int | str, dict[str, Any]] = {
 JobQuery = Annotated[str | None, Query(max_length=64, description="Only of this job or array: its id, or a name.")]
 
 
-def _message(kind: str, message_id: str, data: str) -> str:
+def message(kind: str, message_id: str, data: str) -> str:
+    """One server-sent event."""
     return f"event: {kind}\nid: {message_id}\ndata: {data}\n\n"
 
 
-@router.get("/events/stream", responses=_EVENT_STREAM, response_class=StreamingResponse)
+@router.get("/events/stream", responses=EVENT_STREAM, response_class=StreamingResponse)
 async def stream_events(
     request: Request, state: Godwit, _actor: Actor, job: JobQuery = None, after: int = Query(0, ge=0, le=2**53)
 ) -> StreamingResponse:
     """Events as they happen, from number `after` on."""
     about = {} if job is None else await run_in_threadpool(_subject, state, job)
-    last = _EVENT_ID.fullmatch(request.headers.get("last-event-id", ""))
-    return _streaming(_events(state, about, int(last[0]) if last else after))
+    last = last_event_id(request)
+    return streaming(_events(state, about, after if last is None else last))
 
 
-@router.get("/jobs/{job}/logs/stream", responses=_EVENT_STREAM, response_class=StreamingResponse)
+@router.get("/jobs/{job}/logs/stream", responses=EVENT_STREAM, response_class=StreamingResponse)
 async def stream_logs(
     request: Request, state: Godwit, _actor: Actor, job: JobRef, after: str = Query("", max_length=64)
 ) -> StreamingResponse:
     """A job's output as it comes, from cursor `after` on, and one `end` once the job is final and its log is read."""
     job_id = (await run_in_threadpool(_find, state, job)).id
-    return _streaming(_output(state, job_id, logs.parse_cursor(request.headers.get("last-event-id") or after)))
+    return streaming(_output(state, job_id, logs.parse_cursor(request.headers.get("last-event-id") or after)))
 
 
-def _streaming(content: AsyncIterator[str]) -> StreamingResponse:
+def last_event_id(request: Request) -> int | None:
+    """The number of the last event that the reader has, if it comes back; None for what was not given out."""
+    found = _EVENT_ID.fullmatch(request.headers.get("last-event-id", ""))
+    return int(found[0]) if found else None
+
+
+def streaming(content: AsyncIterator[str]) -> StreamingResponse:
+    """An answer that does not end."""
     return StreamingResponse(content, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
@@ -70,9 +80,9 @@ async def _events(state: State, about: Mapping[str, str], after: int) -> AsyncIt
         batch = await run_in_threadpool(_read_events, state, about, after)
         for event in batch:
             after = event.seq
-            yield _message("event", str(event.seq), views.event(event).model_dump_json())
+            yield message("event", str(event.seq), views.event(event).model_dump_json())
         if not batch and not await state.context.hints.wait_async(hints.EVENTS, seen, KEEP_ALIVE_S):
-            yield ": still here\n\n"
+            yield STILL_HERE
 
 
 async def _output(state: State, job_id: str, cursor: logs.Cursor) -> AsyncIterator[str]:
@@ -84,12 +94,12 @@ async def _output(state: State, job_id: str, cursor: logs.Cursor) -> AsyncIterat
         cursor_after, text = await run_in_threadpool(state.logs.read, job_id, cursor)
         if text:
             cursor = cursor_after
-            yield _message("log", str(cursor), json.dumps({"epoch": cursor.epoch, "text": text}))
+            yield message("log", str(cursor), json.dumps({"epoch": cursor.epoch, "text": text}))
         elif lifecycle.is_final(job.state):
-            yield _message("end", str(cursor), json.dumps({"state": job.state, "exit_code": job.exit_code}))
+            yield message("end", str(cursor), json.dumps({"state": job.state, "exit_code": job.exit_code}))
             return
         elif not await state.context.hints.wait_async(topic, seen, KEEP_ALIVE_S):
-            yield ": still here\n\n"
+            yield STILL_HERE
 
 
 def _find(state: State, job: str) -> Job:

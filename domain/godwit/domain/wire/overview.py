@@ -73,7 +73,10 @@ class IdleView(Message):
 
 
 class WaitingJobView(Message):
-    """A job that waits. `reason` is the first thing that keeps it, None while nobody has looked at it yet."""
+    """A job that waits. `reason` is the first thing that keeps it, None where it would start now; `why`: in words.
+
+    `gpus_wanted` counts those of all its nodes, of the fewest with which it would begin.
+    """
 
     id: str
     name: str
@@ -83,10 +86,22 @@ class WaitingJobView(Message):
     priority: int
     gpus: str
     nodes: str
+    gpus_wanted: int
     since: float
     outlook: OutlookView | None = None
     reason: RefusalView | None = None
     why: str = ""
+
+
+class QueueView(Message):
+    """Jobs that wait, in the order in which they would be served now; `jobs` counts all, of which these are the first.
+
+    What waits for other jobs comes last, without an outlook.
+    """
+
+    at: float
+    jobs: int
+    items: list[WaitingJobView]
 
 
 class WaitingView(Message):
@@ -99,7 +114,10 @@ class WaitingView(Message):
 
 
 class MoneyView(Message):
-    """Dollars: what all nodes cost per hour now, and since midnight UTC; the simulated clouds' are not real ones."""
+    """Dollars: what all nodes cost per hour now, and since midnight UTC, from their launch on.
+
+    It is an estimate for the eye; GET /v1/costs accounts for each second.
+    """
 
     usd_per_hour: float
     usd_today: float
@@ -107,6 +125,7 @@ class MoneyView(Message):
     busy_usd_per_hour: float
     usd_per_hour_by_provider: dict[str, float]
     is_simulated: bool = False
+    """Whether all these providers are simulated ones, that take no money."""
 
 
 class CountsView(Message):
