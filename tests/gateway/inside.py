@@ -13,6 +13,7 @@ from godwit.gateway.exchange import Sender
 from godwit.gateway.gate import Gate
 from godwit.gateway.proxy import Proxy
 from godwit.gateway.regulator.tail import SAMPLES_MIN, Tail
+from godwit.gateway.tracing import Traces
 
 
 @dataclass
@@ -83,11 +84,13 @@ class Inside:
 
 
 @asynccontextmanager
-async def inside(services: Sequence[ServiceRoute], keys: Sequence[KeyRoute] = ()) -> AsyncIterator[Inside]:
+async def inside(
+    services: Sequence[ServiceRoute], keys: Sequence[KeyRoute] = (), traces: Traces | None = None
+) -> AsyncIterator[Inside]:
     """A proxy that serves by these routes."""
     loop = asyncio.get_running_loop()
     sender = Sender(loop)
-    found = Inside(Proxy(loop, Random(1), sender, access_log=False))
+    found = Inside(Proxy(loop, Random(1), sender, access_log=False, traces=traces))
     found.update(services, keys)
     try:
         yield found

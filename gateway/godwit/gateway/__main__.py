@@ -13,7 +13,7 @@ def main() -> int:
     try:
         if sys.argv[1:2] == ["export"]:
             return exporting.run(sys.argv[2:], os.environ)
-        return serve(settings.read(sys.argv[1:], os.environ))
+        return serve(settings.read(sys.argv[1:], os.environ), os.environ)
     except GodwitError as error:
         sys.stderr.write(f"godwit gateway: {error.message}\n")
         return 2

@@ -112,7 +112,11 @@ class Carrier:
         try:
             # A replica may leave the routes between a grant and this line; then there is nobody to connect to.
             url = gate.urls.get(replica, NOBODY)
-            await self.sender.send(url, outgoing, gate.route.limits, request.send, exchange)
+            if request.trace is None:
+                await self.sender.send(url, outgoing, gate.route.limits, request.send, exchange)
+            else:
+                with request.trace.exchange(outgoing, replica, url, exchange) as traced:
+                    await self.sender.send(url, traced, gate.route.limits, request.send, exchange)
         finally:
             gate.ended(replica, request.outcome(exchange), None if exchange.began else exchange.latency_s)
 

@@ -7,12 +7,13 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 
 import structlog
 import uvicorn
 from godwit.domain.errors import InvalidRequest
 from godwit.domain.wire.routes import GatewaySignals
-from godwit.gateway import websockets
+from godwit.gateway import tracing, websockets
 from godwit.gateway.connection import bounded
 from godwit.gateway.exchange import Sender
 from godwit.gateway.http import Receive, Scope, Send
@@ -22,6 +23,7 @@ from godwit.gateway.settings import Settings
 from godwit.gateway.source import Source
 from godwit.gateway.table import Ref
 from godwit.gateway.tally import Window
+from godwit.gateway.tracing import Traces
 
 REPORT_S = 2.0
 """How often the control plane hears what was seen: often enough to scale by, and few bytes."""
@@ -29,19 +31,23 @@ REPORT_S = 2.0
 LEAVE_S = 0.2
 
 
-def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT, then let requests end for `drain_s`; returns the exit code."""
+def serve(settings: Settings, env: Mapping[str, str]) -> int:
+    """Serve until SIGTERM or SIGINT, then let requests end for `drain_s`; returns the exit code.
+
+    `env` says whether requests are traced, and where to. Raises `InvalidRequest` for what cannot be done.
+    """
     _configure_log()
+    traces = tracing.open_traces(env, settings.name)
     # uvicorn raises a captured signal again once it is down; its default would make a failure of an orderly end.
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     with asyncio.Runner(loop_factory=_config(settings, _nothing).get_loop_factory()) as runner:
-        return runner.run(_serve(settings))
+        return runner.run(_serve(settings, traces))
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, traces: Traces | None) -> int:
     loop, rng = asyncio.get_running_loop(), random.SystemRandom()
     sender = Sender(loop)
-    proxy = Proxy(loop, rng, sender, access_log=settings.access_log)
+    proxy = Proxy(loop, rng, sender, access_log=settings.access_log, traces=traces)
     source = Source(settings, rng, proxy.update)
     source.start()
     listener = _listen(settings)
@@ -71,6 +77,8 @@ async def _serve(settings: Settings) -> int:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await sender.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
     return 0
 
 

@@ -27,6 +27,7 @@ from godwit.gateway.meters import Meters
 from godwit.gateway.regulator.sheds import Refusal, Shed, spread
 from godwit.gateway.request import BUFFER_BYTES, ClientLeft, Request, TooLarge, body, whole
 from godwit.gateway.table import Index, Ref
+from godwit.gateway.tracing import Traces, id_of
 
 log = structlog.get_logger("godwit.gateway.access")
 
@@ -34,8 +35,16 @@ log = structlog.get_logger("godwit.gateway.access")
 class Proxy:
     """All services of one gateway. `update` gives it routes, `serve` a request."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, rng: Random, sender: Sender, *, access_log: bool) -> None:
-        self.loop, self.rng, self.sender, self.access_log = loop, rng, sender, access_log
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        rng: Random,
+        sender: Sender,
+        *,
+        access_log: bool,
+        traces: Traces | None = None,
+    ) -> None:
+        self.loop, self.rng, self.sender, self.access_log, self.traces = loop, rng, sender, access_log, traces
         self.index = Index(RouteTable(version=0))
         self.gates: dict[Ref, Gate] = {}
         self.meters = Meters()
@@ -61,6 +70,8 @@ class Proxy:
         usable = 0 < len(given) <= REQUEST_ID_MAX and given.isprintable() and given.isascii()
         request_id = given if usable else f"{self.rng.getrandbits(64):016x}"
         request = Request(scope, receive, send, request_id, self.loop.time(), headers)
+        if self.traces is not None:
+            request.trace = self.traces.begin(scope["method"], scope["path"], headers)
         try:
             await self._serve(request)
         except (asyncio.CancelledError, ClientLeft):
@@ -73,8 +84,8 @@ class Proxy:
             else:
                 await self._say(request, 413, "too-large", "the body is larger than this service takes")
         finally:
-            if self.access_log:
-                self._log(request)
+            if self.access_log or request.trace is not None:
+                self._tell(request)
 
     async def _serve(self, request: Request) -> None:
         try:
@@ -140,26 +151,42 @@ class Proxy:
         own = [*request.own, (b"connection", b"close")] if status == 413 else request.own
         await answer(request.send, status, openai.problem(status, code, message), own)
 
-    def _log(self, request: Request) -> None:
-        found, exchange = request.found, request.exchange
-        facts: dict[str, Any] = {"client": request.scope["client"][0]} if request.scope.get("client") else {}
-        if found is not None:
-            facts |= {"service": f"{found.route.project}/{found.route.name}"}
-        if request.key is not None:
-            facts |= {"key": request.key.id}
-        if request.shed:
-            facts |= {"shed": str(request.shed)}
-        if exchange.why:
-            facts |= {"why": exchange.why[:300]}
+    def _tell(self, request: Request) -> None:
+        """To the access log and the request's trace: what became of it."""
+        status = request.status or request.exchange.status
+        facts = _facts(request)
+        if request.trace is not None:
+            request.trace.end(status, facts)
+        if not self.access_log:
+            return
+        trace = request.trace.id if request.trace is not None else id_of(request.headers)
         log.info(
             "request",
             id=request.id,
             method=request.scope["method"],
             path=request.scope["path"],
-            status=request.status or exchange.status,
-            tries=request.tries,
-            waited_s=round(request.delay_s, 4),
-            latency_s=round(exchange.latency_s, 4),
+            status=status,
             total_s=round(self.loop.time() - request.began, 4),
             **facts,
+            **({"trace": trace} if trace else {}),
         )
+
+
+def _facts(request: Request) -> dict[str, Any]:
+    found, exchange = request.found, request.exchange
+    facts: dict[str, Any] = {
+        "tries": request.tries,
+        "waited_s": round(request.delay_s, 4),
+        "latency_s": round(exchange.latency_s, 4),
+    }
+    if request.scope.get("client"):
+        facts["client"] = request.scope["client"][0]
+    if found is not None:
+        facts["service"] = f"{found.route.project}/{found.route.name}"
+    if request.key is not None:
+        facts["key"] = request.key.id
+    if request.shed:
+        facts["shed"] = str(request.shed)
+    if exchange.why:
+        facts["why"] = exchange.why[:300]
+    return facts

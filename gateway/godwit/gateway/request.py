@@ -10,6 +10,7 @@ from godwit.gateway.exchange import Exchange
 from godwit.gateway.finding import Found
 from godwit.gateway.http import REQUEST_ID, Headers, Receive, Scope, Send, first
 from godwit.gateway.regulator.replicas import Outcome
+from godwit.gateway.tracing import Trace
 
 BUFFER_BYTES = 1024 * 1024
 """A body up to so long is read whole, so that it can be sent again; a longer one goes by piece by piece."""
@@ -42,6 +43,7 @@ class Request:
     shed: str = ""
     exchange: Exchange = field(default_factory=Exchange)
     fault: Exception | None = None
+    trace: Trace | None = None
 
     @property
     def own(self) -> Headers:
