@@ -70,6 +70,8 @@ def test_owed_intents_grow_old_until_they_are_carried_out(embedded: World) -> No
     assert value(found, "godwit_intents_pending", kind="launch-node") == 1
     assert value(found, "godwit_intents_oldest_age_seconds", kind="launch-node") == pytest.approx(90.0, abs=1.0)
     assert value(found, "godwit_gpus", provider="cheap", model="H100-SXM", use="coming") == 8
+    age_s = value(found, "godwit_node_state_age_seconds_max", provider="cheap", state="requested")
+    assert age_s == pytest.approx(90.0, abs=1.0)
 
 
 def test_events_and_ends_of_intents_are_counted_from_where_the_process_began(embedded: World) -> None:

@@ -84,7 +84,10 @@ def _replica(one: Replica, now: float) -> dict[str, Any]:
 
 
 class _Gauges(Collector):
-    """Reads the tallies when it is asked: a request itself only adds to plain numbers."""
+    """Reads the tallies when it is asked: a request itself only adds to plain numbers.
+
+    `docs/metrics.md` is made from it: `python -m tests.deploy.metrics_page`.
+    """
 
     def __init__(self, proxy: Proxy) -> None:
         self._proxy = proxy

@@ -11,13 +11,14 @@ BOUNDS: Mapping[str, str] = {
     "loop": "five, and one for each configured provider",
     "method": "methods of HTTP, or of the provider protocol, fewer than 20",
     "model": "names of GPU models that godwit knows; any other is `other`",
-    "outcome": "`ok` and classes of errors, fewer than 20",
+    "outcome": "`ok` and classes of errors, or what became of a message, fewer than 20",
     "phase": "load, decide, apply",
     "project": "the 100 projects with most in the queue; the rest together are `other`",
     "provider": "providers that are configured or still have a node",
     "route": "templates of routes, fewer than 150; what fits none is `unmatched`",
     "spot": "true, false",
     "state": "states of a lifecycle table, fewer than 15",
+    "target": "receivers in config.yaml, 16 at most",
     "use": "held, idle, reserved, unfit, coming, leaving",
     "version": "one",
 }
@@ -57,6 +58,10 @@ QUEUE_WAIT = Described(
     "godwit_queue_oldest_wait_seconds", "gauge", "How long the job waits that waits longest.", ("project",)
 )  # fmt: skip
 NODES = Described("godwit_nodes", "gauge", "Nodes that have not ended.", ("provider", "state"))
+NODE_AGE = Described(
+    "godwit_node_state_age_seconds_max", "gauge", "For how long the node is in a state that is in it longest.",
+    ("provider", "state"),
+)  # fmt: skip
 GPUS = Described("godwit_gpus", "gauge", "GPUs of nodes that have not ended, by use.", ("provider", "model", "use"))
 COST = Described(
     "godwit_nodes_usd_per_hour", "gauge", "What the nodes cost that have not ended.", ("provider", "spot")
@@ -91,12 +96,18 @@ FOREIGN = Described(
     "godwit_provider_foreign_instances", "gauge", "Living instances of the account that are not ours.", ("provider",)
 )  # fmt: skip
 
+NOTIFIED = Described(
+    "godwit_notifications_total", "counter", "Tries to tell a receiver: delivered, failed, given-up.",
+    ("target", "outcome"),
+)  # fmt: skip
+NOTIFY = Described("godwit_notifications_pending", "gauge", "Messages that a receiver is owed.", ("target",))
+
 SCRAPE_SECONDS = Described(
     "godwit_metrics_collection_duration_seconds", "gauge", "How long these figures took to read."
 )
 
 METRICS: tuple[Described, ...] = (
     BUILD, REQUEST_SECONDS, REQUESTS, PHASE_SECONDS, ACTIONS, STEP_SECONDS, STEP_FAILURES, STEP_AT, INTENTS, INTENT_AGE,
-    INTENTS_ENDED, EVENTS, JOBS, QUEUE, QUEUE_WAIT, NODES, GPUS, COST, SILENCE, LEASES, LEASE_LEFT, INCIDENTS, BREAKER,
-    REPLICAS, GATEWAYS, CALLS, CALL_SECONDS, LISTED_AT, OFFERS_AT, FOREIGN, SCRAPE_SECONDS,
+    INTENTS_ENDED, EVENTS, JOBS, QUEUE, QUEUE_WAIT, NODES, NODE_AGE, GPUS, COST, SILENCE, LEASES, LEASE_LEFT, INCIDENTS,
+    BREAKER, REPLICAS, GATEWAYS, CALLS, CALL_SECONDS, LISTED_AT, OFFERS_AT, FOREIGN, NOTIFIED, NOTIFY, SCRAPE_SECONDS,
 )  # fmt: skip

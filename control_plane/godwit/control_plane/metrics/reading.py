@@ -119,6 +119,7 @@ def _work(conn: Connection, now: float) -> Iterator[Metric]:
 def _machines(conn: Connection, now: float) -> Iterator[Metric]:
     fleet = figures.fleet(conn, now)
     yield family(described.NODES, fleet.nodes)
+    yield family(described.NODE_AGE, fleet.in_state_s)
     yield family(described.GPUS, fleet.gpus)
     yield family(described.COST, fleet.usd_per_hour)
     yield family(described.SILENCE, {(name,): age_s for name, age_s in fleet.silence_s.items()})

@@ -36,6 +36,7 @@ class Fleet:
     """Nodes and GPUs in numbers. Ages and times left in seconds, money in USD per hour."""
 
     nodes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    in_state_s: dict[tuple[str, str], float] = field(default_factory=dict)
     gpus: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     usd_per_hour: dict[tuple[str, str], float] = field(default_factory=dict)
     silence_s: dict[str, float] = field(default_factory=dict)
@@ -98,7 +99,7 @@ def fleet(conn: Connection, now: float) -> Fleet:
     held = _held(conn)
     columns = (
         table.c.id, table.c.provider, table.c.state, table.c.gpus, table.c.offer, table.c.reserved_for,
-        table.c.last_seen_at, table.c.lease_until,
+        table.c.last_seen_at, table.c.lease_until, table.c.state_since,
     )  # fmt: skip
     for row in conn.execute(select(*columns).where(table.c.state.not_in(statements.FINAL_NODES))):
         _count(found, row, held, now)
@@ -108,6 +109,8 @@ def fleet(conn: Connection, now: float) -> Fleet:
 def _count(found: Fleet, row: Any, held: set[tuple[str, int]], now: float) -> None:
     offer = json.loads(row.offer)
     found.nodes[row.provider, row.state] += 1
+    age_s = max(0.0, now - row.state_since)
+    found.in_state_s[row.provider, row.state] = max(age_s, found.in_state_s.get((row.provider, row.state), 0.0))
     market = row.provider, str(bool(offer["spot"])).lower()
     found.usd_per_hour[market] = found.usd_per_hour.get(market, 0.0) + offer["price_usd_per_hour"]
     if row.state in _COMING:
@@ -115,8 +118,8 @@ def _count(found: Fleet, row: Any, held: set[tuple[str, int]], now: float) -> No
     for gpu in json.loads(row.gpus) if row.state not in _COMING else ():
         found.gpus[row.provider, _model(gpu["model"]), _use(row, gpu, held)] += 1
     if row.state in _SPEAKING and row.last_seen_at is not None:
-        age_s = max(0.0, now - row.last_seen_at)
-        found.silence_s[row.provider] = max(age_s, found.silence_s.get(row.provider, 0.0))
+        silent_s = max(0.0, now - row.last_seen_at)
+        found.silence_s[row.provider] = max(silent_s, found.silence_s.get(row.provider, 0.0))
     if row.lease_until is not None:
         left_s = row.lease_until - now
         found.leases["valid" if left_s > 0 else "expired"] += 1
