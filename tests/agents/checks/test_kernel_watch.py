@@ -6,6 +6,7 @@ from godwit.agents.checks.kernel.forms import KernelSign
 from godwit.agents.checks.kernel.parsing import read
 from godwit.agents.checks.kernel.records import AppendedFile, Record, parse
 from godwit.agents.checks.kernel.watch import BURST_GAP_S, Bursts, KernelWatch
+from godwit.domain.health import Grade
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +61,16 @@ def test_three_troubles_of_network_cards_in_an_hour_are_one_that_stays() -> None
         assert found is not None
         codes += [one.code for one in bursts.take(found, minute * 60.0)]
     assert codes.count("network-card:repeated") == 1
+
+
+def test_a_link_is_back_once_each_port_that_was_lost_is() -> None:
+    bursts, told = Bursts(), list[Grade]()
+    for port, word in (("1", "up"), ("1", "down"), ("0", "down"), ("0", "up"), ("1", "up"), ("1", "down"), ("1", "up")):
+        found = read(f"mlx5_core 0000:3b:00.{port} ens1f{port}np{port}: Link {word}")
+        assert found is not None
+        told += [one.rule.grade for one in bursts.take(found, 5.0)]
+    lost, back = Grade.DEGRADED, Grade.HEALTHY
+    assert told == [lost, lost, back, lost, back], "what was never lost is not told to be back"
 
 
 def test_after_a_restart_it_goes_on_where_it_stopped(tmp_path: Path) -> None:

@@ -228,7 +228,8 @@ class Monitor:
 
     def _tell_line(self, sign: KernelSign) -> None:
         gpu = self._gpu_at(sign.pci or str(sign.evidence.get("device", "")))
-        self.seen.told(sign.code, gpu)
+        if sign.rule.grade is not Grade.HEALTHY:
+            self.seen.told(sign.code, gpu)
         evidence = {"line": sign.line, **({"pci": sign.pci} if sign.pci else {}), **sign.evidence}
         found = Found(sign.check, sign.rule.grade, sign.reason, sign.code, sign.rule.remedy, gpu, evidence=evidence)
         self._tell(lambda: [self._ledger.happened(found, sign.rule.clears)])

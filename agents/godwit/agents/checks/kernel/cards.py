@@ -38,8 +38,9 @@ CARD_REPEATED = Rule(
 )  # fmt: skip
 CARD_LINK = Rule(
     "network-card:link-down", "a port lost its link (flaps are counted from /sys)", Grade.DEGRADED, Remedy.NONE,
-    "mlx5 driver", clears="event",
+    "mlx5 driver", clears="event", over="the driver says `Link up` of each port that it lost",
 )  # fmt: skip
+CARD_LINK_BACK = Rule(CARD_LINK.code, "every port that was lost is back", Grade.HEALTHY, Remedy.NONE, "mlx5 driver")
 
 _BUS_ERROR = expression(
     r"(?P<where>[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.\d): PCIe Bus Error: "
@@ -96,3 +97,11 @@ FORMS: tuple[Form, ...] = (
         "a port lost its link",
     ),
 )  # fmt: skip
+
+RETURNS: tuple[Form, ...] = (
+    Form(
+        "network-card", ": Link up", expression(r"mlx5_core (?P<where>\S+) (?P<port>\S+): Link up"), CARD_LINK_BACK,
+        "a port has its link again",
+    ),
+)  # fmt: skip
+"""Lines that end what another one said."""

@@ -4,7 +4,7 @@ from godwit.agents.checks.kernel import cards, machine, nvidia
 from godwit.agents.checks.kernel.forms import LINE_CHARS, Form, KernelSign
 
 FORMS: tuple[Form, ...] = (*nvidia.FORMS, *cards.FORMS, *machine.FORMS)
-"""In the order in which they are tried."""
+"""What is found, in the order in which it is tried."""
 
 _BEGINS, _ENDS = "NVRM: The NVIDIA GPU", "not responding"
 _CONTINUED_LINES = 6
@@ -14,7 +14,7 @@ _CONTINUED_LINES = 6
 def read(line: str) -> KernelSign | None:
     """What one line says; None when it says nothing of health."""
     line = line[:LINE_CHARS]
-    return next((sign for sign in (form.sign(line) for form in FORMS) if sign is not None), None)
+    return next((sign for sign in (form.sign(line) for form in (*FORMS, *cards.RETURNS)) if sign is not None), None)
 
 
 class Parser:

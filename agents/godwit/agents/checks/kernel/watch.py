@@ -41,9 +41,14 @@ class Bursts:
     def __init__(self) -> None:
         self._seen: OrderedDict[str, _Burst] = OrderedDict()
         self._troubles: deque[float] = deque(maxlen=TROUBLES)
+        self._lost_ports: set[str] = set()
 
     def take(self, sign: KernelSign, now: float) -> list[KernelSign]:
         """What is to be told of this line, heard at `now` (seconds on any clock that does not go back)."""
+        if sign.rule is cards.CARD_LINK_BACK:
+            return self._port_is_back(sign)
+        if sign.rule is cards.CARD_LINK and len(self._lost_ports) < BURSTS_KEPT:
+            self._lost_ports.add(_port(sign))
         burst = self._seen.pop(sign.burst, None)
         is_new = burst is None or now - burst.last_at > BURST_GAP_S
         burst = _Burst(now) if burst is None or is_new else _Burst(now, burst.count + 1)
@@ -54,6 +59,13 @@ class Bursts:
             return []
         told = replace(sign, evidence={**sign.evidence, "count": burst.count})
         return [told, *self._repeated(told, now)] if is_new else [told]
+
+    def _port_is_back(self, sign: KernelSign) -> list[KernelSign]:
+        if _port(sign) not in self._lost_ports:
+            return []  # it was lost before this agent began, or never
+        self._lost_ports.discard(_port(sign))
+        self._seen.pop(sign.burst, None)  # if it is lost again, that is told again
+        return [] if self._lost_ports else [sign]
 
     def _repeated(self, sign: KernelSign, now: float) -> list[KernelSign]:
         if sign.rule is not cards.CARD_TROUBLE:
@@ -111,6 +123,10 @@ class KernelWatch:
             return int(said["position"]) if said["boot_id"] == self._boot_id else None
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None  # a note that cannot be read is none: a line may be told twice
+
+
+def _port(sign: KernelSign) -> str:
+    return f"{sign.evidence['where']} {sign.evidence['port']}"
 
 
 def _is_power_of_ten(count: int) -> bool:
