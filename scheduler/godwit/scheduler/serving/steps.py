@@ -47,6 +47,8 @@ def wake_at(view: View, now: float) -> float | None:
     found = [restarts.next_at(view.gone, version.number) for version in view.service.versions]
     found += [one.state_since + _drain_s(view, one) for one in view.replicas if one.state is ReplicaState.DRAINING]
     found += [_last_call(view, one) for one in view.replicas if one.state is ReplicaState.READY]
+    if view.service.newest.serving.spare is not None:
+        found += hedge.settles_at(view)
     if view.service.rollout is not None or view.service.newest.serving.autoscale is not None:
         found.append(now + 1.0)
     return min((at for at in found if at > now), default=None)
@@ -91,7 +93,7 @@ def _missing(view: View, now: float) -> Iterator[AddReplica]:
             continue
         spare = _spare(view, number)
         if spare is not None:
-            yield from hedge.missing(view, number, count, spare)[:left]
+            yield from hedge.missing(view, number, count, spare, now)[:left]
             continue
         moving = [one for one in view.of(number, *ALIVE) if one.moves_to is not None]
         for index in range(min(left, count - len(there))):
@@ -122,7 +124,7 @@ def _surplus(view: View, now: float) -> list[ServingAction]:
     for number in sorted({one.number for one in view.replicas}):
         spare = _spare(view, number)
         if spare is not None:
-            going += hedge.surplus(view, number, wanted.get(number, 0), spare)
+            going += hedge.surplus(view, number, wanted.get(number, 0), spare, now)
             continue
         there = sorted((one for one in view.of(number, *ALIVE) if one.moves_to is None), key=lambda r: _worth(view, r))
         going += there[: max(0, len(there) - wanted.get(number, 0))]
