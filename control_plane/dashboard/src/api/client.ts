@@ -30,7 +30,7 @@ export function address(path: string, query: Query = {}): string {
 /** Fetch with the session's cookie; raises `Refused` with the words of the control plane. */
 export async function call(url: string, options: RequestInit = {}): Promise<Response> {
   const headers = new Headers(options.headers);
-  headers.set("X-Godwit-Csrf", "1");
+  headers.set("X-Godwit-Dashboard", "1");
   if (bearer) headers.set("Authorization", `Bearer ${bearer}`);
   let answer: Response;
   try {

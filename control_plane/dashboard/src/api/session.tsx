@@ -27,7 +27,7 @@ export const useWhyNot = (least: Role): string | null => whyNot(useWho().role, l
 
 export async function openSession(wanted: { token?: string; code?: string }): Promise<Who> {
   try {
-    return await send<Who>("POST", "/session", wanted);
+    return await send<Who>("POST", "/sessions", wanted);
   } catch (error) {
     if (!(error instanceof Refused && error.status === 404 && wanted.token)) throw error;
     presentToken(wanted.token);
@@ -39,7 +39,7 @@ export async function openSession(wanted: { token?: string; code?: string }): Pr
 export function useLeave(): () => Promise<void> {
   const queries = useQueryClient();
   return async () => {
-    await send("DELETE", "/session");
+    await send("DELETE", "/sessions/current");
     queries.clear();
     window.location.assign("/ui/");
   };
@@ -55,7 +55,7 @@ async function whoIsThere(): Promise<Who | null> {
     return openSession({ code });
   }
   try {
-    return await get<Who>("/who");
+    return await get<Who>("/sessions/current");
   } catch (error) {
     if (error instanceof Refused && [401, 404].includes(error.status)) return null;
     throw error;

@@ -5,7 +5,7 @@ import { Link } from "wouter";
 
 export function To({ href, children }: { href: string; children: ReactNode }) {
   return (
-    <Anchor component={Link} href={href} size="sm" underline="hover">
+    <Anchor component={Link} href={href} size="sm" underline="always">
       {children}
     </Anchor>
   );

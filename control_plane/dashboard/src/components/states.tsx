@@ -1,6 +1,4 @@
 /** States and what GPUs do, in words and colours that are the same on every page. */
-import { Badge } from "@mantine/core";
-
 const TONES: Record<string, string> = {
   // What works.
   running: "teal", ready: "teal", busy: "teal", healthy: "teal", serving: "teal", succeeded: "teal", closed: "teal",
@@ -16,12 +14,9 @@ const TONES: Record<string, string> = {
 /** The tone of a state; grey for what is over or unknown. */
 export const toneOf = (state: string): string => TONES[state] ?? "gray";
 
+/** A word in its colour; the word alone says it too. */
 export function StateBadge({ state }: { state: string }) {
-  return (
-    <Badge variant="light" color={toneOf(state)} radius="sm" tt="none" className="state">
-      {state}
-    </Badge>
-  );
+  return <span className={`state state-${toneOf(state)}`}>{state}</span>;
 }
 
 export const USE_COLOURS: Record<string, string> = {

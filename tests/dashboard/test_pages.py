@@ -1,0 +1,65 @@
+"""Every page, on a desk and on a phone: it shows what it is for, fits its window, and everybody can use it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.dashboard.conftest import PATIENCE_MS, log_in
+from tests.dashboard.story import Story
+
+pytestmark = [pytest.mark.xdist_group("dashboard")]
+
+AXE = Path(__file__).parents[2] / "control_plane" / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
+GRAVE = ("serious", "critical")
+
+PAGES = {
+    "/": ("Overview", "xid:79"),
+    "/fleet": ("Fleet", "H100-SXM"),
+}
+"""By address: the heading, and something of the story that the page must show."""
+
+
+def grave_findings(page: Page) -> list[str]:
+    """What axe finds wrong that keeps people out."""
+    page.evaluate(AXE.read_text())
+    found: list[dict[str, Any]] = page.evaluate("axe.run().then(result => result.violations)")
+    return [f"{one['id']}: {one['nodes'][0]['html'][:200]}" for one in found if one["impact"] in GRAVE]
+
+
+def overflow_px(page: Page) -> int:
+    """By how much the page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - window.innerWidth"))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_every_page_shows_its_part_of_the_story_and_fits(
+    browser: Browser, address: str, story: Story, width: int, scheme: Any
+) -> None:
+    context = browser.new_context(base_url=address, viewport={"width": width, "height": 844}, color_scheme=scheme)
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
+    page = context.new_page()
+    log_in(page)
+    for path, (heading, shown) in PAGES.items():
+        go(page, path)
+        expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
+        expect(page.get_by_text(shown).first).to_be_attached()
+        assert overflow_px(page) <= 0, path
+        assert grave_findings(page) == [], path
+    context.close()
+
+
+def go(page: Page, path: str) -> None:
+    """Follow a link into the application."""
+    page.evaluate(
+        "path => { history.pushState(null, '', '/ui' + path); dispatchEvent(new PopStateEvent('popstate')) }", path
+    )
+
+
+def test_a_click_on_the_map_tells_the_story_of_a_node(page: Page, story: Story) -> None:
+    go(page, f"/fleet?node={story.world.nodes()[0].id}")
+    drawer = page.get_by_role("dialog")
+    expect(drawer.get_by_text("What happened")).to_be_visible(timeout=PATIENCE_MS)
+    expect(drawer.get_by_role("button", name="Drain")).to_be_visible()
