@@ -1,8 +1,9 @@
-"""A replica with a Ray cluster of its own: what answers at the port it was given is an actor of that cluster."""
+"""A replica with a Ray cluster of its own: what answers at the port it was given is Ray Serve."""
 
 import textwrap
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,33 +13,23 @@ from godwit.domain.wire.replicas import Serve
 pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(540)]
 
 APPLICATION = textwrap.dedent("""\
-    import http.server, os
-    import ray
+    import asyncio
 
-    ray.init()
+    from godwit.sdk import ray_serve
+    from ray import serve
 
-    @ray.remote(num_cpus=0.1)
+    @serve.deployment(ray_actor_options={"num_cpus": 0.1})
     class Hello:
-        def says(self, path):
-            return f"hello from {path}"
+        async def __call__(self, request):
+            print("asked for", request.url.path, flush=True)
+            await asyncio.sleep(float(request.query_params.get("for_s", 0)))
+            return f"hello from {request.url.path}"
 
-    hello = Hello.remote()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            said = ray.get(hello.says.remote(self.path)).encode()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(said)
-
-        def log_message(self, *_args):
-            pass
-
-    http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Handler).serve_forever()
+    ray_serve.run(Hello.bind())
 """)
 
 
-def test_an_application_on_ray_takes_requests_on_its_port(
+def test_an_application_of_ray_serve_takes_requests_on_its_port_and_answers_them_before_it_goes(
     plane: Any, machines: Callable[..., list[Any]], starts: Callable[..., list[Any]], tmp_path: Any, eventually: Any
 ) -> None:
     (machine,) = machines()
@@ -52,6 +43,10 @@ def test_an_application_on_ray_takes_requests_on_its_port(
     assert seen.ready
     with urllib.request.urlopen(f"http://{machine.address}:{seen.port}/hello", timeout=60) as answer:
         assert answer.read() == b"hello from /hello"
-    stop = StopAttempt(intent_id="stop", job_id="job-1", attempt_id="att-1", epoch=1, grace_s=1.0, reason="enough")
-    plane.order(machine.name, stop)
+    with ThreadPoolExecutor(1) as user:
+        last = user.submit(urllib.request.urlopen, f"http://{machine.address}:{seen.port}/long?for_s=5", timeout=120)
+        eventually(lambda: "asked for /long" in plane.text("att-1"), 120, "it is asked")
+        stop = StopAttempt(intent_id="stop", job_id="job-1", attempt_id="att-1", epoch=1, grace_s=90.0, reason="enough")
+        plane.order(machine.name, stop)
+        assert last.result().read() == b"hello from /long"
     assert eventually(lambda: plane.end_of(machine.name), 120).outcome == "cancelled"

@@ -38,10 +38,11 @@ def with_port(command: StartAttempt, folder: AttemptFolder, address: str) -> Sta
     if not kept.exists():
         write_whole(kept, str(command.serve.port or _free_port()))
     port = kept.read_text()
+    # Serve's proxy, which is on the head alone, would ask the head's own copy as long as that takes anything.
+    spread = {"RAY_SERVE_PROXY_PREFER_LOCAL_NODE_ROUTING": "0"} if len(command.peers) > 1 else {}
     # What its owner wrote goes first: a program may want another name for where to listen.
-    return command.model_copy(
-        update={"env": {"PORT": port, "GODWIT_HOST": address, **command.env, "GODWIT_PORT": port}}
-    )
+    env = {"PORT": port, "GODWIT_HOST": address, **spread, **command.env, "GODWIT_PORT": port}
+    return command.model_copy(update={"env": env})
 
 
 def port_of(folder: AttemptFolder) -> int:
