@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from godwit.agents import leases
 from godwit.agents.effects import Effect, HealthEvent, Noticed
 from godwit.agents.runtime.guard import boottime_s, write_whole
 from godwit.agents.state import OBSERVATIONS_PER_HEARTBEAT, AgentState
@@ -88,7 +89,9 @@ class Core:
     def renewed(self, sent_at: float, lease_s: float) -> None:
         """Move the lease on, here and for the guards."""
         self._state.renewed(sent_at, lease_s)
-        write_whole(self.lease_path, f"{self._state.lease_until} {_BOOT_ID.read_text()}")
+        until, boot_id = self._state.lease_until or 0.0, _BOOT_ID.read_text()
+        write_whole(self.lease_path, f"{until} {boot_id}")
+        write_whole(leases.of_replicas(self.lease_path), f"{until + leases.REPLICA_S} {boot_id}")
 
     def intents(self) -> list[str]:
         """The intents answered whose answer is not acknowledged."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
+from godwit.agents import leases
 from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.checks.work import crash, gang
 from godwit.agents.checks.work.drilled import Drilled, Faults
@@ -113,7 +114,8 @@ class Node:
             around = Surroundings(
                 self._link, self._facts, dict(os.environ), self._hear, self._preflight, self.abilities
             )
-            run = AttemptRun(command, folder, taken or Custody(folder, self._lease_path), around)
+            custody = taken or Custody(folder, leases.path(self._lease_path, command))
+            run = AttemptRun(command, folder, custody, around)
             self._runs[command.attempt_id] = run
             self._begun[command.attempt_id] = (command, time.monotonic())
             if command.rank == 0:  # an attempt has one log: its program's, which runs on the head

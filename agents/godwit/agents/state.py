@@ -5,7 +5,7 @@ An attempt here is *live* from the start that was taken on until the runtime say
 - epochs of a job only grow: a start whose epoch is not above every epoch seen of its job is refused;
 - a newer epoch, or a start on GPUs that a stopping attempt still holds, waits: it stays unanswered, the control plane
   repeats it, and it is taken on once the older attempt is gone, so two epochs are never live at once;
-- without a lease nothing starts (a start waits, unanswered), and what runs is stopped;
+- without a lease nothing starts (a start waits, unanswered), and what runs is stopped, replicas an hour later;
 - every attempt that started ends in exactly one attempt-stopped, and so does one that was stopped before it started.
 
 `now` and `sent_at` are seconds on one clock that never goes back and survives the agent (a node's is CLOCK_BOOTTIME).
@@ -15,7 +15,7 @@ Save `to_json()` before carrying out the effects of a call and before sending it
 from collections.abc import Iterable
 from typing import Any
 
-from godwit.agents import sharing
+from godwit.agents import leases, sharing
 from godwit.agents.effects import (
     Checked,
     Committed,
@@ -110,11 +110,10 @@ class AgentState:
         return self._journal.lease_until
 
     def tick(self, now: float) -> list[Effect]:
-        """Stop everything if the lease ran out."""
-        if self._has_lease(now):
-            return []
+        """Stop everything if the lease ran out; replicas of services may run for longer."""
         detail = "the lease ran out: the control plane did not answer in time"
-        return [e for a in self._live() for e in self._stop(a, "interrupted", detail, 0.0)]
+        late = [a for a in self._live() if not self._has_lease(now - leases.beyond_s(a.command))]
+        return [e for a in late for e in self._stop(a, "interrupted", detail, 0.0)]
 
     def resume(self, now: float) -> list[Effect]:
         """The effects owed after a restart from the journal: attempts are found again or stopped, orders repeated."""

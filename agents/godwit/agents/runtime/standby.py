@@ -41,6 +41,8 @@ def stranger(command: StartAttempt, gpus: Sequence[int]) -> str:
     """
     if command.process_saves or serving.is_plain(command):
         return "it runs without Ray"
+    if command.serve is not None:
+        return "a replica outlives the lease, to which the guard of what stands by holds"
     if len(command.peers) != 1 or command.rank != 0 or command.bends or command.joins:
         return "other nodes take part, and know the head by the port and token of the attempt"
     if sorted(command.gpus) != sorted(gpus) or command.gpu_milli != WHOLE_GPU_MILLI:
