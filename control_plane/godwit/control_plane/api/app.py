@@ -2,8 +2,9 @@
 
 import warnings
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from godwit.control_plane.api import (
+    access,
     agents,
     archives,
     arrays,
@@ -70,7 +71,8 @@ def create_app(state: State) -> FastAPI:
     app.include_router(changes.router)
     app.include_router(overview.router)
     app.include_router(terminals.router)
-    app.include_router(metrics.router)
+    app.include_router(tokens.router)
+    app.include_router(metrics.router, dependencies=[] if state.open_metrics else [Depends(access.person)])
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(dashboard.router)
     app.include_router(agents.router, responses=_AGENT_PROBLEMS)  # type: ignore[arg-type]
