@@ -68,6 +68,7 @@ class Instance:
 
     `token` is the launch token that godwit tagged it with, None on a machine that godwit did not launch.
     `owner` is the control plane's identity from the tags. `detail` is the provider's own word for its state.
+    `billed_until` is when its meter stopped; None while it runs, and where the provider does not say.
     """
 
     id: InstanceId
@@ -82,3 +83,4 @@ class Instance:
     price_usd_per_hour: float
     created_at: float
     detail: str = ""
+    billed_until: float | None = None

@@ -44,8 +44,8 @@ class Capabilities:
 
     `startup_limit_bytes` bounds the startup script. `client_token` says that the provider itself makes a repeated
     launch harmless. `fabric` says that instances can share a fabric domain, `volumes` that disks outlive them.
-    `billing_step_s` is what a started unit of billing lasts. `drills` are the faults that can be injected on purpose:
-    where there are any, the provider also is a `FaultPanel`.
+    `billing_step_s` is what a started unit of billing lasts, `billing_least_s` the shortest time that is billed.
+    `drills` are the faults that can be injected on purpose: where there are any, the provider also is a `FaultPanel`.
     """
 
     spot: bool = False
@@ -55,6 +55,7 @@ class Capabilities:
     startup: StartupHook = StartupHook.CLOUD_INIT
     startup_limit_bytes: int = 16_384
     billing_step_s: float = 1.0
+    billing_least_s: float = 0.0
     drills: frozenset[Drill] = frozenset()
 
 

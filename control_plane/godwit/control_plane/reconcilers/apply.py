@@ -20,6 +20,7 @@ from godwit.domain.ids import AttemptId, IdSource, NodeId
 from godwit.domain.intents import IntentKind
 from godwit.domain.jobs import Attempt, AttemptState, JobState, Outcome
 from godwit.domain.nodes import Node, NodeState
+from godwit.scheduler.ledger.reading import KEPT
 from godwit.scheduler.plan import (
     Action,
     AskToLeave,
@@ -68,6 +69,12 @@ def _reserve(writing: Writing, action: ReserveNode) -> None:
     is_used = any(slot.node_id == node.id and not slot.released for a in writing.attempts.values() for slot in a.slots)
     idle_since = node.idle_since if action.job_id is not None or is_used else writing.now
     writing.save_node(replace(node, reserved_for=action.job_id, idle_since=idle_since))
+    if action.job_id != node.reserved_for:
+        kept = Event(
+            writing.now, KEPT, "node", node.id, action.reason, ACTOR, job_id=action.job_id, node_id=node.id,
+            data={"was": node.reserved_for},
+        )  # fmt: skip
+        entities.append(writing.tx, kept)
 
 
 def _start(writing: Writing, action: StartAttempt) -> None:
@@ -79,7 +86,10 @@ def _start(writing: Writing, action: StartAttempt) -> None:
     born = Event(
         at=now, kind="attempt.state", subject="attempt", subject_id=attempt.id, reason=action.reason, actor=ACTOR,
         new=AttemptState.STARTING, job_id=job.id,
-        data={"epoch": action.epoch, "nodes": [slot.node_id for slot in action.slots]},
+        data={
+            "epoch": action.epoch, "nodes": [slot.node_id for slot in action.slots],
+            "kept": [s.node_id for s in action.slots if writing.nodes[s.node_id].reserved_for == job.id],
+        },
     )  # fmt: skip
     entities.insert(writing.tx, attempt, born)
     writing.move_job(replace(job, epoch=action.epoch), JobState.STARTING, action.reason)

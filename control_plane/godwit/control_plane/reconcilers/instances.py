@@ -6,9 +6,11 @@ from dataclasses import replace
 import structlog
 from godwit.control_plane import hints
 from godwit.control_plane.context import Context
+from godwit.control_plane.reconcilers.billing import Billing
 from godwit.control_plane.reconcilers.foreign import Foreigners
 from godwit.control_plane.services import nodes
 from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store.bills import Known
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import ProviderError, StaleWrite
 from godwit.domain.events import Event
@@ -39,6 +41,7 @@ class InstanceWatch:
         self._provider = provider
         self._absent_since: dict[str, float] = {}
         self._swept: set[str] = set()
+        self._billing = Billing(provider)
         self.foreign = Foreigners(context, provider.name)
         self.last_contact_at: float | None = None
         self.trouble = ""
@@ -56,19 +59,22 @@ class InstanceWatch:
         self.last_contact_at, self.trouble = self._context.now(), ""
         try:
             with self._context.db.write() as tx:
-                self._mirror(tx, listed, known)
+                billed = self._mirror(tx, listed, known)
         except StaleWrite as stale:
             log.debug("a node changed while its provider was read; the next list decides", why=stale.message)
             return
+        self._billing.wrote(billed)
         self._sweep(listed)
         self.foreign.seen(listed)
 
-    def _mirror(self, tx: Transaction, listed: Sequence[Instance], known: set[NodeId]) -> None:
+    def _mirror(self, tx: Transaction, listed: Sequence[Instance], known: set[NodeId]) -> dict[str, Known]:
         now = self._context.now()
-        by_token = {i.token: i for i in listed if i.owner == self._context.identity and i.token is not None}
+        ours = [i for i in listed if i.owner == self._context.identity]
+        by_token = {i.token: i for i in ours if i.token is not None}
         owners = queries.launched_nodes(tx.conn, by_token)
         by_node = {node_id: by_token[token] for token, node_id in owners.items()}
-        by_id = {str(i.id): i for i in listed if i.owner == self._context.identity and i.token in owners}
+        by_id = {str(i.id): i for i in ours if i.token in owners}
+        billed = self._billing.mirror(tx, ours, owners, now)
         for node in queries.nodes(tx.conn, provider=self._provider.name):
             # The one that the node is known by, should its token have bought a second.
             instance = by_id.get(node.instance_id or "") or by_node.get(node.id)
@@ -77,6 +83,7 @@ class InstanceWatch:
                 self._seen(tx, node, instance, now)
             elif node.id in known:
                 self._missing(tx, node, now)
+        return billed
 
     def _seen(self, tx: Transaction, node: Node, instance: Instance, now: float) -> None:
         if node.instance_id is None:

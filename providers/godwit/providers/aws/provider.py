@@ -67,7 +67,7 @@ class AwsProvider:
     @property
     def capabilities(self) -> Capabilities:
         """Dedupes launches by client token; 16 KB of user data; billed by the second after a minute."""
-        return Capabilities(spot=True, client_token=True, startup_limit_bytes=16_384, billing_step_s=60.0)
+        return Capabilities(spot=True, client_token=True, startup_limit_bytes=16_384, billing_least_s=60.0)
 
     def close(self) -> None:
         """Close its connections."""

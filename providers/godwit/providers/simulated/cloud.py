@@ -56,7 +56,9 @@ class Cloud:
         number = sales.free_number(self._serial + 1, self._rentals.values())
         boot_s = self._rng.uniform(*self.settings.boot_s)
         now = self._clock.now()
-        rental = sales.sell(shape, order, self._serial + 1, number, now, boot_s, self._rng)
+        rental = sales.sell(
+            shape, order, self._serial + 1, number, now, boot_s, self._rng, self.settings.billing_step_s
+        )
         self._serial = rental.serial
         self._rentals[rental.id] = rental
         self.changes += 1

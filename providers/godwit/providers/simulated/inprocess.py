@@ -4,6 +4,7 @@ It raises the same domain errors as the HTTP client, since both translate the cl
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from godwit.domain import errors
@@ -47,7 +48,7 @@ class InProcessProvider:
     @property
     def capabilities(self) -> Capabilities:
         """Spot machines and drills."""
-        return vendor.CAPABILITIES
+        return replace(vendor.CAPABILITIES, billing_step_s=self.cloud.settings.billing_step_s)
 
     def check(self) -> Standing:
         """One cheap read."""

@@ -30,8 +30,8 @@ class Rental:
     """What the cloud knows of one machine.
 
     `due` is when the present phase may end, `then` what it ends in. `shown` is the history of the words that
-    listings show, each with the instant from which they do. `billed_until` is None while the meter runs;
-    `taken_at` is when a spot machine will be taken back.
+    listings show, each with the instant from which they do. `billed_until` is None while the meter runs, which counts
+    begun units of `billing_step_s` whole; `taken_at` is when a spot machine will be taken back.
     """
 
     serial: int
@@ -57,6 +57,7 @@ class Rental:
     billed_until: float | None = None
     ended_at: float | None = None
     gpus: list[dict[str, Any]] = field(default_factory=list)
+    billing_step_s: float = 1.0
 
     @property
     def live(self) -> bool:
@@ -113,10 +114,10 @@ class Rental:
         if self.billed_until is None:
             self.billed_until = at
 
-    def billed_s(self, now: float) -> int:
-        """Seconds on the meter: a begun second counts whole."""
+    def billed_s(self, now: float) -> float:
+        """Seconds on the meter: a begun unit of billing counts whole."""
         until = self.billed_until if self.billed_until is not None else now
-        return max(0, math.ceil(until - self.created_at - 1e-6))
+        return max(0, math.ceil((until - self.created_at - 1e-6) / self.billing_step_s)) * self.billing_step_s
 
     def billed_usd(self, now: float) -> float:
         """Dollars on the meter."""

@@ -12,6 +12,8 @@ from godwit.providers.simulated.catalogue import Shape
 from godwit.providers.simulated.rentals import Phase, Rental
 from godwit.providers.simulated.vendor import Refused
 
+_OFF_THE_METER = frozenset({Phase.STOPPING, Phase.TERMINATED, Phase.FAILED})
+
 SLOTS = 250
 """Addresses of one cloud's network: 127.x.y.1 to 127.x.y.250."""
 
@@ -23,7 +25,7 @@ class CloudSettings:
     Machines boot after `boot_s` (from, to) and, once stopped, are gone after `stop_s` at the soonest. A lost machine
     is listed as running for `report_after_s` more. Ended ones are listed for `listed_s`, and known (their launch
     tokens too) for `known_s`, at most `known_max` of them. `quota_gpus` bounds the GPUs rented at once.
-    In a drill, spot machines are taken back after `notice_s`, as on EC2.
+    In a drill, spot machines are taken back after `notice_s`, as on EC2. Begun units of `billing_step_s` are billed.
     """
 
     name: str
@@ -39,6 +41,7 @@ class CloudSettings:
     quota_gpus: int | None = None
     page_limit: int = 50
     notice_s: float = 120.0
+    billing_step_s: float = 1.0
 
 
 def is_sold(shape: Shape, spot: bool) -> bool:
@@ -98,7 +101,14 @@ def free_number(serial: int, rentals: Iterable[Rental]) -> int:
 
 
 def sell(
-    shape: Shape, order: dict[str, Any], serial: int, number: int, now: float, boot_s: float, rng: random.Random
+    shape: Shape,
+    order: dict[str, Any],
+    serial: int,
+    number: int,
+    now: float,
+    boot_s: float,
+    rng: random.Random,
+    billing_step_s: float = 1.0,
 ) -> Rental:
     """The rental that an order becomes; it boots in `boot_s`."""
     rental = Rental(
@@ -117,6 +127,7 @@ def sell(
         created_at=now,
         due=now + boot_s,
         gpus=[_gpu(shape, index, rng) for index in range(shape.gpu_count)],
+        billing_step_s=billing_step_s,
     )
     rental.show(Phase.PROVISIONING, now)
     return rental
@@ -163,4 +174,5 @@ def rental_view(rental: Rental, network: str, seen_at: float, state_word: str | 
         "address": f"{network}.{rental.number}",
         "created_at": rental.created_at,
         "taken_at": rental.taken_at,
+        "billed_until": rental.billed_until if word in _OFF_THE_METER else None,
     }

@@ -105,6 +105,7 @@ def instance_from(provider: ProviderName, data: Mapping[str, Any]) -> Instance:
         price_usd_per_hour=data["price_usd_per_hour"],
         created_at=data["created_at"],
         detail=detail,
+        billed_until=data.get("billed_until"),
     )
 
 
