@@ -1,5 +1,6 @@
 """Roles: what the bearer of a token may do. Each may do all that the ones before it may."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -23,3 +24,18 @@ class Role(StrEnum):
     def may(self, least: "Role") -> bool:
         """Whether it may do what needs `least`."""
         return self.rank >= least.rank
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a request: the token behind it, and the session of a browser that speaks for that token, if one does.
+
+    `actor` is what stories and the audit log call it. With a `project` it touches only what belongs to that one.
+    """
+
+    actor: str
+    role: Role
+    token_id: str
+    project: str | None = None
+    expires_at: float | None = None
+    session_id: str | None = None

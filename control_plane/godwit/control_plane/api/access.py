@@ -1,66 +1,140 @@
-"""Who may call: a bearer token on every request but the version."""
+"""Who may call: a bearer token or a browser's session, whose role and project the table in `roles` lets through."""
 
 import time
+from collections.abc import Mapping, MutableMapping
 from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from godwit.control_plane import secrets
-from godwit.control_plane.store import access
-from godwit.control_plane.store.database import Database
-from godwit.domain.errors import Unauthenticated
-from sqlalchemy import select
+from godwit.control_plane.api import roles
+from godwit.control_plane.api.roles import Reach, Rule
+from godwit.control_plane.api.state import Godwit, State
+from godwit.control_plane.context import Context
+from godwit.control_plane.services import reach, tokens
+from godwit.domain.access import Caller, Role
+from godwit.domain.errors import Forbidden, Unauthenticated
+from godwit.domain.wire.specs import JobSpecIn
 
 CACHE_S = 5.0
-"""For how long a token is believed without looking again: a revoked one works that much longer at most."""
+"""For how long a token is believed without looking again: one that is revoked at another replica of the API works that
+much longer at most; where it is revoked, it ends at once."""
 
-_bearer = HTTPBearer(auto_error=False, description="The token that `godwit up` wrote, or one made later.")
+CACHED_MAX = 10_000
+
+COOKIE = "godwit_session"
+
+DASHBOARD_HEADER = "X-Godwit-Dashboard"
+"""What a page of another origin cannot send: a request that changes something by a cookie must carry it."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+bearer = HTTPBearer(auto_error=False, description="The token that `godwit up` wrote, or one of `godwit tokens create`.")
 
 
 class Doorkeeper:
-    """Knows tokens by their hashes; remembers an answer for `CACHE_S`."""
+    """Knows tokens and sessions by their hashes; remembers an answer for `CACHE_S`."""
 
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._known: dict[str, tuple[float, str]] = {}
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._known: dict[str, tuple[float, Caller]] = {}
 
-    async def actor_of(self, token: str) -> str:
-        """The actor behind a token. Raises `Unauthenticated`."""
-        digest = secrets.digest(token)
-        until, actor = self._known.get(digest, (0.0, ""))
-        if until > time.monotonic():
-            return actor
-        actor = await run_in_threadpool(self._look_up, digest)
-        if len(self._known) > 10_000:
+    async def caller_of(self, secret: str, *, is_session: bool = False) -> Caller:
+        """Who is behind a token, or behind a session's cookie. Raises `Unauthenticated`."""
+        digest = secrets.digest(secret)
+        known = self._known.get(digest)
+        now = time.monotonic()
+        if known is not None and known[0] > now and (known[1].session_id is not None) == is_session:
+            return known[1]
+        find = tokens.behind_session if is_session else tokens.behind_token
+        caller = await run_in_threadpool(find, self._context, digest)
+        if len(self._known) > CACHED_MAX:
             self._known.clear()
-        self._known[digest] = (time.monotonic() + CACHE_S, actor)
-        return actor
+        self._known[digest] = (now + CACHE_S, caller)
+        return caller
 
-    def _look_up(self, digest: str) -> str:
-        with self._db.read() as conn:
-            row = conn.execute(select(access.tokens).where(access.tokens.c.hash == digest)).first()
-        if row is None:
-            raise Unauthenticated
-        return f"token {row.id}"
+    def forget(self) -> None:
+        """Look at every token again: one was revoked."""
+        self._known = {}
 
 
-async def person(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> str:
-    """The actor of a request by a person or a program."""
-    if credentials is None:
-        raise Unauthenticated
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+
+
+async def who(request: Request, state: Godwit, credentials: Credentials) -> Caller:
+    """The caller of a request, if its role and its project let it through. Raises `Unauthenticated`, `Forbidden`."""
+    caller = await _known(request, credentials)
+    request.state.caller = caller
+    route = request.scope["route"]
+    rule = roles.rule_of(request.method, route.path)
+    if isinstance(rule.least, Role) and not caller.role.may(rule.least):
+        raise Forbidden(_too_little(request.method, route.path, caller, rule.least))
+    if caller.project is not None:
+        await run_in_threadpool(_within, state, caller.project, rule, request.path_params, request.query_params)
+    return caller
+
+
+async def _known(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
     doorkeeper: Doorkeeper = request.app.state.doorkeeper
-    return await doorkeeper.actor_of(credentials.credentials)
+    if credentials is not None:
+        return await doorkeeper.caller_of(credentials.credentials)
+    cookie = request.cookies.get(COOKIE)
+    if not cookie:
+        raise Unauthenticated
+    caller = await doorkeeper.caller_of(cookie, is_session=True)
+    if request.method not in SAFE_METHODS and DASHBOARD_HEADER not in request.headers:
+        raise Forbidden(f"a session's request that changes something must carry the header {DASHBOARD_HEADER}: 1")
+    return caller
 
 
-async def machine(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
+def _too_little(method: str, path: str, caller: Caller, least: Role) -> str:
+    return (
+        f"{method} {path} needs the role {least}, and {caller.actor} has the role {caller.role}; "
+        f"an administrator makes a token that has it: `godwit tokens create NAME --role {least}`"
+    )
+
+
+def _within(state: State, project: str, rule: Rule, path: MutableMapping[str, str], query: Mapping[str, str]) -> None:
+    """Raise `Forbidden` or `NotFound` for what is not of the project that a token is bound to."""
+    if rule.reach is Reach.FLEET:
+        raise Forbidden(
+            f"this is about the whole fleet, and the token is bound to project {project}; "
+            "an administrator makes one that is not: `godwit tokens create NAME` without --project"
+        )
+    if rule.reach is Reach.ASKED_JOB:
+        if "job" not in query:
+            raise Forbidden(f"the token is bound to project {project}: ask about one job of it, with `job`")
+        reach.require(state.context, project, "job", query["job"])
+    elif rule.reach in {Reach.JOB, Reach.ARRAY, Reach.SERVICE, Reach.PROJECT}:
+        # The route goes on with the id, so that it means the same one, whatever is named alike meanwhile.
+        path[rule.reach.value] = reach.require(state.context, project, rule.reach.value, path[rule.reach.value])
+
+
+async def person(caller: Annotated[Caller, Depends(who)]) -> str:
+    """The actor of a request by a person or a program."""
+    return caller.actor
+
+
+async def machine(credentials: Credentials) -> str:
     """The join token or node credential of an agent's request; the service checks it, in its own transaction."""
     if credentials is None:
         raise Unauthenticated
     return credentials.credentials
 
 
+Who = Annotated[Caller, Depends(who)]
 Actor = Annotated[str, Depends(person)]
 Credential = Annotated[str, Depends(machine)]
+
+
+async def own_spec(caller: Who, spec: JobSpecIn) -> JobSpecIn:
+    """What is submitted; by a token that is bound to a project it belongs to that one. Raises `Forbidden`."""
+    if caller.project is None or spec.project == caller.project:
+        return spec
+    if "project" in spec.model_fields_set:
+        raise Forbidden(f"the token is bound to project {caller.project}; it cannot submit to {spec.project}")
+    return spec.model_copy(update={"project": caller.project})
+
+
+OwnSpec = Annotated[JobSpecIn, Depends(own_spec)]

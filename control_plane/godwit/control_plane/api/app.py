@@ -24,8 +24,10 @@ from godwit.control_plane.api import (
     services,
     streams,
     terminals,
+    tokens,
 )
 from godwit.control_plane.api.access import Doorkeeper
+from godwit.control_plane.api.auditing import Auditing
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.metrics.timing import Timing
 from godwit.control_plane.version import VERSION
@@ -40,12 +42,12 @@ _PROBLEM = {"model": ProblemDetails, "content": {"application/problem+json": {}}
 _PROBLEMS = {
     400: {"description": "the body cannot be read", **_PROBLEM},
     401: {"description": "no valid token", **_PROBLEM},
+    403: {"description": "the role or the project of the token does not allow this", **_PROBLEM},
     404: {"description": "no such thing", **_PROBLEM},
     409: {"description": "the state does not allow this", **_PROBLEM},
     422: {"description": "the request is not valid", **_PROBLEM},
 }
 _AGENT_PROBLEMS = {
-    403: {"description": "not this node's", **_PROBLEM},
     410: {"description": "this node is not wanted any more", **_PROBLEM},
     413: {"description": "more than is taken", **_PROBLEM},
 }
@@ -56,8 +58,9 @@ def create_app(state: State) -> FastAPI:
     """The API over `state`. Loops and servers are the caller's."""
     app = FastAPI(title="godwit", version=VERSION, responses=_PROBLEMS, docs_url=None, redoc_url=None)  # type: ignore[arg-type]
     app.state.godwit = state
-    app.state.doorkeeper = Doorkeeper(state.context.db)
+    app.state.doorkeeper = Doorkeeper(state.context)
     errors.install(app)
+    app.add_middleware(Auditing, state=state)
     app.add_middleware(Timing, state=state)
 
     @app.get("/v1/version")
@@ -71,6 +74,7 @@ def create_app(state: State) -> FastAPI:
     app.include_router(changes.router)
     app.include_router(overview.router)
     app.include_router(terminals.router)
+    app.include_router(tokens.router)
     app.include_router(metrics.router, dependencies=[] if state.open_metrics else [Depends(access.person)])
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(dashboard.router)

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from godwit.control_plane.api.access import Actor
+from godwit.control_plane.api.access import Actor, Who
 from godwit.control_plane.api.jobs import Cursor, Limit
 from godwit.control_plane.api.state import Godwit
 from godwit.control_plane.services import arrays as shown
@@ -21,7 +21,7 @@ ArrayRef = Annotated[str, Path(max_length=64, description="An array's id, or a n
 @router.get("/arrays")
 def list_arrays(
     state: Godwit,
-    _actor: Actor,
+    caller: Who,
     alive: Annotated[bool | None, Query(description="Only those with a job that has not ended, or without.")] = None,
     name: Annotated[str | None, Query(max_length=64)] = None,
     cursor: Cursor = None,
@@ -29,7 +29,7 @@ def list_arrays(
 ) -> Page[ArrayView]:
     """Arrays, newest first, with how many of their jobs are in each state."""
     with state.context.db.read() as conn:
-        found = arrays.page(conn, limit, cursor, is_alive=alive, name=name)
+        found = arrays.page(conn, limit, cursor, is_alive=alive, name=name, project=caller.project)
         items = shown.views(conn, found)
     return Page(items=items, next_cursor=found[-1].id if len(found) == limit else None)
 

@@ -9,7 +9,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from godwit.control_plane import hints
 from godwit.control_plane.api import streams
-from godwit.control_plane.api.access import Actor
+from godwit.control_plane.api.access import Who
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.store import schema
 from godwit.domain.wire.overview import ChangeView, Resource
@@ -39,14 +39,15 @@ _RESOURCES: dict[str, Resource] = {
 
 @router.get("/changes/stream", responses=streams.EVENT_STREAM, response_class=StreamingResponse)
 async def stream_changes(
-    request: Request, state: Godwit, _actor: Actor, after: Annotated[int | None, Query(ge=0, le=2**53)] = None
+    request: Request, state: Godwit, caller: Who, after: Annotated[int | None, Query(ge=0, le=2**53)] = None
 ) -> StreamingResponse:
     """A `ChangeView` twice a second at the most, from event `after` on or from now on; the first says where that is."""
     last = streams.last_event_id(request)
-    return streams.streaming(_changes(state, after if last is None else last))
+    # The ids of other projects' jobs are nothing to one that is bound to a project: it is told to read all it may.
+    return streams.streaming(_changes(state, after if last is None else last, is_named=caller.project is None))
 
 
-async def _changes(state: State, after: int | None) -> AsyncIterator[str]:
+async def _changes(state: State, after: int | None, *, is_named: bool) -> AsyncIterator[str]:
     if after is None:
         after = await run_in_threadpool(_newest, state)
     yield _message(ChangeView(seq=after, at=state.context.now(), changed={}))
@@ -55,7 +56,8 @@ async def _changes(state: State, after: int | None) -> AsyncIterator[str]:
         rows = await run_in_threadpool(_read, state, after)
         if rows:
             after = rows[-1].seq
-            yield _message(ChangeView(seq=after, at=state.context.now(), changed=changed(rows)))
+            found = changed(rows) if is_named else {resource: [] for resource in changed(rows)}
+            yield _message(ChangeView(seq=after, at=state.context.now(), changed=found))
             await asyncio.sleep(PAUSE_S)
         elif not await state.context.hints.wait_async(hints.EVENTS, seen, streams.KEEP_ALIVE_S):
             yield streams.STILL_HERE

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import PlainTextResponse, Response
-from godwit.control_plane.api.access import Actor
+from godwit.control_plane.api.access import Actor, OwnSpec, Who
 from godwit.control_plane.api.state import Godwit
 from godwit.control_plane.services import jobs, ledger, logs, sizes, views
 from godwit.control_plane.store import arrays, dependencies, queries
@@ -12,7 +12,6 @@ from godwit.domain.jobs import JobState
 from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.pages import Page
 from godwit.domain.wire.sizes import SizeWanted
-from godwit.domain.wire.specs import JobSpecIn
 from godwit.domain.wire.views import ExplainView, JobDetail, JobView, LedgerView, PlanView
 from pydantic_core import to_json
 
@@ -27,7 +26,7 @@ MAX_LOG_BYTES = 16 * 1024 * 1024
 
 
 @router.post("/plans")
-def preview(state: Godwit, _actor: Actor, spec: JobSpecIn) -> PlanView:
+def preview(state: Godwit, spec: OwnSpec) -> PlanView:
     """What submitting this would do now. Nothing is written."""
     return jobs.preview(state.context, state.shelf, spec)
 
@@ -36,7 +35,7 @@ def preview(state: Godwit, _actor: Actor, spec: JobSpecIn) -> PlanView:
 def submit(
     state: Godwit,
     actor: Actor,
-    spec: JobSpecIn,
+    spec: OwnSpec,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=128)] = None,
     strict: Annotated[bool, Query(description="Refuse a job that cannot keep to its deadline or its budget.")] = False,
 ) -> JobView | ArrayView:
@@ -47,7 +46,7 @@ def submit(
 @router.get("/jobs", response_model=Page[JobView])
 def list_jobs(
     state: Godwit,
-    _actor: Actor,
+    caller: Who,
     state_filter: Annotated[list[JobState] | None, Query(alias="state", max_length=16)] = None,
     name: Annotated[str | None, Query(max_length=64)] = None,
     array: Annotated[str | None, Query(max_length=64, description="Only of this array: its id, or a name.")] = None,
@@ -58,7 +57,9 @@ def list_jobs(
     """Jobs, newest first."""
     with state.context.db.read() as conn:
         array_id = None if array is None else arrays.get(conn, array).id
-        rows = queries.job_rows(conn, limit, cursor, state_filter or [], name, array_id, is_single=single)
+        rows = queries.job_rows(
+            conn, limit, cursor, state_filter or [], name, array_id, is_single=single, project=caller.project
+        )
     page = {
         "items": [views.job_summary(row) for row in rows],
         "next_cursor": rows[-1].id if len(rows) == limit else None,

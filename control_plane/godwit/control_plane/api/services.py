@@ -3,13 +3,12 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from godwit.control_plane.api.access import Actor
+from godwit.control_plane.api.access import Actor, OwnSpec, Who
 from godwit.control_plane.api.jobs import Cursor, Limit
 from godwit.control_plane.api.state import Godwit
 from godwit.control_plane.services import serving
 from godwit.domain.wire.pages import Page
 from godwit.domain.wire.services import MoveWanted, ScaleWanted, ServiceDetail, ServiceView
-from godwit.domain.wire.specs import JobSpecIn
 
 router = APIRouter(prefix="/v1")
 
@@ -19,19 +18,19 @@ ServiceRef = Annotated[str, Path(max_length=64, description="A service's id, or 
 @router.get("/services")
 def list_services(
     state: Godwit,
-    _actor: Actor,
+    caller: Who,
     project: Annotated[str | None, Query(max_length=64)] = None,
     deleted: Annotated[bool, Query(description="Also those that were deleted.")] = False,
     cursor: Cursor = None,
     limit: Limit = 100,
 ) -> Page[ServiceView]:
     """Services, the oldest first: how many replicas are wanted, and how many take requests."""
-    found = list(serving.overview(state.context, limit, cursor, project, final=deleted))
+    found = list(serving.overview(state.context, limit, cursor, caller.project or project, final=deleted))
     return Page(items=found, next_cursor=found[-1].id if len(found) == limit else None)
 
 
 @router.post("/services", status_code=202)
-def put_service(state: Godwit, actor: Actor, spec: JobSpecIn) -> ServiceView:
+def put_service(state: Godwit, actor: Actor, spec: OwnSpec) -> ServiceView:
     """Make a service of `kind: service`, or take the one of its name to a new version. The same again is the same."""
     return serving.put(state.context, state.shelf, spec, actor)
 

@@ -1,7 +1,28 @@
 """Who may call, and what they did: tokens, the sessions and one-time codes of browsers, and the audit log."""
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.store.schema import metadata
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    or_,
+    select,
+)
 
 # SQLite numbers rows by itself only in a column that is declared INTEGER.
 _SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
@@ -58,3 +79,60 @@ audit = Table(
     Column("hash", String(64), nullable=False),
     Index(None, "actor", "seq"),
 )
+
+AUDITED = ("seq", "at", "actor", "role", "project", "method", "route", "path", "source", "status")
+"""What a row's hash covers: all of it."""
+
+
+def token_by_hash(conn: Connection, digest: str) -> Row[Any] | None:
+    """A token, whether or not it is valid still."""
+    return conn.execute(select(tokens).where(tokens.c.hash == digest)).first()
+
+
+def token(conn: Connection, token_id: str) -> Row[Any] | None:
+    """A token by its id."""
+    return conn.execute(select(tokens).where(tokens.c.id == token_id)).first()
+
+
+def tokens_page(conn: Connection, limit: int, after: str | None) -> Sequence[Row[Any]]:
+    """A page of tokens, the oldest first, starting after id `after`; with those that are revoked."""
+    query = select(tokens).order_by(tokens.c.id).limit(limit)
+    return conn.execute(query if after is None else query.where(tokens.c.id > after)).all()
+
+
+def session_by_hash(conn: Connection, digest: str) -> Row[Any] | None:
+    """A session, whether or not it is valid still."""
+    return conn.execute(select(sessions).where(sessions.c.hash == digest)).first()
+
+
+def take_code(tx: Transaction, digest: str, now: float) -> str | None:
+    """The token for which a one-time code stands, if it is valid; it is used up thereby, and so are those of before."""
+    row = tx.conn.execute(select(login_codes).where(login_codes.c.hash == digest)).first()
+    tx.conn.execute(delete(login_codes).where(or_(login_codes.c.hash == digest, login_codes.c.expires_at < now)))
+    return None if row is None or row.expires_at < now else str(row.token_id)
+
+
+def add_audited(tx: Transaction, fields: Mapping[str, Any]) -> None:
+    """Add a row to the audit log, with the hash of itself and of the row before. The caller's transaction is short."""
+    last = tx.conn.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+    row = {"seq": 1 if last is None else last.seq + 1, **fields}
+    tx.conn.execute(insert(audit).values(**row, hash=chained("" if last is None else last.hash, row)))
+
+
+def chained(before: str, row: Mapping[str, Any]) -> str:
+    """The hash of a row of the audit log, which covers the hash `before` and so every row before it."""
+    said = json.dumps({name: row[name] for name in AUDITED}, sort_keys=True)
+    return hashlib.sha256(f"{before}\n{said}".encode()).hexdigest()
+
+
+def audit_page(conn: Connection, limit: int, before: int | None, actor: str | None) -> Sequence[Row[Any]]:
+    """A page of the audit log, the newest first, starting before number `before`."""
+    query = select(audit).order_by(audit.c.seq.desc()).limit(limit)
+    if before is not None:
+        query = query.where(audit.c.seq < before)
+    return conn.execute(query if actor is None else query.where(audit.c.actor == actor)).all()
+
+
+def audit_from(conn: Connection, after: int, limit: int) -> Sequence[Row[Any]]:
+    """Rows of the audit log in their order, from number `after` on."""
+    return conn.execute(select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)).all()

@@ -49,7 +49,15 @@ def subject(conn: Connection, name_or_id: str) -> dict[str, str]:
     return {"array_id": get(conn, name_or_id).id}
 
 
-def page(conn: Connection, limit: int, before: str | None, *, is_alive: bool | None, name: str | None) -> list[Array]:
+def page(
+    conn: Connection,
+    limit: int,
+    before: str | None,
+    *,
+    is_alive: bool | None,
+    name: str | None,
+    project: str | None = None,
+) -> list[Array]:
     """A page of arrays, newest first, starting after id `before`; `is_alive`: with a job that has not ended."""
     table = schema.arrays
     query = select(table).order_by(table.c.id.desc()).limit(limit)
@@ -57,6 +65,8 @@ def page(conn: Connection, limit: int, before: str | None, *, is_alive: bool | N
         query = query.where(table.c.id < before)
     if name is not None:
         query = query.where(table.c.name == name)
+    if project is not None:
+        query = query.where(table.c.project == project)
     if is_alive is not None:
         lives = exists().where(schema.jobs.c.array_id == table.c.id, schema.jobs.c.state.in_(LIVE_JOBS))
         query = query.where(lives if is_alive else ~lives)

@@ -64,6 +64,7 @@ def job_rows(
     array_id: str | None = None,
     *,
     is_single: bool = False,
+    project: str | None = None,
 ) -> Sequence[Row[Any]]:
     """A page of job rows without their specs, newest first, starting after id `before`; `is_single`: of no array."""
     table = schema.jobs
@@ -75,6 +76,8 @@ def job_rows(
         query = query.where(table.c.state.in_(states))
     if name is not None:
         query = query.where(table.c.name == name)
+    if project is not None:
+        query = query.where(table.c.project == project)
     if array_id is not None or is_single:
         query = query.where(table.c.array_id == array_id)
     return conn.execute(query).all()

@@ -37,7 +37,8 @@ class TokenMade(TokenView):
 
 
 class WhoView(Message):
-    """Who the caller is. `is_session` is true for a browser's cookie: unsafe requests then carry `X-Godwit-Csrf: 1`."""
+    """Who the caller is. `is_session` is true for a browser's cookie: what
+    changes something then carries the header `X-Godwit-Dashboard: 1`."""
 
     actor: str
     role: Role
@@ -49,8 +50,8 @@ class WhoView(Message):
 class SessionWanted(Message):
     """What opens a browser's session: a token, or the one-time code of `godwit dashboard`. One of the two."""
 
-    token: Annotated[str, Field(max_length=256, repr=False)] | None = None
-    code: Annotated[str, Field(max_length=256, repr=False)] | None = None
+    token: Annotated[str | None, Field(max_length=256, repr=False)] = None
+    code: Annotated[str | None, Field(max_length=256, repr=False)] = None
 
 
 class CodeView(Message):
@@ -59,3 +60,26 @@ class CodeView(Message):
     code: Annotated[str, Field(repr=False)]
     path: str
     expires_at: float
+
+
+class AuditView(Message):
+    """A request that changed something, or tried to. `route` is the path as the description has it, `status` HTTP's."""
+
+    seq: int
+    at: float
+    actor: str
+    role: Role
+    project: str | None
+    method: str
+    route: str
+    path: str
+    source: str
+    status: int
+
+
+class AuditCheck(Message):
+    """Whether the audit log is as it was written: how many rows are, and the number of the first that is not."""
+
+    rows: int
+    is_intact: bool
+    broken_at: int | None

@@ -1,0 +1,120 @@
+"""Routes about who may call: tokens, sessions of browsers, and the audit log."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+from godwit.control_plane.api.access import COOKIE, DASHBOARD_HEADER, Doorkeeper, Who
+from godwit.control_plane.api.jobs import Cursor, Limit
+from godwit.control_plane.api.state import Godwit
+from godwit.control_plane.services import audit, tokens
+from godwit.domain.access import Caller
+from godwit.domain.errors import Forbidden, InvalidRequest
+from godwit.domain.wire.access import (
+    AuditCheck,
+    AuditView,
+    CodeView,
+    SessionWanted,
+    TokenMade,
+    TokenView,
+    TokenWanted,
+    WhoView,
+)
+from godwit.domain.wire.pages import Page
+
+router = APIRouter(prefix="/v1")
+
+
+@router.get("/tokens")
+def list_tokens(state: Godwit, _caller: Who, cursor: Cursor = None, limit: Limit = 100) -> Page[TokenView]:
+    """Tokens, the oldest first, with those that are revoked; their secrets are known to their owners alone."""
+    found = tokens.listed(state.context, limit, cursor)
+    return Page(items=found, next_cursor=found[-1].id if len(found) == limit else None)
+
+
+@router.post("/tokens", status_code=201)
+def make_token(state: Godwit, _caller: Who, wanted: TokenWanted) -> TokenMade:
+    """Make a token with a role. Its secret is in this answer and nowhere else."""
+    return tokens.make(state.context, wanted)
+
+
+@router.delete("/tokens/{token}")
+def revoke_token(request: Request, state: Godwit, caller: Who, token: Annotated[str, Path(max_length=64)]) -> TokenView:
+    """End a token, and every session that speaks for it, at once."""
+    revoked = tokens.revoke(state.context, token, caller)
+    _doorkeeper(request).forget()
+    return revoked
+
+
+@router.post("/sessions", status_code=201)
+def open_session(request: Request, response: Response, state: Godwit, wanted: SessionWanted) -> WhoView:
+    """Open a browser's session with a token or a one-time code; it lives in a cookie that no script reads."""
+    if DASHBOARD_HEADER not in request.headers:
+        raise Forbidden(f"only the dashboard opens sessions: send the header {DASHBOARD_HEADER}: 1")
+    if (wanted.token is None) == (wanted.code is None):
+        raise InvalidRequest("send a token or a one-time code, and not both")
+    caller, secret = tokens.open_session(state.context, token=wanted.token, code=wanted.code)
+    request.state.caller = caller
+    response.set_cookie(
+        COOKIE,
+        secret,
+        max_age=int(tokens.SESSION_S),
+        httponly=True,
+        samesite="strict",
+        # Over plain HTTP a browser would not send it back: then the control plane serves loopback only.
+        secure=state.context.url.startswith("https://"),
+    )
+    return _who(caller)
+
+
+@router.get("/sessions/current")
+def get_session(caller: Who) -> WhoView:
+    """Who the caller is, by token or session: its role, its project, and when that ends."""
+    return _who(caller)
+
+
+@router.delete("/sessions/current", status_code=204, response_class=Response)
+def close_session(request: Request, state: Godwit, caller: Who) -> Response:
+    """End the session that asks; a token is left as it is."""
+    response = Response(status_code=204)
+    if caller.session_id is not None:
+        tokens.close_session(state.context, caller.session_id)
+        _doorkeeper(request).forget()
+        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+@router.post("/sessions/codes", status_code=201)
+def make_code(state: Godwit, caller: Who) -> CodeView:
+    """A one-time code with which a browser opens a session that speaks for the caller's token."""
+    return tokens.code(state.context, caller)
+
+
+@router.get("/audit")
+def list_audit(
+    state: Godwit,
+    _caller: Who,
+    actor: Annotated[str | None, Query(max_length=64, description="Only what this one did.")] = None,
+    cursor: Annotated[str | None, Query(max_length=16, pattern=r"^[0-9]{1,15}$")] = None,
+    limit: Limit = 100,
+) -> Page[AuditView]:
+    """Who changed what, from where, and what came of it; the newest first."""
+    found = audit.page(state.context, limit, None if cursor is None else int(cursor), actor)
+    return Page(items=found, next_cursor=str(found[-1].seq) if len(found) == limit else None)
+
+
+@router.get("/audit/check")
+def check_audit(state: Godwit, _caller: Who) -> AuditCheck:
+    """Whether the audit log is as it was written: each row's hash covers all rows before it."""
+    return audit.check(state.context)
+
+
+def _doorkeeper(request: Request) -> Doorkeeper:
+    found: Doorkeeper = request.app.state.doorkeeper
+    return found
+
+
+def _who(of: Caller) -> WhoView:
+    return WhoView(
+        actor=of.actor, role=of.role, project=of.project, expires_at=of.expires_at, is_session=of.session_id is not None
+    )
