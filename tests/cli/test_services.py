@@ -71,6 +71,32 @@ def test_what_is_wished_of_a_service_is_sent(scripted: ScriptedControlPlane, god
     assert bodies == [{"replicas": 3}, {"to": "aurora"}, None, None]
 
 
+def test_a_change_of_versions_is_shown_and_steered(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = {**back(""), "steps": 3, "paused": "held by ann"}
+    versions = [
+        {"version": 2, "share": 0.75, "created_at": AT, "replicas": 2, "ready": 2},
+        {"version": 3, "share": 0.25, "created_at": AT, "replicas": 1, "ready": 0},
+    ]
+    scripted.on("GET", "/v1/services/chat", detail(rollout=change, versions=versions))
+    scripted.on("POST", "/v1/services/chat/rollout", service())
+    assert godwit("rollout", "chat") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "chat: canary from version 2 to 3, step 2 of 3",
+        "paused: held by ann; `godwit rollout chat resume`",
+        "version 2: 75% of the requests, 2 of 2 replicas ready",
+        "version 3: 25% of the requests, 0 of 1 replicas ready",
+    ]
+    for arguments in (("pause",), ("resume",), ("promote",), ("undo",), ("undo", "--to", "2")):
+        assert godwit("rollout", "chat", *arguments) == 0
+    assert godwit("rollout", "chat", "pause", "--to", "2") == ExitCode.USAGE
+    bodies = [json.loads(one.content) for one in scripted.asked if one.method == "POST"]
+    words = [{"action": word} for word in ("pause", "resume", "promote", "undo")]
+    assert bodies == [*words, {"action": "undo", "to": 2}]
+
+
 def test_run_sends_a_service_where_services_go_and_follows_it_until_it_serves(
     scripted: ScriptedControlPlane, godwit: Godwit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,7 +46,27 @@ def rollout(of: ServiceView) -> str:
     if of.rollout is None:
         return "-"
     word = "back to" if of.rollout.backwards else f"{of.rollout.share:.0%} of"
-    return f"{word} {of.rollout.before if of.rollout.backwards else of.rollout.version}"
+    held = " (paused)" if of.rollout.paused else ""
+    return f"{word} {of.rollout.before if of.rollout.backwards else of.rollout.version}{held}"
+
+
+def rollout_story(of: ServiceDetail) -> list[str]:
+    """A change of versions in lines: how far it is, what each version has, and what keeps it from going on."""
+    change = of.rollout
+    if change is None:
+        lines = [f"{of.name}: version {of.version}, and no change under way"]
+    else:
+        step = f", step {min(change.step + 1, change.steps)} of {change.steps}" if change.steps else ""
+        lines = [f"{of.name}: {change.strategy} from version {change.before} to {change.version}{step}"]
+        lines += [f"taken back: {change.backwards}"] if change.backwards else []
+        lines += [f"paused: {change.paused}; `godwit rollout {of.name} resume`"] if change.paused else []
+        lines += ["promoted: it takes all requests as soon as it has replicas for them"] if change.promoted else []
+    lines += [
+        f"version {one.version}: {one.share:.0%} of the requests, {one.ready} of {one.replicas} replicas ready"
+        for one in of.versions
+        if one.replicas or one.share
+    ]
+    return lines + ([f"why not more: {of.why}"] if of.why else [])
 
 
 def replica_row(of: ReplicaView, now: float) -> tuple[str, ...]:

@@ -80,7 +80,8 @@ class Version:
 class Rollout:
     """The change to version `to` from version `before`: since when it is at its `step`, and whether it goes back.
 
-    `step` counts the shares of a canary; `backwards` says why it is rolled back, and is empty while it is not.
+    `step` counts the shares of a canary; `backwards` says why it is rolled back, and is empty while it is not. `paused`
+    says who holds it where it is; `promoted`: its owner is content with it, and it need not bake any more.
     """
 
     to: int
@@ -89,6 +90,8 @@ class Rollout:
     step: int = 0
     step_since: float | None = None
     backwards: str = ""
+    paused: str = ""
+    promoted: bool = False
 
 
 @dataclass(frozen=True)

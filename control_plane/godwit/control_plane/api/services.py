@@ -6,9 +6,9 @@ from fastapi import APIRouter, Path, Query
 from godwit.control_plane.api.access import Actor, OwnSpec, Who
 from godwit.control_plane.api.jobs import Cursor, Limit
 from godwit.control_plane.api.state import Godwit
-from godwit.control_plane.services import serving
+from godwit.control_plane.services import rollouts, serving
 from godwit.domain.wire.pages import Page
-from godwit.domain.wire.services import MoveWanted, ScaleWanted, ServiceDetail, ServiceView
+from godwit.domain.wire.services import MoveWanted, RolloutWanted, ScaleWanted, ServiceDetail, ServiceView
 
 router = APIRouter(prefix="/v1")
 
@@ -51,6 +51,12 @@ def scale_service(state: Godwit, actor: Actor, service: ServiceRef, wanted: Scal
 def roll_back_service(state: Godwit, actor: Actor, service: ServiceRef) -> ServiceView:
     """Take back a change of versions that is under way."""
     return serving.roll_back(state.context, service, actor)
+
+
+@router.post("/services/{service}/rollout", status_code=202)
+def change_rollout(state: Godwit, actor: Actor, service: ServiceRef, wanted: RolloutWanted) -> ServiceView:
+    """Hold a change of versions, let it go on, end it at once, or go back."""
+    return rollouts.change(state.context, service, wanted, actor)
 
 
 @router.post("/services/{service}/move", status_code=202)

@@ -8,6 +8,7 @@ from godwit.control_plane.store import services as stored
 from godwit.domain.errors import NotFound
 from godwit.domain.ids import AttemptId
 from godwit.domain.services import Replica, ReplicaState, Service, ServiceState, Version
+from godwit.domain.serving import Strategy
 from godwit.domain.wire import services as wire
 from godwit.scheduler.serving import counts, restarts
 from godwit.scheduler.serving.view import Traffic
@@ -84,6 +85,8 @@ def _rollout(of: Service, ready: Mapping[int, int]) -> wire.RolloutView | None:
         version=of.rollout.to, before=of.rollout.before, strategy=of.newest.serving.change.strategy.value,
         began_at=of.rollout.began_at, step=of.rollout.step,
         share=round(counts.shares(of, ready).get(of.rollout.to, 0.0), 4), backwards=of.rollout.backwards,
+        steps=len(of.newest.serving.change.steps) if of.newest.serving.change.strategy is Strategy.CANARY else 0,
+        paused=of.rollout.paused, promoted=of.rollout.promoted,
     )  # fmt: skip
 
 

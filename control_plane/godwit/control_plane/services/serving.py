@@ -47,7 +47,7 @@ def put(context: Context, shelf: archives.Shelf, spec_in: JobSpecIn, actor: str)
         elif known.state is ServiceState.DELETING:
             raise Conflict(f"service {spec.name} is being removed; wait until it is gone, then run it again")
         else:
-            service = _changed(tx, known, spec, actor, now)
+            service = to_specification(tx, known, spec, actor, now)
         return service_views.view(tx.conn, service)
 
 
@@ -64,7 +64,8 @@ def _born(context: Context, tx: Transaction, spec: JobSpec, actor: str, now: flo
     return service
 
 
-def _changed(tx: Transaction, known: Service, spec: JobSpec, actor: str, now: float) -> Service:
+def to_specification(tx: Transaction, known: Service, spec: JobSpec, actor: str, now: float) -> Service:
+    """A service that is wanted otherwise: with a new version where its program is another one."""
     if known.newest.spec == spec:
         return known
     serving = _serving(spec)
@@ -73,11 +74,11 @@ def _changed(tx: Transaction, known: Service, spec: JobSpec, actor: str, now: fl
         # The same program: what changes is how many there are and how they are asked, which needs no new replicas.
         same = replace(known.newest, spec=spec)
         after = replace(known, versions=(*known.versions[:-1], same), replicas=count)
-        return _tell(tx, known, after, "its owner changed how it scales", actor, now)
+        return tell(tx, known, after, "its owner changed how it scales", actor, now)
     number = max(version.number for version in known.versions) + 1
     versions = _kept(known, Version(number, spec, now))
     after = rollout.begun(replace(known, versions=versions, replicas=count), now)
-    return _tell(tx, known, after, f"its owner wants version {number}", actor, now)
+    return tell(tx, known, after, f"its owner wants version {number}", actor, now)
 
 
 def _kept(known: Service, new: Version) -> tuple[Version, ...]:
@@ -113,7 +114,7 @@ def scale(context: Context, name_or_id: str, count: int, actor: str) -> ServiceV
     """Say how many replicas there should be. Raises `NotFound`, `Conflict`, or `InvalidRequest` out of its bounds."""
     now = context.now()
     with context.db.write() as tx:
-        service = _serving_one(tx.conn, name_or_id)
+        service = serving_one(tx.conn, name_or_id)
         asked = service.newest.serving
         if asked.replicas_min != asked.replicas_max and not asked.replicas_min <= count <= asked.replicas_max:
             message = f"{count} replicas are not within {asked.replicas_min}..{asked.replicas_max}, its own bounds"
@@ -123,7 +124,7 @@ def scale(context: Context, name_or_id: str, count: int, actor: str) -> ServiceV
         if asked.replicas_min == asked.replicas_max != count:
             after = replace(after, versions=(*service.versions[:-1], _with_count(service.newest, count)))
         if after != replace(service, scaled_at=now):
-            service = _tell(tx, service, after, f"its owner wants {count} replicas", actor, now)
+            service = tell(tx, service, after, f"its owner wants {count} replicas", actor, now)
         return service_views.view(tx.conn, service)
 
 
@@ -137,13 +138,13 @@ def roll_back(context: Context, name_or_id: str, actor: str) -> ServiceView:
     """Take back a change of versions that is under way. Raises `NotFound`, or `Conflict` when there is none."""
     now = context.now()
     with context.db.write() as tx:
-        service = _serving_one(tx.conn, name_or_id)
+        service = serving_one(tx.conn, name_or_id)
         if service.rollout is None:
             raise Conflict(f"service {service.name} is at version {service.newest.number} and changes to no other")
         if not service.rollout.backwards:
             reason = "its owner takes it back"
             after = replace(service, rollout=replace(service.rollout, backwards=reason))
-            service = _tell(tx, service, after, f"version {service.rollout.to}: {reason}", actor, now)
+            service = tell(tx, service, after, f"version {service.rollout.to}: {reason}", actor, now)
         return service_views.view(tx.conn, service)
 
 
@@ -164,7 +165,7 @@ def move(context: Context, name_or_id: str, to: str | None, actor: str) -> Servi
             if not replicas:
                 raise NotFound(f"there is no service and no replica {name_or_id!r}; `godwit services` lists them all")
             service = stored.get(tx.conn, replicas[0].service_id)
-        service = _serving_one(tx.conn, service.id)
+        service = serving_one(tx.conn, service.id)
         going = [one for one in replicas if one.state in {ReplicaState.STARTING, ReplicaState.READY}]
         for replica in going:
             if replica.moves_to != where:
@@ -192,14 +193,16 @@ def remove(context: Context, name_or_id: str, actor: str) -> ServiceView:
         return service_views.view(tx.conn, service)
 
 
-def _serving_one(conn: Connection, name_or_id: str) -> Service:
+def serving_one(conn: Connection, name_or_id: str) -> Service:
+    """A service that is not being removed. Raises `NotFound`, `Conflict`."""
     service = stored.get(conn, name_or_id)
     if service.state is not ServiceState.SERVING:
         raise Conflict(f"service {service.name} is {service.state}; run it again once it is deleted")
     return service
 
 
-def _tell(tx: Transaction, before: Service, after: Service, reason: str, actor: str, now: float) -> Service:
+def tell(tx: Transaction, before: Service, after: Service, reason: str, actor: str, now: float) -> Service:
+    """Write a service that changed, and say why."""
     saved = entities.save(tx, after)
     data = {"replicas": after.replicas, "version": after.newest.number, "before": before.newest.number}
     entities.append(tx, Event(now, "service.changed", "service", after.id, reason, actor, data=data))

@@ -39,7 +39,10 @@ class VersionView(Message):
 
 
 class RolloutView(Message):
-    """A change of versions that is under way; `backwards` says why it is taken back, and is empty while it is not."""
+    """A change of versions that is under way; `backwards` says why it is taken back, and is empty while it is not.
+
+    `paused` says who holds it where it is. `step` counts from 0, of `steps` of a canary (0 for others).
+    """
 
     version: int
     before: int
@@ -48,6 +51,9 @@ class RolloutView(Message):
     step: int
     share: float
     backwards: str = ""
+    steps: int = 0
+    paused: str = ""
+    promoted: bool = False
 
 
 class TrafficView(Message):
@@ -99,6 +105,18 @@ class ScaleWanted(Message):
     """How many replicas a service should have, within its own bounds; autoscaling goes on from there."""
 
     replicas: Annotated[int, Field(strict=True, ge=0, le=REPLICAS_MAX)]
+
+
+class RolloutWanted(Message):
+    """What should be done with a change of versions that is under way.
+
+    `pause` holds it where it is, `resume` lets it go on. `promote`: the new version takes all requests as soon as it
+    has replicas for them, without waiting. `undo` takes it back; where none is under way it goes back to the version
+    before, or to version `to`, as a new one.
+    """
+
+    action: Literal["pause", "resume", "promote", "undo"]
+    to: Annotated[int, Field(strict=True, ge=1, le=2**31)] | None = None
 
 
 class MoveWanted(Message):

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping
 
-from godwit.domain.services import Rollout, Service
+from godwit.domain.services import ReplicaState, Rollout, Service
 from godwit.domain.serving import Strategy
 from godwit.scheduler.serving.view import View
+
+_STARTED = (ReplicaState.STARTING, ReplicaState.READY)
 
 
 def wanted(view: View) -> dict[int, int]:
@@ -22,7 +24,9 @@ def wanted(view: View) -> dict[int, int]:
         return {rollout.before: count, rollout.to: max(0, count - old)}
     change = service.newest.serving.change
     if change.strategy is Strategy.ROLLING:
-        return {rollout.to: min(count, new + 1), rollout.before: max(0, count - new)}
+        started = [one for one in view.replicas if one.number == rollout.to and one.state in _STARTED]
+        further = len(started) if rollout.paused else new + 1
+        return {rollout.to: min(count, further), rollout.before: max(0, count - new)}
     if change.strategy is Strategy.CANARY and rollout.step < len(change.steps):
         return {rollout.to: min(count, math.ceil(count * change.steps[rollout.step])), rollout.before: count}
     return {rollout.to: count, rollout.before: count}
@@ -56,7 +60,9 @@ def part_of_new(service: Service, rollout: Rollout, ready: Mapping[int, int]) ->
         new, old = ready.get(rollout.to, 0), ready.get(rollout.before, 0)
         return new / max(1, new + old)
     if change.strategy is Strategy.CANARY:
-        return change.steps[rollout.step] if rollout.step < len(change.steps) else 1.0
+        # No more of the requests than of the replicas: its last step is the share of all, before all are there.
+        share = change.steps[rollout.step] if rollout.step < len(change.steps) else 1.0
+        return min(share, ready.get(rollout.to, 0) / max(1, service.replicas))
     return 1.0 if rollout.step else 0.0
 
 

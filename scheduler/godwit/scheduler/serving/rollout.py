@@ -26,11 +26,26 @@ def step(view: View, now: float) -> ChangeService | None:
         return None
     if rollout.backwards:
         return _back(view, rollout)
-    wrong = _wrong(view, rollout, now)
+    wrong = _measured(view, rollout, service.newest.serving.change) if rollout.paused else _wrong(view, rollout, now)
     if wrong:
         reason = f"version {rollout.to} is taken back: {wrong}"
         return ChangeService(replace(service, rollout=replace(rollout, backwards=wrong)), reason)
-    return _on(view, rollout, service.newest.serving.change, now)
+    return None if rollout.paused else _on(view, rollout, service.newest.serving.change, now)
+
+
+def resumed(rollout: Rollout, now: float) -> Rollout:
+    """A change that goes on after a pause: what it was given time for begins anew."""
+    return replace(rollout, paused="", began_at=now, step_since=None if rollout.step_since is None else now)
+
+
+def promoted(rollout: Rollout, change: Change) -> Rollout:
+    """A change whose owner is content with the new version: it takes all requests as soon as it has replicas for them.
+
+    A new version that is not ready, or fails, is taken back all the same.
+    """
+    step = len(change.steps) if change.strategy is Strategy.CANARY else rollout.step
+    since = rollout.step_since if step == rollout.step else None
+    return replace(rollout, paused="", promoted=True, step=step, step_since=since)
 
 
 def begun(service: Service, now: float) -> Service:
@@ -64,12 +79,13 @@ def _on(view: View, rollout: Rollout, change: Change, now: float) -> ChangeServi
         return ChangeService(started, f"{ready} replicas of version {rollout.to} are ready")
     # Without requests nothing shows, and neither without copies of them.
     is_unseen = change.strategy is Strategy.BLUE_GREEN and not rollout.step and not change.shadow
-    if now - rollout.step_since < change.bake_s and service.replicas and not is_unseen:
+    is_to_bake = bool(service.replicas) and not is_unseen and not rollout.promoted
+    if is_to_bake and now - rollout.step_since < change.bake_s:
         return None
     if _is_last(rollout, change):
         return ChangeService(replace(service, rollout=None), f"version {rollout.to} serves alone")
     further = replace(rollout, step=rollout.step + 1, step_since=None)
-    part = counts.part_of_new(service, further, {})
+    part = counts.part_of_new(service, further, {rollout.to: service.replicas})
     reason = f"version {rollout.to} did well and gets {part:.0%} of the requests"
     return ChangeService(replace(service, rollout=further), reason)
 
