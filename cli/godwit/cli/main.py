@@ -28,7 +28,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("cancel", "Stop a job."),
     "services": ("services", "List services and their replicas; move or remove one."),
     "scale": ("scale", "Give a service more or fewer replicas."),
-    "rollout": ("rollout", "Show a service's change of versions; pause, resume, promote or undo it."),
     "keys": ("keys", "List, make or remove the API keys of services."),
     "migrate": ("migrate", "Move a running job to another provider or region."),
     "events": ("events", "Show what happened."),
@@ -42,6 +41,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "simulate": ("simulate", "Ask what if: run the planner over a trace in virtual time."),
     "drill": ("drill", "Break something on purpose and watch the fleet heal."),
     "gateway": ("gateway", "Run the gateway that takes requests to services."),
+    "backup": ("backup", "Write the state of this machine's control plane into one file."),
+    "restore": ("restore", "Make it again what it was when such a file was written."),
+    "orphans": ("orphans", "List or end machines that were bought after the backup."),
     "version": ("version", "Print the versions of this command and of the control plane."),
 }
 """Command: the module under `godwit.cli.commands` that holds its `app`, and its one line of help."""

@@ -1,4 +1,4 @@
-"""`python -m godwit.control_plane serve|stop --home DIR`: what the command line starts and stops."""
+"""`python -m godwit.control_plane VERB --home DIR`: what the command line starts, stops, backs up and restores."""
 
 import argparse
 import signal
@@ -6,29 +6,76 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from godwit.control_plane import embedded, stopping
+from godwit.control_plane import embedded, orphaned, stopping
+from godwit.control_plane.backup import backing, restoring
+from godwit.domain.clock import SystemClock
 from godwit.domain.errors import GodwitError
 
 
 def main() -> int:
-    """Run one of the two verbs; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m godwit.control_plane", description=__doc__)
-    parser.add_argument("verb", choices=["serve", "stop"])
-    parser.add_argument("--home", type=Path, required=True, help="the folder that holds this control plane's state")
-    arguments = parser.parse_args()
+    """Run one of the verbs; returns the exit code."""
+    arguments = _parser().parse_args()
     embedded.configure_log()
     signal.signal(signal.SIGTERM, _end_in_order)
+    home: Path = arguments.home.absolute()
     try:
-        if arguments.verb == "serve":
-            embedded.serve(arguments.home.absolute())
-        else:
-            stopping.stop(arguments.home.absolute())
+        _VERBS[arguments.verb](home, arguments)
     except GodwitError as error:
         sys.stderr.write(f"{error.message}\n")
         return 1
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m godwit.control_plane", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    for verb in _VERBS:
+        of = verbs.add_parser(verb)
+        of.add_argument("--home", type=Path, required=True, help="the folder that holds this control plane's state")
+        if verb in {"backup", "restore"}:
+            of.add_argument("file", type=Path)
+        if verb == "restore":
+            of.add_argument("--end-orphans", action="store_true", help="end machines that were bought since, soon")
+            of.add_argument("--over-newer", action="store_true", help="replace what is newer than the backup")
+        if verb == "orphans":
+            of.add_argument("--end", action="store_true", help="end them")
+    return parser
+
+
+def _backup(home: Path, arguments: argparse.Namespace) -> None:
+    written = backing.backup(home, arguments.file.absolute(), SystemClock().now())
+    size_mib = arguments.file.stat().st_size / 2**20
+    rows = sum(written.rows.values())
+    print(f"backed up {written.identity}: {rows} rows, {size_mib:.1f} MiB, in {arguments.file}")  # noqa: T201
+    print("it holds the keys of this control plane: keep it where only you can read it")  # noqa: T201
+
+
+def _restore(home: Path, arguments: argparse.Namespace) -> None:
+    wish = restoring.Wish(arguments.end_orphans, arguments.over_newer)
+    done = restoring.restore(home, arguments.file.absolute(), SystemClock().now(), wish)
+    age_h = (done.restored.restored_at - done.manifest.at) / 3600
+    print(f"restored {done.manifest.identity} as of {age_h:.1f} h ago into {home}")  # noqa: T201
+    if done.kept is not None:
+        print(f"what was there lies in {done.kept}")  # noqa: T201
+    print("next:  godwit up, then godwit events -f and godwit orphans")  # noqa: T201
+
+
+def _orphans(home: Path, arguments: argparse.Namespace) -> None:
+    if arguments.end:
+        orphaned.end(home, SystemClock().now())
+    for line in orphaned.listed(home):
+        print(line)  # noqa: T201
+
+
+_VERBS = {
+    "serve": lambda home, _arguments: embedded.serve(home),
+    "stop": lambda home, _arguments: stopping.stop(home),
+    "backup": _backup,
+    "restore": _restore,
+    "orphans": _orphans,
+}
 
 
 def _end_in_order(_number: int, _frame: FrameType | None) -> None:

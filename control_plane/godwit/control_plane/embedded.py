@@ -26,7 +26,7 @@ from godwit.control_plane.services.logs import LogStore
 from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.settings import Settings
 from godwit.control_plane.store import access, queries, writes
-from godwit.control_plane.store.database import Database, open_engine
+from godwit.control_plane.store.database import SERVING, Database, open_engine
 from godwit.domain.clock import SystemClock
 from godwit.domain.ids import IdSource
 from godwit.domain.wire.dev import CHUNK_BYTES
@@ -91,7 +91,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, home: Home, co
 
 def _context(home: Home, settings: Settings, listener: socket.socket, roster: Roster) -> Context:
     clock, hints = SystemClock(), Hints()
-    db = Database(open_engine(settings.database_url), hints.announce)
+    db = Database(open_engine(settings.database_url, SERVING), hints.announce)
     db.migrate()
     ids = IdSource(clock.now, random.SystemRandom())
     return Context(

@@ -8,6 +8,7 @@ from godwit.control_plane import hints
 from godwit.control_plane.context import Context
 from godwit.control_plane.reconcilers.billing import Billing
 from godwit.control_plane.reconcilers.foreign import Foreigners
+from godwit.control_plane.reconcilers.orphans import Orphans
 from godwit.control_plane.services import nodes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.bills import Known
@@ -43,6 +44,7 @@ class InstanceWatch:
         self._swept: set[str] = set()
         self._billing = Billing(provider)
         self.foreign = Foreigners(context, provider.name)
+        self._orphans = Orphans(context, provider.name)
         self.last_contact_at: float | None = None
         self.trouble = ""
 
@@ -149,10 +151,11 @@ class InstanceWatch:
         with self._context.db.read() as conn:
             owners = queries.launched_nodes(conn, [i.token for i in ours if i.token is not None])
             living = {n.id: n.instance_id for n in queries.nodes(conn, provider=self._provider.name)}
+        spared = self._orphans.spared([i for i in ours if (i.token or "") not in owners])
         for instance in ours:
             owner = NodeId(owners.get(instance.token or "", ""))
             wanted = owner in living and living[owner] in {None, instance.id}
-            if wanted or instance.state is InstanceState.STOPPING:
+            if wanted or instance.id in spared or instance.state is InstanceState.STOPPING:
                 continue
             try:
                 self._provider.terminate(instance.id)

@@ -1,12 +1,16 @@
 """The planner's loop: load a snapshot, decide with pure code, apply in one short transaction; again until it rests."""
 
+from dataclasses import replace
+
 import structlog
 from godwit.control_plane.context import Context
 from godwit.control_plane.reconcilers import apply
-from godwit.control_plane.store import queries
+from godwit.control_plane.services import returning
+from godwit.control_plane.store import queries, restored
 from godwit.domain.errors import StaleWrite
 from godwit.scheduler import planner
-from godwit.scheduler.plan import Plan
+from godwit.scheduler.plan import Plan, StartAttempt
+from godwit.scheduler.snapshot import Snapshot
 
 log = structlog.get_logger()
 
@@ -22,6 +26,9 @@ class Planning:
 
     def step(self) -> Plan:
         """Plan and apply until there is nothing more to do now; returns the last plan."""
+        quiet_until = returning.quiet_until(self._context)
+        if quiet_until is not None:
+            return Plan(wake_at=quiet_until)
         plan = Plan()
         for _ in range(MAX_ROUNDS):
             plan = self._round()
@@ -40,6 +47,7 @@ class Planning:
             plan = planner.plan(snapshot, now, context.seed)
         if not plan.actions:
             return plan
+        plan = self._above_lost_epochs(plan, snapshot)
         try:
             with instruments.phase("apply"), context.db.write() as tx:
                 apply.apply(tx, plan, snapshot, context.ids, now)
@@ -49,3 +57,20 @@ class Planning:
             for action in plan.actions:
                 instruments.acted(type(action).__name__)
         return plan
+
+    def _above_lost_epochs(self, plan: Plan, snapshot: Snapshot) -> Plan:
+        """The plan with epochs above all that may have been given away after the backup of a restored database."""
+        if not any(isinstance(action, StartAttempt) for action in plan.actions):
+            return plan
+        with self._context.db.read() as conn:
+            last = restored.find(conn)
+        if last is None:
+            return plan
+        old = {job.id for job in snapshot.jobs if job.created_at <= last.backup_at}
+        raised = (
+            replace(action, epoch=max(action.epoch, last.epoch_floor))
+            if isinstance(action, StartAttempt) and action.job_id in old
+            else action
+            for action in plan.actions
+        )
+        return replace(plan, actions=tuple(raised))

@@ -6,7 +6,17 @@ from typing import Any
 
 from godwit.control_plane import secrets
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import dev, health, migrations, nodes, observations, replicas, saving, sizes
+from godwit.control_plane.services import (
+    dev,
+    health,
+    migrations,
+    nodes,
+    observations,
+    replicas,
+    returning,
+    saving,
+    sizes,
+)
 from godwit.control_plane.store import abilities, entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.arrays import Member
@@ -34,10 +44,12 @@ _TO_READY = (NodeState.PROVISIONING, NodeState.JOINING, NodeState.READY)
 def join(context: Context, token: str, request: wire.JoinRequest) -> wire.JoinReply:
     """A booted machine becomes a node. The token works once; the same agent may repeat itself.
 
-    Raises `Unauthenticated` for a token that is not ours, `Forbidden` for a used one, `Gone` for an unwanted node.
+    Raises `Unauthenticated` for a token that is not ours, `Forbidden` for a used one, `Gone` for an unwanted node,
+    `ProviderUnavailable` where a restored database cannot tell yet.
     """
     now = context.now()
     with context.db.write() as tx:
+        returning.adopt(context, tx, token, request, now)
         node = node_of_join_token(context, tx, token)
         credential = context.keyring.credential(node.id, request.agent_id)
         known = queries.agent(tx.conn, node.id)
@@ -77,6 +89,8 @@ def heartbeat(context: Context, credential: str, request: wire.HeartbeatRequest)
         if not late:
             _end_forgotten(context, tx, node, {live.attempt_id for live in request.attempts}, now)
         fenced = [live.attempt_id for live in request.attempts if _is_fenced(tx, node, live)]
+        if fenced:
+            returning.note_strays(tx, node, fenced, now)
     return wire.HeartbeatReply(
         lease_s=context.policy.lease_s,
         heartbeat_s=context.heartbeat_s,

@@ -76,19 +76,31 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the tables up to date; called before anything else, safe to repeat."""
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
         with self.engine.begin() as conn:
-            config.attributes["connection"] = conn
-            command.upgrade(config, "head")
+            upgrade(conn)
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
 
 
-def open_engine(url: str) -> Engine:
-    """An engine for `url`: `sqlite:////path/godwit.db`, `postgresql+psycopg://...`; plain `postgresql://` works too."""
+def upgrade(conn: Connection, revision: str = "head") -> None:
+    """Bring the tables up to a revision, in the transaction of `conn`."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = conn
+    command.upgrade(config, revision)
+
+
+SERVING = "godwit control plane"
+"""What PostgreSQL is told that a connection of a control plane which serves is for."""
+
+
+def open_engine(url: str, name: str = "godwit") -> Engine:
+    """An engine for `url`: `sqlite:////path/godwit.db`, `postgresql+psycopg://...`; plain `postgresql://` works too.
+
+    `name` is how its connections are shown in PostgreSQL's `pg_stat_activity`.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         # A database in memory lives in one connection, so that everybody must share it.
@@ -99,7 +111,7 @@ def open_engine(url: str) -> Engine:
         return engine
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed, pool_pre_ping=True)
+    engine = create_engine(parsed, pool_pre_ping=True, connect_args={"application_name": name})
     event.listen(engine, "before_cursor_execute", _without_nul, retval=True)
     return engine
 

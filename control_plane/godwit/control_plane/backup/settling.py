@@ -1,0 +1,66 @@
+"""What a restored database must believe before it is served: nothing that was owed is done twice, nothing is fresh."""
+
+import math
+from dataclasses import replace
+
+from godwit.control_plane.backup import rows
+from godwit.control_plane.executors.launching import ASKED_AT
+from godwit.control_plane.store import access, entities, queries, restored, routing, schema
+from godwit.control_plane.store.database import Transaction
+from godwit.control_plane.store.restored import Restored
+from godwit.domain.events import Event
+from godwit.domain.intents import IntentKind, IntentState
+from sqlalchemy import delete, func, select, update
+
+EVENTS_A_SECOND = 1_000
+"""More events than a fleet writes in a second, on average over its life: the numbers of events rise to as many as can
+have been given away by now. Whoever follows by number has seen some of the lost ones, and would wait until as many
+had come again. Numbers of routes rise to one a second."""
+
+ACTOR = "restore"
+
+
+def settle(tx: Transaction, backup_at: float, now: float, *, end_orphans: bool, end_after_s: float) -> Restored:
+    """Make a database that was just filled from a backup fit to be served; once for each restore."""
+    known = Restored(backup_at, now, now + end_after_s if end_orphans else None)
+    restored.put(tx, known)
+    restored.put_strays(tx, {})
+    restored.forget_orphans(tx)
+    _doubt_launches(tx, now)
+    _cancel_drills(tx, now)
+    # Whoever was logged in logs in again: who logged out since the backup is not known.
+    tx.conn.execute(delete(access.sessions))
+    tx.conn.execute(delete(access.login_codes))
+    tx.conn.execute(delete(routing.gateways))
+    number, least = routing.route_tables.c.number, restored.seconds_at(now)
+    tx.conn.execute(update(routing.route_tables).where(number < least).values(number=least))
+    lost_h = max(0.0, now - backup_at) / 3600
+    reason = (
+        f"restored from a backup that was {math.ceil(lost_h * 10) / 10} h old; what happened since is not known here"
+    )
+    data = {"backup_at": backup_at}
+    entities.append(tx, Event(now, "database.restored", "database", "database", reason, ACTOR, data=data))
+    _leave_numbers_out(tx, now)
+    return known
+
+
+def _doubt_launches(tx: Transaction, now: float) -> None:
+    """A purchase that was owed may have been made since: whoever carries it out looks for it first."""
+    for launch in queries.pending_intents(tx.conn, [IntentKind.LAUNCH_NODE]):
+        doubted = {**launch.payload, ASKED_AT: now}
+        entities.save(tx, replace(launch, tries=max(1, launch.tries), not_before=now, payload=doubted))
+
+
+def _cancel_drills(tx: Transaction, now: float) -> None:
+    """A fault that was to be injected may have been: nobody wants it twice."""
+    for drill in queries.pending_intents(tx.conn, [IntentKind.DRILL]):
+        reason = "it was owed when the backup was taken, and may have been carried out since"
+        entities.advance(tx, drill, IntentState.CANCELLED, reason=reason, actor=ACTOR, now=now)
+
+
+def _leave_numbers_out(tx: Transaction, now: float) -> None:
+    seq = schema.events.c.seq
+    newest = tx.conn.execute(select(func.max(seq))).scalar_one()
+    least = restored.seconds_at(now) * EVENTS_A_SECOND
+    tx.conn.execute(update(schema.events).where(seq == newest).values(seq=max(newest, least)))
+    rows.number_on(tx.conn, schema.events)
