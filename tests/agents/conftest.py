@@ -52,14 +52,17 @@ class NodeRecord:
 
 
 class FakeControlPlane:
-    """Joins agents, hands out commands until answered, stores logs by offset. `mute` makes it answer 503."""
+    """Joins agents, hands out commands until answered, stores logs by offset. `mute` makes it answer 503.
+
+    `dismiss` makes it send all agents away, `forgets` those that joined: as after a restore from before that.
+    """
 
     def __init__(self) -> None:
         self.nodes: dict[str, NodeRecord] = {}
         self.logs: dict[str, bytes] = {}
         self.archives: dict[str, bytes] = {}
         self.mute = False
-        self.dismiss = False
+        self.dismiss = self.forgets = False
         self.changed = threading.Condition()
         handler = type("Handler", (_Handler,), {"plane": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -138,6 +141,9 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.headers["Authorization"].removeprefix("Bearer ")
         if self.plane.dismiss:
             self._send(410, b'{"title":"gone"}', "application/problem+json")
+            return
+        if self.plane.forgets and not self.path.endswith("/join"):
+            self._send(401, b'{"title":"unauthorized"}', "application/problem+json")
             return
         self._send(200, self.plane.answer(self.path, token, body).model_dump_json().encode())
 

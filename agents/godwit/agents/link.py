@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +32,10 @@ _DISMISSALS = frozenset({401, 403, 410})
 
 class Dismissed(GodwitError):
     """The control plane does not know this node any more: stop everything and go."""
+
+
+class Forgotten(Dismissed):
+    """The same, because it does not know our credential: its database may be older than that, so ask to join again."""
 
 
 class Unreachable(GodwitError):
@@ -111,5 +116,6 @@ def _check(response: httpx.Response) -> None:
     response.read()
     problem = response.headers.get("content-type", "").startswith("application/problem+json")
     if response.status_code in _DISMISSALS and problem:
-        raise Dismissed(f"the control plane sends this node away: {response.text[:500]}")
+        kind = Forgotten if response.status_code == HTTPStatus.UNAUTHORIZED else Dismissed
+        raise kind(f"the control plane sends this node away: {response.text[:500]}")
     raise Unreachable(f"the control plane answered {response.status_code}: {response.text[:500]}")

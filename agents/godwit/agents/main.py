@@ -24,7 +24,7 @@ from godwit.agents.checks.monitor import Monitor
 from godwit.agents.core import Core
 from godwit.agents.dev.relaying import Terminals
 from godwit.agents.effects import HealthEvent, Noticed
-from godwit.agents.link import Dismissed, Link, Unreachable
+from godwit.agents.link import Dismissed, Forgotten, Link, Unreachable
 from godwit.agents.node import Node
 from godwit.agents.notices import watch
 from godwit.agents.notices.sigterm import Sigterm
@@ -76,6 +76,7 @@ class Agent:
         self._leased = threading.Event()
         self._sigterm = Sigterm(chosen.notice_s)
         self._heartbeat_s = 1.0
+        self._is_forgotten = False
         self._on_answer: Callable[[bool], None] = lambda _answered: None
         self._abilities = probe.probe(os.environ, simulated=chosen.simulated)
 
@@ -195,6 +196,7 @@ class Agent:
                 reply = self._link.heartbeat(self._core.heartbeat())
             except Dismissed as exc:
                 log.warning("sent away", reason=exc.message)
+                self._is_forgotten = isinstance(exc, Forgotten)
                 return
             except Unreachable as exc:
                 failed += 1
@@ -252,8 +254,11 @@ class Agent:
         while self._core.count()[0] and time.monotonic() < deadline:
             time.sleep(0.05)
         self._standby.close()
+        if self._is_forgotten:
+            # Started again, it asks to join with the token of its machine, and is told whether that is for good.
+            (self._settings.node_dir / "credential").unlink(missing_ok=True)
         # Whoever was only asked to end, on a machine that stays, is started again.
-        return 1 if self._core.count()[0] or self._sigterm.heard.is_set() else 0
+        return 1 if self._core.count()[0] or self._sigterm.heard.is_set() or self._is_forgotten else 0
 
 
 def _agent_id(node_dir: Path) -> str:

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("cancel", "Stop a job."),
     "services": ("services", "List services and their replicas; move or remove one."),
     "scale": ("scale", "Give a service more or fewer replicas."),
+    "rollout": ("rollout", "Show a service's change of versions; pause, resume, promote or undo it."),
     "keys": ("keys", "List, make or remove the API keys of services."),
     "migrate": ("migrate", "Move a running job to another provider or region."),
     "events": ("events", "Show what happened."),
