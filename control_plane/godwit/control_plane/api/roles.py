@@ -94,6 +94,7 @@ RULES: Mapping[str, Rule] = {
     "GET /v1/services/{service}": Rule(_V, _R.SERVICE),
     "PUT /v1/services/{service}/scale": Rule(_M, _R.SERVICE),
     "POST /v1/services/{service}/rollback": Rule(_M, _R.SERVICE),
+    "POST /v1/services/{service}/rollout": Rule(_M, _R.SERVICE),
     "POST /v1/services/{service}/move": Rule(_M, _R.SERVICE),
     "DELETE /v1/services/{service}": Rule(_M, _R.SERVICE),
     "GET /v1/routes": Rule(_O),
