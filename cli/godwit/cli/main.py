@@ -46,6 +46,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restore": ("restore", "Make it again what it was when such a file was written."),
     "orphans": ("orphans", "List or end machines that were bought after the backup."),
     "version": ("version", "Print the versions of this command and of the control plane."),
+    "tokens": ("tokens", "List, make or revoke the tokens of people and programs."),
+    "dashboard": ("dashboard", "Open the dashboard in a browser."),
 }
 """Command: the module under `godwit.cli.commands` that holds its `app`, and its one line of help."""
 
