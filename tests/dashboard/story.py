@@ -30,6 +30,7 @@ class Story:
         self.world = World(db, hints, folder)
         self.world.clock.advance(time.time() - HISTORY_S - self.world.clock.now())
         self.services = Services(self.world)
+        self._printed: dict[int, int] = {}
         self._tell()
 
     def _tell(self) -> None:
@@ -44,6 +45,7 @@ class Story:
         lost = gang[1]
         lost.beat(lost.found("xid:79", gpu=3, reason="GPU 3 has fallen off the bus"))
         self.go_on()
+        self.incident = next(event.subject_id for event in world.events() if event.subject == "incident")
         self._until_running(self.training)
         self._trains(self._gang(self.training)[0], STEPS // 2 - 4, STEPS)
         self.services.put(name="chat", replicas=2, resources={"gpus": "H100:1"})
@@ -52,6 +54,12 @@ class Story:
         world.submit("sweep", gpus="H100:8", nodes=12)
         world.plan_only()
         self.beat(world.clock.now() - time.time())
+
+    def _prints(self, epoch: int, text: str) -> None:
+        """The job that trains prints something."""
+        end = self._printed.get(epoch, 0)
+        self.world.logs.append(self.training, epoch, end, text.encode())
+        self._printed[epoch] = end + len(text)
 
     def run(self, name: str, **more: Any) -> tuple[str, list[Agent]]:
         """A job that runs, on nodes that are there or are bought, and the agents of its gang by rank."""
@@ -91,6 +99,7 @@ class Story:
                 total_steps=2 * STEPS, metrics=figures,
             )  # fmt: skip
             head.beat(told)
+            self._prints(attempt.epoch, f"step {step}: loss {loss:.3f}\n")
             for agent in self.world.agents:
                 agent.beat()
 

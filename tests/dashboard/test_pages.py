@@ -17,6 +17,14 @@ GRAVE = ("serious", "critical")
 PAGES = {
     "/": ("Overview", "xid:79"),
     "/fleet": ("Fleet", "H100-SXM"),
+    "/jobs": ("Jobs", "12 needed together"),
+    "/jobs/llama-tune": ("llama-tune", "59 of 120"),
+    "/jobs/pretrain": ("pretrain", "holds 16 of 64 H100"),
+    "/jobs/broken-import": ("broken-import", "No module named 'datasets'"),
+    "/services": ("Services", "2 of 2"),
+    "/services/chat": ("chat", "python serve.py"),
+    "/health": ("Health", "repairing"),
+    "/health/{incident}": ("xid:79", "made its first new step"),
 }
 """By address: the heading, and something of the story that the page must show."""
 
@@ -43,7 +51,7 @@ def test_every_page_shows_its_part_of_the_story_and_fits(
     page = context.new_page()
     log_in(page)
     for path, (heading, shown) in PAGES.items():
-        go(page, path)
+        go(page, path.format(incident=story.incident))
         expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
         expect(page.get_by_text(shown).first).to_be_attached()
         assert overflow_px(page) <= 0, path

@@ -15,9 +15,16 @@ const page = (load: () => Promise<Record<string, unknown>>, name: string) =>
 const PLACES: Place[] = [
   { name: "Overview", path: "/", key: "o", shows: Overview },
   { name: "Fleet", path: "/fleet", key: "f", shows: page(() => import("./pages/fleet"), "FleetPage") },
+  { name: "Jobs", path: "/jobs", key: "j", shows: page(() => import("./pages/jobs"), "JobsPage") },
+  { name: "Services", path: "/services", key: "s", shows: page(() => import("./pages/services"), "ServicesPage") },
+  { name: "Health", path: "/health", key: "h", shows: page(() => import("./pages/health"), "HealthPage") },
 ];
 
-const DETAILS: { path: string; shows: ComponentType }[] = [];
+const DETAILS: { path: string; shows: ComponentType }[] = [
+  { path: "/jobs/:id", shows: page(() => import("./pages/job"), "JobPage") },
+  { path: "/services/:name", shows: page(() => import("./pages/service"), "ServicePage") },
+  { path: "/health/:id", shows: page(() => import("./pages/incident"), "IncidentPage") },
+];
 
 export function App() {
   return (

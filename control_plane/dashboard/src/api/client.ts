@@ -11,13 +11,6 @@ export class Refused extends Error {
   }
 }
 
-let bearer = "";
-
-/** Until the page is left, present this token: where the control plane opens no sessions for browsers. */
-export function presentToken(token: string): void {
-  bearer = token;
-}
-
 type Query = Record<string, string | number | boolean | undefined | null>;
 
 /** The address of `path` under /v1, with those of `query` that are set. */
@@ -31,7 +24,6 @@ export function address(path: string, query: Query = {}): string {
 export async function call(url: string, options: RequestInit = {}): Promise<Response> {
   const headers = new Headers(options.headers);
   headers.set("X-Godwit-Dashboard", "1");
-  if (bearer) headers.set("Authorization", `Bearer ${bearer}`);
   let answer: Response;
   try {
     answer = await fetch(url, { ...options, headers, credentials: "same-origin" });

@@ -15,8 +15,10 @@ import type {
   Node,
   Offer,
   Overview,
+  Points,
   Project,
   Provider,
+  Queue,
   Service,
   ServiceDetail,
 } from "./types";
@@ -32,6 +34,12 @@ export const useFleet = () =>
   useQuery({ queryKey: ["fleet"], queryFn: () => get<Fleet>("/fleet"), refetchInterval: UNTOLD_MS, structuralSharing: false });
 
 export const useJobs = () => useQuery({ queryKey: ["jobs"], queryFn: () => list<Job>("/jobs", {}, 5000) });
+
+export const useQueue = () =>
+  useQuery({ queryKey: ["jobs", "queue"], queryFn: () => get<Queue>("/queue"), refetchInterval: UNTOLD_MS });
+
+export const useProgress = (id: string) =>
+  useQuery({ queryKey: ["progress", id], queryFn: () => get<Points>(`/jobs/${id}/progress`), refetchInterval: TRAFFIC_MS });
 
 export const useJob = (id: string) =>
   useQuery({ queryKey: ["jobs", id], queryFn: () => get<JobDetail>(`/jobs/${id}`) });

@@ -1,7 +1,7 @@
 /** Who looks at this, and what their role allows. */
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { createContext, useContext, type ReactNode } from "react";
-import { get, presentToken, Refused, send } from "./client";
+import { get, Refused, send } from "./client";
 import type { Who } from "./types";
 
 export type Role = Who["role"];
@@ -25,16 +25,8 @@ export function useWho(): Who {
 /** Why the session may not do what needs `least`, or null. */
 export const useWhyNot = (least: Role): string | null => whyNot(useWho().role, least);
 
-export async function openSession(wanted: { token?: string; code?: string }): Promise<Who> {
-  try {
-    return await send<Who>("POST", "/sessions", wanted);
-  } catch (error) {
-    if (!(error instanceof Refused && error.status === 404 && wanted.token)) throw error;
-    presentToken(wanted.token);
-    await get("/jobs", { limit: 1 });
-    return { actor: "token", role: "admin", project: null, expires_at: null, is_session: false };
-  }
-}
+export const openSession = (wanted: { token?: string; code?: string }): Promise<Who> =>
+  send<Who>("POST", "/sessions", wanted);
 
 export function useLeave(): () => Promise<void> {
   const queries = useQueryClient();
@@ -57,7 +49,7 @@ async function whoIsThere(): Promise<Who | null> {
   try {
     return await get<Who>("/sessions/current");
   } catch (error) {
-    if (error instanceof Refused && [401, 404].includes(error.status)) return null;
+    if (error instanceof Refused && error.status === 401) return null;
     throw error;
   }
 }

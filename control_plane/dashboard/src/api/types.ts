@@ -24,6 +24,7 @@ export type Offer = Schemas["OfferView"];
 export type Provider = Schemas["ProviderView"];
 export type Project = Schemas["ProjectView"];
 export type Costs = Schemas["CostsView"];
+export type Queue = Schemas["QueueView"];
 export type Change = Schemas["ChangeView"];
 export type Who = Schemas["WhoView"];
 export type Problem = Schemas["ProblemDetails"];
@@ -31,4 +32,12 @@ export type Problem = Schemas["ProblemDetails"];
 export interface Page<Item> {
   items: Item[];
   next_cursor?: string | null;
+}
+
+/** What a job said of its progress over time, in columns. */
+export interface Points {
+  at: number[];
+  step: number[];
+  epoch: number[];
+  metrics: Record<string, (number | null)[]>;
 }

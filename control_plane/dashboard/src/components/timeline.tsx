@@ -8,7 +8,7 @@ export function EventList({ events, limit = 40 }: { events: GodwitEvent[]; limit
   if (!events.length) return <Nothing>Nothing happened yet.</Nothing>;
   const newest = [...events].reverse().slice(0, limit);
   return (
-    <ol className="story" aria-label="Events">
+    <ol className="story" aria-label="Events" tabIndex={0}>
       {newest.map((event) => (
         <li key={event.seq}>
           <Text size="xs" c="dimmed" component="div" className="nowrap">
