@@ -16,7 +16,7 @@ class Demand:
     so. `is_recovering`: it was interrupted through no fault of its own, and has work to lose. `yielded_at` is when it
     last gave way to another. `saves_every_s`: it commits a checkpoint so often from its start on; None where each one
     is told (`Engine.saved`). `stood_on`: ids of the nodes that it held when it was interrupted: copies of its
-    checkpoints, its setup and its packages lie there.
+    checkpoints, its setup and its packages lie there. `serves`: it is a replica of a service.
     """
 
     job_id: str
@@ -34,6 +34,7 @@ class Demand:
     yielded_at: float | None = None
     saves_every_s: float | None = None
     stood_on: tuple[str, ...] = ()
+    serves: bool = False
 
     @property
     def gpu_milli(self) -> int:

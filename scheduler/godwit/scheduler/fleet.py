@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from godwit.domain.ids import JobId
-from godwit.domain.jobs import Attempt, AttemptState, Fabric, Job, JobState, Resources
+from godwit.domain.jobs import Attempt, AttemptState, Fabric, Job, JobKind, JobState, Resources
 from godwit.domain.nodes import Health, Node, NodeState
 from godwit.domain.offers import Offer
 from godwit.domain.resources import Infra
@@ -42,6 +42,7 @@ def demand_of(job: Job, snapshot: Snapshot, now: float) -> Demand:
         may_yield=job.spec.preemptible,
         yielded_at=snapshot.yielded_at.get(job.id),
         stood_on=snapshot.stood_on.get(job.id, ()),
+        serves=job.spec.kind is JobKind.SERVICE,
     )
 
 

@@ -23,6 +23,7 @@ from godwit.scheduler.policies import Nobody, Yielding
 from godwit.scheduler.preemption import CALM_S, RECHECK_S, Claims, LeastLost, LowerPriority
 from godwit.scheduler.quotas import Quotas
 from godwit.scheduler.reclaim import Reclaim
+from godwit.scheduler.spikes import SpareNodes
 from godwit.scheduler.time_sharing import LOST_MAX_S, LeastServed
 
 _THIS_PASS_S = 0.001
@@ -60,7 +61,7 @@ def yielding_of(policy: Preemption, gate: Quotas, order: FairShare | None = None
     claims: list[Claims] = [OwnFirst(gate) if by_priority else Entitled(gate, passes_less_urgent=False)]
     if policy.time_sharing and order is not None and order.served is not None:
         claims.append(MuchMore(gate, order, order.served))
-    no_room = LeastLost(*claims, min_run_s=least_s)
+    no_room = LeastLost(*claims, bends=SpareNodes(gate) if by_priority else None, min_run_s=least_s)
     return Calm(Reclaim(gate, no_room, passes_less_urgent=by_priority, min_run_s=least_s))
 
 

@@ -91,17 +91,20 @@ class LowerPriority:
 class LeastLost:
     """The engine's `Yielding`: of those whom `claims` let a demand take, the ones whose stop costs least.
 
-    Of several claims the first that finds anybody counts; without any it is `LowerPriority`.
+    Of several claims the first that finds anybody counts; without any it is `LowerPriority`. Before them come those of
+    `bends`, who take only what others can do without.
     """
 
     def __init__(
         self,
         *claims: Claims,
+        bends: Claims | None = None,
         restart_s: float = RESTART_S,
         min_run_s: float = MIN_RUN_S,
         calm_s: float = CALM_S,
     ) -> None:
-        self._claims = claims or (LowerPriority(),)
+        self._bends = bends
+        self._claims = (*(() if bends is None else (bends,)), *(claims or (LowerPriority(),)))
         self._restart_s, self._min_run_s, self._calm_s = restart_s, min_run_s, calm_s
         self._held: Holdings | None = None
         self._refused: dict[object, tuple[float, ...]] = {}
@@ -159,7 +162,7 @@ class LeastLost:
             self._ran_enough: Mask = now - held.started_at >= self._min_run_s
         may = claims.may_take(demand, now) & held.may_yield & self._ran_enough
         most_s = claims.lost_max_s(demand)
-        for search in (self._shrinking, clearing.find):
+        for search in (self._shrinking,) if claims is self._bends else (self._shrinking, clearing.find):
             found = search(engine, held, demand, may, self._cost)
             if found is not None and (most_s is None or found.cost <= most_s * demand.gpu_milli):
                 return found

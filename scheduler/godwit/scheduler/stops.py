@@ -29,7 +29,9 @@ class Stops:
 
         The nodes that it gets are kept for it from now on, so that nobody else takes them before it starts.
         """
-        is_last = demand.priority <= self._lowest and not self._snapshot.policy.preemption.time_sharing
+        # A replica may take from elastic jobs of its own priority.
+        is_last = demand.priority < self._lowest + (not demand.serves)
+        is_last = is_last and not self._snapshot.policy.preemption.time_sharing
         if why == NO_ROOM and is_last and not self._gate.borrowers(demand):
             return []  # looking at all that runs costs most of a plan, and mostly nobody may be asked
         engine, decision = self._engine, Decision()
@@ -91,6 +93,8 @@ class Stops:
         mine = running.demand
         if mine.priority < demand.priority and policy.by is GivesWay.PRIORITY:
             return f"its priority is {demand.priority}, this one's {mine.priority}"
+        if demand.serves and mine.project not in self._gate.borrowers(demand) and self._engine.kept_for(job_id):
+            return "it serves, and this one can do with fewer nodes"
         if not policy.time_sharing or mine.project in self._gate.borrowers(demand):
             return f"project {mine.project} borrowed what project {demand.project} needs"
         got, its = running.served_gpu_s(self._now) / 3600, demand.served_gpu_s / 3600
