@@ -1,5 +1,6 @@
 """The threads: what fails once is tried again, and one part that fails does not stop the others."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,10 @@ from dataclasses import replace
 import pytest
 from godwit.control_plane import loops
 from godwit.control_plane.loops import Loops
+from godwit.control_plane.notifying.sending import Answer, Sender
+from godwit.control_plane.notifying.targets import Kind, Target
 from godwit.control_plane.reconcilers.instances import OfferWatch
+from godwit.control_plane.store import outbox
 from godwit.control_plane.store.database import Database
 from godwit.domain.clock import SystemClock
 from godwit.domain.ids import ProviderName
@@ -121,3 +125,26 @@ def test_an_offer_that_is_listed_twice_hides_no_other(embedded: World) -> None:
 
     OfferWatch(embedded.context, Stuttering()).step()  # type: ignore[arg-type]
     assert len(embedded.providers_offers("cheap")) == 1
+
+
+def test_receivers_outside_are_told_without_anybody_asking(
+    embedded: World, running: Callable[..., Loops], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took: list[str] = []
+
+    def send(_self: Sender, target: Target, _delivery: str, told: str, _now: float) -> Answer:
+        took.append(f"{target.name}: {json.loads(told)['state']}")
+        return Answer(delivered=True, detail="HTTP 200")
+
+    monkeypatch.setattr(Sender, "send", send)
+    monkeypatch.setattr(loops, "NOTIFY_PAUSE_S", 0.01)
+    running(targets=(Target("ops", Kind.WEBHOOK, "https://ops.example/"),))
+    eventually(lambda: outbox_cursor(embedded) is not None)
+    job_id = embedded.submit("wants", "H100:8")
+    embedded.cancel(job_id)
+    eventually(lambda: took == ["ops: cancelled"])
+
+
+def outbox_cursor(world: World) -> int | None:
+    with world.db.read() as conn:
+        return outbox.cursor(conn)

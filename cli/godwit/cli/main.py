@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "quota": ("quota", "Show or set what projects may hold, and what they use of it."),
     "providers": ("providers", "List the configured clouds and how they do."),
     "incidents": ("incidents", "Show what is wrong with nodes and GPUs, and what is done about it."),
+    "notify": ("notify", "List who is told of what happens; try one, or send again."),
     "breaker": ("breaker", "Show or reset what keeps automation from emptying the fleet."),
     "simulate": ("simulate", "Ask what if: run the planner over a trace in virtual time."),
     "drill": ("drill", "Break something on purpose and watch the fleet heal."),

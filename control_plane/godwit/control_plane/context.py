@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.metrics.instruments import Instruments
+from godwit.control_plane.notifying.targets import Target
 from godwit.control_plane.secrets import Keyring
 from godwit.control_plane.store.database import Database
 from godwit.control_plane.version import AGENT_PACKAGE
@@ -21,6 +22,7 @@ class Context:
     `url` is where agents reach this control plane. `identity` marks what it launches. `store_url` is the default
     checkpoint store. `serving_since` is when it began to hear agents. `heartbeat_s` is how often agents report.
     `agent_package` is what a machine without the agent installs. `instruments` count and time what is done.
+    `targets` are told of what happens.
     """
 
     db: Database
@@ -37,6 +39,7 @@ class Context:
     heartbeat_s: float = 1.0
     agent_package: str = AGENT_PACKAGE
     seed: int = 0
+    targets: tuple[Target, ...] = ()
     instruments: Instruments = field(default_factory=Instruments)
 
     def now(self) -> float:

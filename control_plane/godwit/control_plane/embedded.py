@@ -106,6 +106,7 @@ def _context(home: Home, settings: Settings, listener: socket.socket, roster: Ro
         store_url=settings.store_url,
         serving_since=clock.now(),
         policy=settings.policy,
+        targets=settings.targets,
         agent_package=settings.agent_package,
     )
 

@@ -1,4 +1,4 @@
-"""The threads of a control plane: the planner, the executor, services, and one watch per provider.
+"""The threads of a control plane: planner, executor, services, notifier, and one watch per provider.
 
 Each loop's body is a `step` that is safe to repeat; a loop only decides when. What a step raises is logged and the
 loop goes on, since the next step reads the truth again: this is the outermost frame, the only broad except.
@@ -13,6 +13,8 @@ from godwit.control_plane import hints
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
 from godwit.control_plane.executors.launching import Executor
+from godwit.control_plane.notifying.outgoing import Notifying
+from godwit.control_plane.notifying.sending import Sender
 from godwit.control_plane.reconcilers.instances import InstanceWatch, OfferWatch
 from godwit.control_plane.reconcilers.planning import Planning
 from godwit.control_plane.reconcilers.serving import Serving
@@ -31,6 +33,9 @@ PLAN_SHARE = 0.4
 
 SERVE_AT_LEAST_EVERY_S, SERVE_SHARE = 5.0, 0.1
 """The same for services, of which a control plane without any asks one query."""
+
+NOTIFY_AT_LEAST_EVERY_S, NOTIFY_PAUSE_S = 5.0, 1.0
+"""The same for receivers outside, and the pause between two looks."""
 
 EXECUTE_AGAIN_S = 1.0
 """Pause after the database could not be read for intents: a restart of it takes seconds."""
@@ -64,6 +69,8 @@ class Loops:
             ("executor", self._execute),
             ("services", self._serve),
         ]
+        if self._context.targets:
+            bodies.append(("notifier", self._notify))
         for name, body in bodies:
             self._run(name, body)
         for provider in self._context.providers.values():
@@ -114,6 +121,20 @@ class Loops:
                 log.exception("looking after services failed")
             took_s = max(0.0, context.now() - began)
             self._stopping.wait(max(0.05, took_s * (1 / SERVE_SHARE - 1)))
+            context.hints.wait(hints.EVENTS, seen, max(0.01, pause_s))
+
+    def _notify(self) -> None:
+        context, notifying = self._context, Notifying(self._context, Sender().send)
+        while not self._stopping.is_set():
+            seen, pause_s = context.hints.count(hints.EVENTS), NOTIFY_AT_LEAST_EVERY_S
+            try:
+                with context.instruments.step("notifier"):
+                    wake_at = notifying.step()
+                pause_s = pause_s if wake_at is None else min(pause_s, wake_at - context.now())
+            except Exception:
+                log.exception("telling receivers failed")
+            # Events may come by the hundred a second; a message may wait for one.
+            self._stopping.wait(NOTIFY_PAUSE_S)
             context.hints.wait(hints.EVENTS, seen, max(0.01, pause_s))
 
     def _execute(self) -> None:

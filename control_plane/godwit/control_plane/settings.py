@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 from godwit.control_plane import caring, fleet, scheduling
+from godwit.control_plane.notifying import targets
+from godwit.control_plane.notifying.targets import Target
 from godwit.control_plane.version import AGENT_PACKAGE
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.scheduler.snapshot import Policy
@@ -62,6 +64,11 @@ providers:
 
 # Prometheus reads /metrics with a token; open: true lets whoever reaches this port read it without one.
 # metrics: {open: false}
+
+# Who is told of incidents, budgets and ends of jobs. Secrets may come from the environment; docs/notifications.md.
+# notifications:
+#   - {name: on-call, kind: slack, url_env: ON_CALL_URL, topics: [incidents, budgets]}
+#   - {name: ci, url: https://ci.example.com/godwit, secret_env: CI_SECRET, topics: [job-ends], projects: [vision]}
 """
 
 _KEYS = (
@@ -76,6 +83,7 @@ _KEYS = (
     "scheduling",
     "health",
     "metrics",
+    "notifications",
 )
 
 
@@ -85,6 +93,7 @@ class Settings:
 
     `url` is where nodes reach it, empty for its own loopback address. `agent_package` is what pip is told to install
     on a machine without the agent. `open_metrics`: /metrics wants no token.
+    `targets` are told of what happens.
     """
 
     home: Path
@@ -96,6 +105,7 @@ class Settings:
     providers: tuple[Mapping[str, Any], ...] = ()
     policy: Policy = field(default_factory=Policy)
     open_metrics: bool = False
+    targets: tuple[Target, ...] = ()
 
     @property
     def simulated(self) -> bool:
@@ -135,6 +145,7 @@ def read(home: Path) -> Settings:
         providers=tuple(providers),
         policy=policy,
         open_metrics=_open_metrics(config.get("metrics"), path),
+        targets=targets.read(config.get("notifications"), os.environ, path),
     )
 
 

@@ -17,6 +17,7 @@ from godwit.control_plane.api import (
     keys,
     metrics,
     migrations,
+    notifications,
     overview,
     projects,
     providers,
@@ -75,6 +76,7 @@ def create_app(state: State) -> FastAPI:
     app.include_router(overview.router)
     app.include_router(terminals.router)
     app.include_router(tokens.router)
+    app.include_router(notifications.router)
     app.include_router(metrics.router, dependencies=[] if state.open_metrics else [Depends(access.person)])
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(dashboard.router)

@@ -119,6 +119,9 @@ RULES: Mapping[str, Rule] = {
     "GET /v1/incidents/{incident}/evidence": Rule(_V),
     "POST /v1/incidents/{incident}/close": Rule(_O),
     "POST /v1/incidents/{incident}/retest": Rule(_O),
+    "GET /v1/notifications": Rule(_V),
+    "POST /v1/notifications/{target}/test": Rule(_O),
+    "POST /v1/notifications/{target}/resend": Rule(_O),
     "GET /v1/breaker": Rule(_V),
     "POST /v1/breaker/reset": Rule(_O),
     # Projects and accounts at clouds.

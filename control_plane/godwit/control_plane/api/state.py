@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
 from godwit.control_plane.metrics.reading import Exposition
+from godwit.control_plane.notifying.sending import Send, Sender
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.fleet_views import FleetViews
 from godwit.control_plane.services.logs import LogStore
@@ -23,6 +24,7 @@ class State:
 
     `contacts` says for each provider that is watched how the last look at it went. `terminals`, `fleet_views`
     and `queue` are those of this process. `open_metrics`: whoever reaches this control plane may read its metrics.
+    `send` is how receivers outside are told.
     """
 
     context: Context
@@ -34,6 +36,7 @@ class State:
     fleet_views: FleetViews = field(default_factory=FleetViews)
     queue: Queue = field(default_factory=Queue)
     open_metrics: bool = False
+    send: Send = field(default_factory=lambda: Sender().send)
 
     @cached_property
     def exposition(self) -> Exposition:

@@ -8,7 +8,7 @@ BOUNDS: Mapping[str, str] = {
     "action": "kinds of actions of a plan, fewer than 40",
     "code": "HTTP status codes that routes answer with, fewer than 20",
     "kind": "words of the code: kinds of jobs, intents or events, fewer than 80",
-    "loop": "five, and one for each configured provider",
+    "loop": "fewer than ten, and one for each configured provider",
     "method": "methods of HTTP, or of the provider protocol, fewer than 20",
     "model": "names of GPU models that godwit knows; any other is `other`",
     "outcome": "`ok` and classes of errors, or what became of a message, fewer than 20",

@@ -28,6 +28,7 @@ class Instruments:
         self._actions = self._counter(described.ACTIONS)
         self._step_seconds = self._histogram(described.STEP_SECONDS, STEP_BUCKETS_S)
         self._step_failures = self._counter(described.STEP_FAILURES)
+        self._notified = self._counter(described.NOTIFIED)
         self._step_at = Gauge(*_of(described.STEP_AT), registry=self.registry)
 
     def answered(self, route: str, method: str, code: int, seconds: float) -> None:
@@ -59,6 +60,10 @@ class Instruments:
         finally:
             self._step_seconds.labels(loop).observe(time.perf_counter() - began)
         self._step_at.labels(loop).set(time.time())
+
+    def notified(self, target: str, outcome: str) -> None:
+        """A receiver was told, or not: delivered, failed, given-up."""
+        self._notified.labels(target, outcome).inc()
 
     def ended(self, loop: str) -> None:
         """A loop ended on purpose: what it looked at is not configured any more."""

@@ -9,7 +9,7 @@ from typing import Any
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
 from godwit.control_plane.metrics import described
-from godwit.control_plane.store import figures
+from godwit.control_plane.store import figures, outbox
 from godwit.control_plane.version import VERSION
 from godwit.domain.intents import IntentKind
 from godwit.domain.metrics import Described
@@ -131,4 +131,6 @@ def _standing(conn: Connection, now: float) -> Iterator[Metric]:
     yield family(described.INCIDENTS, {(state,): count for state, count in figures.incidents(conn).items()})
     yield family(described.BREAKER, {(): figures.is_breaker_tripped(conn)})
     yield family(described.REPLICAS, {(state,): count for state, count in figures.replicas(conn).items()})
+    owed = outbox.standing(conn)
+    yield family(described.NOTIFY, {(target,): count for target, (count, _) in owed.items()})
     yield family(described.GATEWAYS, {(): figures.gateways_heard(conn, now)})
