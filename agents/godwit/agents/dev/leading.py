@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from godwit.agents.effects import Idle, RuntimeEvent
-from godwit.agents.runtime import serving
+from godwit.agents.runtime import ray_cluster, serving
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.guard import write_whole
 from godwit.agents.runtime.ray_cluster import NodeFacts
@@ -43,7 +43,7 @@ def environment(
     command: StartAttempt, folder: AttemptFolder, facts: NodeFacts, machine_env: Mapping[str, str]
 ) -> dict[str, str]:
     """What the desk and the people at it see: a home of its own, and nothing of how the attempt's log is written."""
-    env = serving.environment(command, folder, facts, machine_env)
+    env = ray_cluster.without_ray(command, folder, facts, machine_env)
     return {**{k: v for k, v in env.items() if k != "PYTHONUNBUFFERED"}, "HOME": str(folder.root / "home")}
 
 

@@ -164,13 +164,13 @@ class AttemptRun:
         about = (self._command, self._folder, self._around.facts, self._around.machine_env)
         if self._command.process_saves:
             leading.prepare(self._command, self._folder, self._around.abilities.criu)
-            self._custody.start(leading.steps(self._command, self._folder), leading.environment(*about))
+            self._custody.start(leading.steps(self._command, self._folder), ray_cluster.without_ray(*about))
             return
         if self._command.desk is not None:
             self._custody.start(desks.steps(self._command, self._folder), desks.environment(*about))
             return
         if serving.is_plain(self._command):
-            self._custody.start(serving.steps(self._command, self._folder), serving.environment(*about))
+            self._custody.start(serving.steps(self._command, self._folder), ray_cluster.without_ray(*about))
             return
         self._custody.start(ray_cluster.steps(*about[:3]), ray_cluster.environment(*about))
 

@@ -114,6 +114,14 @@ def environment(
     return env | given(command, folder)
 
 
+def without_ray(
+    command: StartAttempt, folder: AttemptFolder, facts: NodeFacts, machine_env: Mapping[str, str]
+) -> dict[str, str]:
+    """The same for an attempt that has no cluster: a plain process, a box with its set-up, a desk."""
+    env = environment(command, folder, facts, machine_env)
+    return {name: value for name, value in env.items() if not name.startswith("RAY_")}
+
+
 def given(command: StartAttempt, folder: AttemptFolder) -> dict[str, str]:
     """What the attempt adds to its machine's environment: the job's own, and what godwit tells its program."""
     share = command.gpu_milli / WHOLE_GPU_MILLI

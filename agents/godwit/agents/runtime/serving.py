@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from godwit.agents.effects import Replica, RuntimeEvent
@@ -10,7 +10,6 @@ from godwit.agents.runtime import ray_cluster, ray_job
 from godwit.agents.runtime.folder import AttemptFolder, ExitRecord
 from godwit.agents.runtime.guard import write_whole
 from godwit.agents.runtime.probing import Prober
-from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.runtime.ray_job import ClusterNotReady
 from godwit.domain.wire.agents import StartAttempt
 
@@ -62,14 +61,6 @@ def steps(command: StartAttempt, folder: AttemptFolder) -> list[dict[str, Any]]:
     setup = [{"name": "setup", "argv": ["sh", "-c", command.setup], **where}] if command.setup else []
     program = ray_job.write_program(command, folder)
     return [*setup, {"name": "program", "argv": ["sh", str(program)], **where}]
-
-
-def environment(
-    command: StartAttempt, folder: AttemptFolder, facts: NodeFacts, machine_env: Mapping[str, str]
-) -> dict[str, str]:
-    """What the process sees: nothing of a Ray cluster that there is not."""
-    env = ray_cluster.environment(command, folder, facts, machine_env)
-    return {name: value for name, value in env.items() if not name.startswith("RAY_")}
 
 
 class PlainJob:

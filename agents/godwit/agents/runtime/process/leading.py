@@ -3,14 +3,12 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from godwit.agents.runtime import ray_cluster
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.guard import write_whole
-from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.runtime.ray_job import ClusterNotReady, SubmissionRefused
 from godwit.domain.wire.agents import StartAttempt
 
@@ -40,14 +38,6 @@ def prepare(command: StartAttempt, folder: AttemptFolder, criu: Sequence[str]) -
     write_whole(folder.root / "run.sh", command.run + "\n")
     spec = {"criu": list(criu), "interval_s": command.saving.interval_s}
     write_whole(folder.root / "box.json", json.dumps(spec))
-
-
-def environment(
-    command: StartAttempt, folder: AttemptFolder, facts: NodeFacts, machine_env: Mapping[str, str]
-) -> dict[str, str]:
-    """The environment of the box and of set-up; the program's is made of it (`inside`)."""
-    env = ray_cluster.environment(command, folder, facts, machine_env)
-    return {name: value for name, value in env.items() if not name.startswith("RAY_")}
 
 
 class BoxJob:
