@@ -29,8 +29,8 @@ def test_targets_are_read_with_their_secrets_from_the_environment() -> None:
     ]
     env = {"OPS_URL": "https://hooks.slack.example/services/T0/B0/xyz", "CI_SECRET": SECRET}
     ops, ci = targets.read(section, env, PATH)
-    assert (ops.kind, ops.topics, ops.host) == (Kind.SLACK, {Topic.INCIDENTS}, "hooks.slack.example")
-    assert (ci.secret, ci.projects, ci.topics) == (SECRET, ("vision",), set(Topic))
+    assert (ops.kind, ops.topics, ops.host) == (Kind.SLACK, frozenset({Topic.INCIDENTS}), "hooks.slack.example")
+    assert (ci.secret, ci.projects, ci.topics) == (SECRET, ("vision",), frozenset(Topic))
     assert "xyz" not in repr(ops)
     assert SECRET not in repr(ci)
     assert targets.read(None, env, PATH) == ()

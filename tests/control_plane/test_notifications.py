@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from godwit.control_plane.notifying import messages, outgoing
@@ -58,7 +59,7 @@ class Telling:
     def step(self) -> float | None:
         return self.notifying.step()
 
-    def happens(self, kind: str, new: str | None = None, **more: str) -> None:
+    def happens(self, kind: str, new: str | None = None, **more: Any) -> None:
         subject = kind.partition(".")[0]
         event = Event(self.context.now(), kind, subject, f"{subject}-1", "because", "test", new=new, **more)
         with self.world.db.write() as tx:
