@@ -9,6 +9,7 @@ from godwit.control_plane.api import (
     archives,
     arrays,
     changes,
+    consequences,
     dashboard,
     errors,
     fleet,
@@ -73,6 +74,7 @@ def create_app(state: State) -> FastAPI:
     for part in (streams, jobs, services, routes, keys, migrations, arrays, fleet, incidents, providers, projects):
         app.include_router(part.router)
     app.include_router(changes.router)
+    app.include_router(consequences.router)
     app.include_router(overview.router)
     app.include_router(terminals.router)
     app.include_router(tokens.router)
