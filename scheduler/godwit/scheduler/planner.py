@@ -8,7 +8,7 @@ and asks again, so that every stage sees a snapshot without unfinished business.
 from dataclasses import replace
 
 from godwit.domain.ids import JobId
-from godwit.domain.jobs import Job
+from godwit.domain.jobs import Job, JobState
 from godwit.domain.resources import Infra
 from godwit.scheduler import dependencies, giving_way, projects, release, repair, replacing, warm
 from godwit.scheduler import fleet as fleets
@@ -128,6 +128,14 @@ def _is_for(action: Action, job_id: JobId) -> bool:
     return isinstance(action, BuyNode | StartAttempt | ReserveNode) and action.job_id == job_id
 
 
+def _spent(job: Job, snapshot: Snapshot) -> tuple[Refusal, ...]:
+    """Why nothing new of it starts; what had begun goes on after a loss."""
+    why = snapshot.spent.get(job.id) or snapshot.spent.get(job.project)
+    if why is None or job.state is not JobState.QUEUED:
+        return ()
+    return (Refusal(Code.BUDGET, f"project {job.project}", why, "`godwit budget set`, or wait for the next month"),)
+
+
 def _unserved(snapshot: Snapshot) -> dict[JobId, tuple[Refusal, ...]]:
     """Waiting jobs that no node would help: they may still run somewhere, or others must come first."""
     told: dict[JobId, tuple[Refusal, ...]] = {}
@@ -137,6 +145,7 @@ def _unserved(snapshot: Snapshot) -> dict[JobId, tuple[Refusal, ...]]:
         why = dependencies.why_waiting(job, snapshot.standings(job)) if attempt is None else (_fencing(attempt.id),)
         if not why and job.id in tested:
             why = (Refusal(Code.UNFIT, "its nodes", "are tested before it goes on", "wait: `godwit incidents`"),)
+        why = why or _spent(job, snapshot)
         if why and repair.waits(job):
             told[job.id] = why
     return told

@@ -14,6 +14,7 @@ class Code(StrEnum):
     NO_CAPACITY = "no-capacity"
     YIELDING = "yielding"
     QUOTA = "quota"
+    BUDGET = "budget"
     KEPT = "kept"
     BUSY = "busy"
     NOT_TOGETHER = "not-together"

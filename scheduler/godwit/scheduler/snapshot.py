@@ -86,7 +86,7 @@ class Snapshot:
     attempts that ended, and `served_gpu_s` how much each job got by those, where it is anything. `health`: what checks
     found, and what was done. `migrations`: those that are not over, and those that began lately. `saved_bytes`: how
     large the last checkpoint of each running job is, where it has one. `stood_on`: where each job that was
-    interrupted stood.
+    interrupted stood. `spent`: why nothing new starts of projects (by name) and jobs (by id) whose budget is spent.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -107,6 +107,7 @@ class Snapshot:
     migrations: tuple[Migration, ...] = ()
     saved_bytes: Mapping[JobId, int] = field(default_factory=dict)
     stood_on: Mapping[JobId, tuple[NodeId, ...]] = field(default_factory=dict)
+    spent: Mapping[str, str] = field(default_factory=dict)
     serving_since: float = 0.0
     policy: Policy = Policy()
 

@@ -9,7 +9,11 @@ from godwit.control_plane.api import (
     archives,
     arrays,
     changes,
+<<<<<<< Updated upstream
     consequences,
+=======
+    costs,
+>>>>>>> Stashed changes
     dashboard,
     errors,
     fleet,
@@ -76,6 +80,7 @@ def create_app(state: State) -> FastAPI:
     app.include_router(changes.router)
     app.include_router(consequences.router)
     app.include_router(overview.router)
+    app.include_router(costs.router)
     app.include_router(terminals.router)
     app.include_router(tokens.router)
     app.include_router(notifications.router)

@@ -131,6 +131,10 @@ RULES: Mapping[str, Rule] = {
     "GET /v1/breaker": Rule(_V),
     "POST /v1/breaker/reset": Rule(_O),
     # Projects and accounts at clouds.
+    # Money: a token that is bound to a project sees its own.
+    "GET /v1/costs": Rule(_V, _R.LISTED),
+    "GET /v1/budgets": Rule(_V, _R.LISTED),
+    "PUT /v1/projects/{project}/budget": Rule(_A),
     "GET /v1/projects": Rule(_V),
     "GET /v1/projects/{project}": Rule(_V, _R.PROJECT),
     "PUT /v1/projects/{project}": Rule(_A),

@@ -8,6 +8,7 @@ from typing import Any
 from godwit.control_plane.store import (
     abilities,
     arrays,
+    budgets,
     dependencies,
     entities,
     health,
@@ -282,6 +283,7 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
         migrations=moves.seen(conn, now),
         saved_bytes=tenancy.saved_bytes(conn),
         stood_on=tenancy.stood_on(conn),
+        spent=budgets.spent(conn, now),
         policy=policy,
     )
 

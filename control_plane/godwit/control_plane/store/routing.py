@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from godwit.control_plane.store import ledger_sums
 from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.store.schema import metadata
 from godwit.domain.wire.routes import GatewaySignals, KeyRoute
@@ -93,10 +94,22 @@ def seen(tx: Transaction, gateway_id: str, number: int, now: float) -> None:
 def told(tx: Transaction, signals: GatewaySignals, now: float) -> None:
     """A gateway said what it measured; one that leaves is forgotten."""
     if signals.draining:
+        _count_served(tx, signals, now)
         tx.conn.execute(delete(gateways).where(gateways.c.id == signals.gateway))
         return
+    _count_served(tx, signals, now)
     text = signals.model_dump_json()
     _write(tx, signals.gateway, {"seen": signals.version, "heard_at": now, "told_at": now, "signals": text})
+
+
+def _count_served(tx: Transaction, signals: GatewaySignals, now: float) -> None:
+    """Each window once: a gateway whose answer was lost says the same again."""
+    row = tx.conn.execute(select(gateways).where(gateways.c.id == signals.gateway)).first()
+    before = None if row is None else _gateway(row).signals
+    if before is None or before.at < signals.at:
+        for one in signals.services:
+            if one.requests or one.tokens_in or one.tokens_out:
+                ledger_sums.add_served(tx, one.project, one.name, one.requests, one.tokens_in, one.tokens_out, now)
 
 
 def _write(tx: Transaction, gateway_id: str, values: dict[str, Any]) -> None:

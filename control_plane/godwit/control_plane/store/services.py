@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from godwit.control_plane.store.database import batches
 from godwit.control_plane.store.schema import metadata
 from godwit.domain.errors import NotFound
 from godwit.domain.ids import AttemptId, JobId, ProjectId, ServiceId
@@ -186,3 +187,15 @@ def replica_named(conn: Connection, name: str) -> Replica | None:
         select(replicas).where(replicas.c.name == name).order_by(replicas.c.created_at.desc()).limit(1)
     ).first()
     return None if row is None else replica_from(row)
+
+
+def service_of_jobs(conn: Connection, job_ids: Iterable[str]) -> dict[str, str]:
+    """Of jobs that are replicas, whose: the project and the name of the service, as "project/name"."""
+    query = select(replicas.c.id, services.c.project, services.c.name).join(
+        services, services.c.id == replicas.c.service_id
+    )
+    return {
+        str(row.id): f"{row.project}/{row.name}"
+        for batch in batches(job_ids)
+        for row in conn.execute(query.where(replicas.c.id.in_(batch)))
+    }

@@ -1,7 +1,7 @@
 """Where the money went: what the ledger of the whole fleet answers.
 
     GET /v1/costs?by=project&since=1763600000&until=1764204800&bucket=3600&limit=100   -> CostsView
-    GET /v1/budgets                                                                    -> list of BudgetView
+    GET /v1/budgets                                                                    -> BudgetsView
     PUT /v1/projects/NAME/budget                                                       BudgetIn -> BudgetView
 
 Each second of each GPU of each node that was paid for has one reason: busy, starting, checkpointing, recovering,
@@ -110,11 +110,18 @@ class BudgetView(Message):
     ends_at: float | None = None
 
 
+class BudgetsView(Message):
+    """Every budget, those of projects first."""
+
+    budgets: list[BudgetView]
+
+
 class CostsView(Message):
     """Costs between two instants, by what was asked for: dearest rows first, a page of them.
 
     `total` is of all rows, on whatever page. `settled_until`: before it the hours are closed and change no more; what
-    is later is worked out anew. `waste` is the money lost in the same time, dearest first.
+    is later is worked out anew. `waste` is the money lost in the same time, dearest first. `services` are what services
+    cost and served (key: project/name), also where rows are by something else.
     """
 
     by: By
@@ -129,3 +136,4 @@ class CostsView(Message):
     lost_usd: float
     budgets: list[BudgetView] = Field(default_factory=list)
     usd_per_hour: float
+    services: list[CostRow] = Field(default_factory=list)
