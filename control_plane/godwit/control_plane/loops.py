@@ -36,13 +36,11 @@ PLAN_SHARE = 0.4
 SERVE_AT_LEAST_EVERY_S, SERVE_SHARE = 5.0, 0.1
 """The same for services, of which a control plane without any asks one query."""
 
-<<<<<<< Updated upstream
 NOTIFY_AT_LEAST_EVERY_S, NOTIFY_PAUSE_S = 5.0, 1.0
 """The same for receivers outside, and the pause between two looks."""
-=======
+
 BOOKS_EVERY_S = 30.0
 """How often it is looked whether hours are to be closed, and whether budgets have passed a share."""
->>>>>>> Stashed changes
 
 EXECUTE_AGAIN_S = 1.0
 """Pause after the database could not be read for intents: a restart of it takes seconds."""
@@ -131,7 +129,6 @@ class Loops:
             self._stopping.wait(max(0.05, took_s * (1 / SERVE_SHARE - 1)))
             context.hints.wait(hints.EVENTS, seen, max(0.01, pause_s))
 
-<<<<<<< Updated upstream
     def _notify(self) -> None:
         context, notifying = self._context, Notifying(self._context, Sender().send)
         while not self._stopping.is_set():
@@ -145,7 +142,7 @@ class Loops:
             # Events may come by the hundred a second; a message may wait for one.
             self._stopping.wait(NOTIFY_PAUSE_S)
             context.hints.wait(hints.EVENTS, seen, max(0.01, pause_s))
-=======
+
     def _keep_books(self) -> None:
         context, books = self._context, Bookkeeping(self._context)
         while not self._stopping.wait(BOOKS_EVERY_S):
@@ -155,7 +152,6 @@ class Loops:
                     budgets.step(context)
             except Exception:
                 log.exception("keeping the ledger failed")
->>>>>>> Stashed changes
 
     def _execute(self) -> None:
         executor, under_way, resumed = Executor(self._context), set[IntentId](), False

@@ -9,11 +9,8 @@ from godwit.control_plane.api import (
     archives,
     arrays,
     changes,
-<<<<<<< Updated upstream
     consequences,
-=======
     costs,
->>>>>>> Stashed changes
     dashboard,
     errors,
     fleet,
