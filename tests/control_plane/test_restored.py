@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from godwit.control_plane.leading import Lease
 from godwit.control_plane.services import drills, returning
 from godwit.control_plane.store import restored
+from godwit.control_plane.store.leases import LeaseLost
 from godwit.domain.drills import Drill
 from godwit.domain.errors import Gone, ProviderUnavailable, Unauthenticated
 from godwit.domain.intents import IntentKind
@@ -254,6 +256,18 @@ def test_whoever_follows_events_by_number_sees_those_after_the_restore(embedded:
     assert all(event.seq > seen for event in later.events() if event.kind == "database.restored")
     later.submit("next")
     assert later.events()[-1].seq > seen
+
+
+def test_who_ran_the_loops_in_the_time_that_is_lost_writes_nothing_after_it(embedded: World, tmp_path: Path) -> None:
+    before = Lease(embedded.db, "before", alone=True)
+    before.step()
+    backup = Backup(embedded, tmp_path)
+    lost = Lease(embedded.db, "lost", alone=True)
+    lost.step()
+    later = backup.restore(embedded)
+    Lease(later.db, "after", alone=False).step()
+    with pytest.raises(LeaseLost), later.db.fenced(lost.fence()).write():
+        pass
 
 
 def test_the_same_backup_restored_twice_is_above_what_came_of_the_first(embedded: World, tmp_path: Path) -> None:

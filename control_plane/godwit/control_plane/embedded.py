@@ -19,7 +19,7 @@ from godwit.control_plane.api.state import State
 from godwit.control_plane.context import Context
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.home import Holder, Home
-from godwit.control_plane.loops import Loops
+from godwit.control_plane.leading import Leading, Lease
 from godwit.control_plane.roster import Roster
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.logs import LogStore
@@ -27,33 +27,39 @@ from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.settings import Settings
 from godwit.control_plane.store import access, queries, writes
 from godwit.control_plane.store.database import SERVING, Database, open_engine
+from godwit.control_plane.wakes import Listener
 from godwit.domain.clock import SystemClock
+from godwit.domain.errors import Conflict
 from godwit.domain.ids import IdSource
 from godwit.domain.wire.dev import CHUNK_BYTES
 from godwit.providers import registry
 from godwit.providers.layers import CallMetrics
+from sqlalchemy import make_url
 
 log = structlog.get_logger()
 
 
 def serve(folder: Path) -> None:
     """Run a control plane on `folder` until it is told to stop. Raises `Conflict` when another one holds it."""
-    home = Home(folder)
+    settings = settings_module.read(folder)
+    is_alone = make_url(settings.database_url).get_backend_name() == "sqlite"
+    if settings.replica and is_alone:
+        raise Conflict("several control planes share a PostgreSQL only: set `database`, or leave GODWIT_REPLICA out")
+    home = Home(folder, settings.replica)
     with home.hold():
-        settings = settings_module.read(folder)
         if settings.simulated:
             registry.start_simulated(folder)
-        listener = home.listen(settings.port)
+        listener = home.listen(settings.port, settings.listen)
         metrics = CallMetrics()
         roster = Roster(registry.build(settings.providers, folder, metrics=metrics))
         context = _context(home, settings, listener, roster)
         accounts = Accounts(context, roster, home.vault(), folder, metrics)
         accounts.load()
-        loops = Loops(context)
-        roster.on_add = loops.watch
+        leading = Leading(context, Lease(context.db, _process_name(settings), alone=is_alone), accounts.load)
+        roster.on_add = leading.watch
         shelf, logs = Shelf(folder / "archives"), LogStore(folder / "logs")
         opened = settings.open_metrics
-        app = create_app(State(context, shelf, logs, accounts, loops.contacts, open_metrics=opened))
+        app = create_app(State(context, shelf, logs, accounts, leading.contacts, open_metrics=opened))
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -67,13 +73,16 @@ def serve(folder: Path) -> None:
                 ws_per_message_deflate=False,
             )
         )
-        loops.start()
+        listener_of_hints = _listen_for_hints(settings, context) if not is_alone else None
+        leading.start()
         try:
             # uvicorn's choice of loop (uvloop where there is one), which its own `run` would make.
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 runner.run(_serve(server, listener, home, context))
         finally:
-            loops.stop()
+            leading.stop()
+            if listener_of_hints is not None:
+                listener_of_hints.stop()
             home.withdraw()
             context.db.close()
 
@@ -91,7 +100,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, home: Home, co
 
 def _context(home: Home, settings: Settings, listener: socket.socket, roster: Roster) -> Context:
     clock, hints = SystemClock(), Hints()
-    db = Database(open_engine(settings.database_url, SERVING), hints.announce)
+    db = Database(open_engine(settings.database_url, SERVING), hints.announce, _process_name(settings))
     db.migrate()
     ids = IdSource(clock.now, random.SystemRandom())
     return Context(
@@ -109,6 +118,17 @@ def _context(home: Home, settings: Settings, listener: socket.socket, roster: Ro
         targets=settings.targets,
         agent_package=settings.agent_package,
     )
+
+
+def _listen_for_hints(settings: Settings, context: Context) -> Listener:
+    listener = Listener(settings.database_url, _process_name(settings), context.hints.announce)
+    listener.start()
+    return listener
+
+
+def _process_name(settings: Settings) -> str:
+    """What tells this control plane from others on its database."""
+    return f"{socket.gethostname()[:24]}.{settings.replica or os.getpid()}"
 
 
 def _loopback(listener: socket.socket) -> str:

@@ -27,15 +27,15 @@ class Holder:
 
 
 class Home:
-    """A home, held by at most one control plane at a time."""
+    """A home, held by at most one control plane at a time, or by one of each name where several share one database."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, replica: str = "") -> None:
+        self.folder, self._suffix = folder, f".{replica}" if replica else ""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def hold(self) -> IO[str]:
         """Hold this home while the returned file is open. Raises `Conflict`, naming the process that holds it."""
-        lock = (self.folder / "control_plane.lock").open("a+")
+        lock = self._lock.open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
@@ -56,7 +56,7 @@ class Home:
 
     def is_held(self) -> bool:
         """Whether a control plane holds this home now."""
-        with (self.folder / "control_plane.lock").open("a") as lock:
+        with self._lock.open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
@@ -66,24 +66,32 @@ class Home:
     def holder(self) -> Holder | None:
         """What the last control plane said of itself; it may be dead."""
         try:
-            return Holder(**json.loads((self.folder / "control_plane.json").read_text()))
+            return Holder(**json.loads(self._record.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def announce(self, holder: Holder) -> None:
         """Say where the control plane serves."""
         content = json.dumps({"pid": holder.pid, "url": holder.url, "identity": holder.identity})
-        secrets.write_private(self.folder / "control_plane.json", content.encode())
+        secrets.write_private(self._record, content.encode())
 
     def withdraw(self) -> None:
         """Take the announcement back."""
-        (self.folder / "control_plane.json").unlink(missing_ok=True)
+        self._record.unlink(missing_ok=True)
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder / f"control_plane{self._suffix}.lock"
+
+    @property
+    def _record(self) -> Path:
+        return self.folder / f"control_plane{self._suffix}.json"
 
     def token(self) -> str:
         """The admin token of this home, made at the first call, in a file that only its owner reads."""
         path = self.folder / "token"
         if not path.exists():
-            secrets.write_private(path, (secrets.new_token() + "\n").encode())
+            secrets.write_private_once(path, (secrets.new_token() + "\n").encode())
         return path.read_text().strip()
 
     def keyring(self) -> secrets.Keyring:
@@ -95,19 +103,19 @@ class Home:
         key = os.environ.get("GODWIT_CREDENTIALS_KEY", "").encode()
         path = self.folder / "credentials.key"
         if not key and not path.exists():
-            secrets.write_private(path, new_key())
+            secrets.write_private_once(path, new_key())
         try:
             return Vault(key or path.read_bytes())
         except ValueError as exc:
             where = "GODWIT_CREDENTIALS_KEY" if key else str(path)
             raise InvalidRequest(f"{where} is not a Fernet key: 32 bytes in URL-safe base 64") from exc
 
-    def listen(self, port: int) -> socket.socket:
-        """A listening socket on loopback: `port`, or with 0 the one of last time, 7461, or any free one.
+    def listen(self, port: int, host: str = "127.0.0.1") -> socket.socket:
+        """A listening socket on `host`, an IPv4 address: `port`, or with 0 the one of last time, 7461, or any free one.
 
         Agents know the address, so it is kept across restarts. Raises `Conflict` when it is in use.
         """
-        kept = self.folder / "port"
+        kept = self.folder / f"port{self._suffix}"
         wanted = port or (int(kept.read_text()) if kept.exists() else 0)
         for candidate in [wanted] if wanted else [DEFAULT_PORT, 0]:
             # asyncio turns Nagle's algorithm off only where the protocol is named; with it on, every answer on a
@@ -115,7 +123,7 @@ class Home:
             listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                listener.bind(("127.0.0.1", candidate))
+                listener.bind((host, candidate))
                 # Two sockets with SO_REUSEADDR may both bind a port on which nobody listens yet.
                 listener.listen(BACKLOG)
             except OSError as exc:

@@ -47,16 +47,32 @@ def load_or_create(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        write_private(path, secrets.token_bytes(32))
-        return path.read_bytes()
+        return write_private_once(path, secrets.token_bytes(32))
 
 
 def write_private(path: Path, content: bytes) -> None:
     """Write a file that only its owner can read, without ever having been readable by others."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    _draft(path, content).replace(path)
+
+
+def write_private_once(path: Path, content: bytes) -> bytes:
+    """The same for a file that must not change once it is there; returns what is there, whoever was first."""
+    draft = _draft(path, content)
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        pass  # another control plane on the same folder made it in the meantime
+    finally:
+        draft.unlink()
+    return path.read_bytes()
+
+
+def _draft(path: Path, content: bytes) -> Path:
+    # Not named by its process id: control planes in containers may share a folder, and each has number 1.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
+    return draft

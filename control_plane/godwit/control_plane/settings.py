@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ port: 0
 
 # Where nodes on other machines reach it; left out: http://127.0.0.1:<port>, which only nodes on this machine do.
 # url: https://godwit.example.com
+
+# The address it listens on; only this machine reaches 127.0.0.1. On another one, put something before it that speaks
+# TLS: tokens pass in the clear.
+# listen: 127.0.0.1
 
 # What a machine installs whose image has no agent; left out: godwit[agent] of this very version, from pip's index.
 # agent_package: godwit[agent] @ https://example.com/godwit-0.1.0-py3-none-any.whl
@@ -73,6 +78,7 @@ providers:
 
 _KEYS = (
     "port",
+    "listen",
     "url",
     "agent_package",
     "database",
@@ -91,6 +97,8 @@ _KEYS = (
 class Settings:
     """What one control plane needs to know. `port` 0 means the default one or any free one.
 
+    `listen` is the address it listens on. `replica` tells control planes apart that share a home and a database.
+
     `url` is where nodes reach it, empty for its own loopback address. `agent_package` is what pip is told to install
     on a machine without the agent. `open_metrics`: /metrics wants no token.
     `targets` are told of what happens.
@@ -98,6 +106,8 @@ class Settings:
 
     home: Path
     port: int = 0
+    listen: str = "127.0.0.1"
+    replica: str = ""
     url: str = ""
     agent_package: str = AGENT_PACKAGE
     database_url: str = ""
@@ -136,6 +146,8 @@ def read(home: Path) -> Settings:
     policy = caring.cared_for(policy, config.get("health"), path)
     return Settings(
         home=home,
+        listen=_listen(os.environ.get("GODWIT_LISTEN") or config.get("listen"), path),
+        replica=_replica(os.environ.get("GODWIT_REPLICA", "")),
         port=_port(0 if config.get("port") is None else config["port"], path),
         url=_url(config.get("url"), path),
         agent_package=_agent_package(config.get("agent_package"), path),
@@ -155,6 +167,21 @@ def _open_metrics(section: object, path: Path) -> bool:
         raise InvalidRequest(f"{path}: metrics must be {{open: true}} or {{open: false}}, not {section!r}")
     _refuse_unknown(values, ("open",), path)
     return bool(values.get("open", False))
+
+
+def _listen(value: object, path: Path) -> str:
+    if value is None:
+        return "127.0.0.1"
+    try:
+        return str(IPv4Address(str(value)))
+    except AddressValueError as exc:
+        raise InvalidRequest(f"{path}: listen must be an IPv4 address such as 0.0.0.0, not {value!r}") from exc
+
+
+def _replica(name: str) -> str:
+    if name and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name):
+        raise InvalidRequest(f"GODWIT_REPLICA is {name!r}; it takes up to 32 small letters, digits and hyphens")
+    return name
 
 
 def _url(value: object, path: Path) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from godwit.control_plane.backup import rows
 from godwit.control_plane.executors.launching import ASKED_AT
-from godwit.control_plane.store import access, entities, queries, restored, routing, schema
+from godwit.control_plane.store import access, entities, leases, queries, restored, routing, schema
 from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.store.restored import Restored
 from godwit.domain.events import Event
@@ -34,6 +34,8 @@ def settle(tx: Transaction, backup_at: float, now: float, *, end_orphans: bool, 
     tx.conn.execute(delete(routing.gateways))
     number, least = routing.route_tables.c.number, restored.seconds_at(now)
     tx.conn.execute(update(routing.route_tables).where(number < least).values(number=least))
+    # Above every lease of the lost time, so that whoever held one then writes nothing here.
+    tx.conn.execute(update(leases.leases).values(holder=leases.NOBODY, generation=least))
     lost_h = max(0.0, now - backup_at) / 3600
     reason = (
         f"restored from a backup that was {math.ceil(lost_h * 10) / 10} h old; what happened since is not known here"

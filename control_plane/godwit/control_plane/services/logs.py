@@ -1,5 +1,6 @@
 """Output of jobs: one file per attempt, written at the offsets that agents name, so repeated chunks are harmless."""
 
+import fcntl
 import io
 import re
 import threading
@@ -48,7 +49,8 @@ class LogStore:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # One at a time: an agent that gave up waiting sends the chunk again while the first still is under way.
         with self._appending, path.open("ab") as file:
-            end = file.tell()
+            fcntl.flock(file, fcntl.LOCK_EX)  # other control planes may share the folder
+            end = file.seek(0, io.SEEK_END)
             if end >= MAX_BYTES_PER_ATTEMPT:
                 return offset + len(data)
             if offset > end:

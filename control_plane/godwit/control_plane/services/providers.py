@@ -35,6 +35,7 @@ class Accounts:
     def __init__(self, context: Context, roster: Roster, vault: Vault, home: Path, metrics: CallMetrics) -> None:
         self._context, self._roster, self._vault = context, roster, vault
         self._home, self.metrics = home, metrics
+        self._stored: dict[str, float] = {}
 
     def kinds(self) -> list[ProviderKindView]:
         """Every kind there is, with what it wants to know."""
@@ -60,6 +61,7 @@ class Accounts:
             provider.check()
         except CredentialsRejected as rejected:
             raise InvalidRequest(problems=[Problem(("secrets",), rejected.message)]) from rejected
+        now = self._context.now()
         with self._context.db.write() as tx:
             if _row(tx, name) is not None:
                 raise Conflict(f"a provider is called {name!r} already")
@@ -69,9 +71,10 @@ class Accounts:
                     kind=request.kind,
                     options=json.dumps(dict(request.options)),
                     secrets=self._vault.seal(request.secrets),
-                    created_at=self._context.now(),
+                    created_at=now,
                 )
             )
+        self._stored[name] = now
         self._roster.add(provider)
         return ProviderView(name=name, reachable=True, offers=0, nodes=0, last_contact_at=None, detail="just added")
 
@@ -105,15 +108,25 @@ class Accounts:
                 raise Conflict(f"{name} still holds nodes; terminate them first (`godwit nodes`)")
             tx.conn.execute(delete(schema.providers).where(schema.providers.c.name == name))
             tx.conn.execute(delete(schema.offers).where(schema.offers.c.provider == name))
+        self._stored.pop(name, None)
         self._roster.remove(ProviderName(name))
 
     def load(self) -> None:
-        """Bring the stored accounts into the roster. Raises `Conflict` when the vault's key is another one."""
+        """Bring the roster in line with the stored accounts, which other control planes change too; safe to repeat.
+
+        Raises `Conflict` when the vault's key is another one.
+        """
         with self._context.db.read() as conn:
             rows = conn.execute(select(schema.providers).order_by(schema.providers.c.name)).all()
         for row in rows:
+            if self._stored.get(row.name) == row.created_at:
+                continue
             kind, _ = registry.checked({**json.loads(row.options), "kind": row.kind, "name": row.name}, ())
             self._roster.add(self._build(kind, row.name, json.loads(row.options), self._vault.open(row.secrets)))
+            self._stored[row.name] = row.created_at
+        for name in self._stored.keys() - {row.name for row in rows}:
+            self._roster.remove(ProviderName(name))
+            self._stored.pop(name, None)
 
     def _known(self, name: str) -> Provider:
         provider = self._roster.get(ProviderName(name))

@@ -1,5 +1,6 @@
 """The connection to the truth: SQLite (WAL) by default, PostgreSQL by URL; the same statements run on both."""
 
+import copy
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
+from godwit.control_plane import wakes
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import StaticPool
@@ -18,6 +20,7 @@ Value = TypeVar("Value")
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _EVENTS_IN_ORDER = 0x676F64776974  # "godwit": the key of the advisory lock below
+_NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 
 IN_MAX = 10_000
@@ -45,11 +48,18 @@ class Transaction:
 
 
 class Database:
-    """Opens transactions. `announce` is called once for each hint of a committed transaction."""
+    """Opens transactions. `announce` is called once for each hint of a committed transaction.
 
-    def __init__(self, engine: Engine, announce: Callable[[str], None] = lambda _topic: None) -> None:
+    With a `sender`, others on the same PostgreSQL hear of hints too, under that name.
+    """
+
+    def __init__(
+        self, engine: Engine, announce: Callable[[str], None] = lambda _topic: None, sender: str | None = None
+    ) -> None:
         self.engine = engine
         self._announce = announce
+        self._sender = sender if engine.dialect.name == "postgresql" else None
+        self._check: Callable[[Connection], None] = lambda _conn: None
         # SQLite has one writer. Queueing for it here is fair and quick; its own busy wait is neither.
         self._writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
 
@@ -69,14 +79,27 @@ class Database:
             if self.engine.dialect.name == "postgresql":
                 # Event numbers must become visible in their order, or a reader that follows them skips some.
                 conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENTS_IN_ORDER})
+            self._check(conn)
             transaction = Transaction(conn)
             yield transaction
+            if self._sender is not None:
+                # Sent by PostgreSQL with the commit, and not at all without.
+                for payload in wakes.payloads(self._sender, sorted(transaction.topics)):
+                    conn.execute(_NOTIFY, {"channel": wakes.CHANNEL, "payload": payload})
         for topic in sorted(transaction.topics):
             self._announce(topic)
 
+    def fenced(self, check: Callable[[Connection], None]) -> "Database":
+        """The same database, for one whose transactions begin with `check`, which raises to keep them from writing."""
+        fenced = copy.copy(self)
+        fenced._check = check
+        return fenced
+
     def migrate(self) -> None:
-        """Bring the tables up to date; called before anything else, safe to repeat."""
+        """Bring the tables up to date; called before anything else, safe to repeat, one at a time."""
         with self.engine.begin() as conn:
+            if self.engine.dialect.name == "postgresql":
+                conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENTS_IN_ORDER})
             upgrade(conn)
 
     def close(self) -> None:

@@ -1,13 +1,15 @@
 """Runs the migrations on the connection that `Database.migrate` hands over, in its transaction."""
 
 from alembic import context
-from godwit.control_plane.store import access, health_tables, ledger_tables, outbox, routing, schema
+from godwit.control_plane.store import access, health_tables, leases, ledger_tables, needs, outbox, routing, schema
 
 assert health_tables.findings.metadata is schema.metadata, "every table is known by its module's import"
 assert routing.gateways.metadata is schema.metadata
 assert access.tokens.metadata is schema.metadata
+assert leases.leases.metadata is schema.metadata
 assert ledger_tables.bills.metadata is schema.metadata
 assert outbox.outbox.metadata is schema.metadata
+assert needs.service_needs.metadata is schema.metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

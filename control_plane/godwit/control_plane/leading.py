@@ -1,0 +1,149 @@
+"""Of all control planes on one database, the one that runs the loops; the others serve, and wait to take over."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import structlog
+from godwit.control_plane.contacts import Contact
+from godwit.control_plane.context import Context
+from godwit.control_plane.loops import Loops
+from godwit.control_plane.store import leases
+from godwit.control_plane.store.database import Database
+from godwit.control_plane.store.leases import NOBODY, Leased
+from godwit.domain.errors import StaleWrite
+from godwit.providers.protocol import Provider
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+log = structlog.get_logger()
+
+SHARD = "all"
+"""The only shard there is: one process plans for 5,000 nodes in time."""
+
+RENEW_S = 1.0
+"""Pause between two renewals, or two looks at another's lease."""
+
+STILL_S = 6.0
+"""A lease that was not renewed for so long is taken: six renewals that did not come. With the pauses between looks,
+another control plane is at work 8 s after the death of the one before."""
+
+
+class Lease:
+    """One shard, as one control plane sees it. `alone`: no other can be there, so that nothing is waited for."""
+
+    def __init__(
+        self, db: Database, holder: str, *, alone: bool, shard: str = SHARD, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._db, self._holder, self._alone, self._shard, self._clock = db, holder, alone, shard, clock
+        self._seen: Leased | None = None
+        self._since = clock()
+        self.generation: int | None = None
+        """That of the lease that is held; None while another one holds it."""
+
+    def step(self) -> bool:
+        """Renew the lease, or take it if its holder is gone; whether it is held now. Raises what the database does."""
+        try:
+            if self.generation is not None:
+                with self._db.write() as tx:
+                    leases.renew(tx, self._shard, self.generation)
+                return True
+            return self._look()
+        except StaleWrite as stale:
+            if self.generation is not None:
+                log.warning("another control plane runs the loops now", why=stale.message)
+            self.generation = None
+            self._seen, self._since = None, self._clock()
+            return False
+
+    def _look(self) -> bool:
+        with self._db.read() as conn:
+            found = leases.find(conn, self._shard)
+        if found is not None and found != self._seen:
+            self._seen, self._since = found, self._clock()
+        is_free = found is None or found.holder == NOBODY or self._alone
+        if not is_free and self._clock() - self._since < STILL_S:
+            return False
+        with self._db.write() as tx:
+            self.generation = leases.take(tx, self._shard, self._holder, found).generation
+        return True
+
+    def fence(self) -> Callable[[Connection], None]:
+        """What keeps transactions of the lease held now from writing once it is lost."""
+        generation = self.generation or 0
+        return lambda conn: leases.check(conn, self._shard, generation)
+
+    def give_up(self) -> None:
+        """Let the next one take it at once."""
+        if self.generation is not None:
+            with self._db.write() as tx:
+                leases.give_up(tx, self._shard, self.generation)
+            self.generation = None
+
+
+class Leading:
+    """Runs the loops while the lease is held. `refresh` is called with each look: what other replicas changed."""
+
+    def __init__(self, context: Context, lease: Lease, refresh: Callable[[], None] = lambda: None) -> None:
+        self._context, self._lease, self._refresh = context, lease, refresh
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leading", daemon=True)
+        self._loops: Loops | None = None
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this control plane runs the loops."""
+        return self._loops is not None
+
+    def contacts(self) -> Mapping[str, Contact]:
+        """How the last look at each provider went; nothing where another control plane looks."""
+        loops = self._loops
+        return {} if loops is None else loops.contacts()
+
+    def watch(self, provider: Provider) -> None:
+        """Watch a provider, if this control plane is the one that watches."""
+        loops = self._loops
+        if loops is not None:
+            loops.watch(provider)
+
+    def start(self) -> None:
+        """Begin to look after the lease."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the loops and give the lease up, so that another control plane need not wait."""
+        self._stopping.set()
+        self._thread.join(5.0)
+        if self._loops is not None:
+            self._loops.stop()
+        try:
+            self._lease.give_up()
+        except SQLAlchemyError as exc:
+            log.warning("the lease could not be given up; it runs out by itself", why=type(exc).__name__)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._step()
+            self._stopping.wait(RENEW_S)
+
+    def _step(self) -> None:
+        try:
+            led = self._lease.step()
+            self._refresh()
+        except Exception:
+            # The loops go on: should the lease be lost meanwhile, its fence keeps them from writing.
+            log.exception("the lease could not be looked after")
+            return
+        if led and self._loops is None:
+            self._begin()
+        elif not led and self._loops is not None:
+            loops, self._loops = self._loops, None
+            loops.stop(timeout_s=0.0)
+
+    def _begin(self) -> None:
+        fenced = self._context.db.fenced(self._lease.fence())
+        # What is silent now may have been heard by nobody: the planner counts from here.
+        self._loops = Loops(replace(self._context, db=fenced, serving_since=self._context.now()))
+        self._loops.start()
+        log.info("runs the loops", generation=self._lease.generation)

@@ -1,0 +1,106 @@
+"""Two control planes as processes, on one PostgreSQL and one home: both serve, one runs the loops, either may die."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from godwit.control_plane.leading import SHARD
+from godwit.control_plane.store import leases
+from godwit.control_plane.store.database import Database, open_engine
+
+from tests.control_plane.world import spec
+
+DEADLINE_S = 90.0
+NAMES = ("a", "b")
+JOB = spec().model_dump(exclude_defaults=True)
+
+
+class Pair:
+    """The two, by name, and the database that they share."""
+
+    def __init__(self, home: Path, url: str) -> None:
+        self.home, self.db = home, Database(open_engine(url))
+        self.processes = {name: self._start(name) for name in NAMES}
+        self.urls = {name: f"http://127.0.0.1:{(home / f'port.{name}').read_text().strip()}" for name in NAMES}
+
+    def _start(self, name: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "godwit.control_plane", "serve", "--home", str(self.home)]
+        with (self.home / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(command, env={**os.environ, "GODWIT_REPLICA": name}, stderr=log)
+
+    def client(self, name: str) -> httpx.Client:
+        token = (self.home / "token").read_text().strip()
+        return httpx.Client(base_url=self.urls[name], headers={"Authorization": f"Bearer {token}"}, timeout=30.0)
+
+    def serves(self, name: str) -> bool:
+        try:
+            return httpx.get(f"{self.urls[name]}/v1/version", timeout=5.0).is_success
+        except httpx.TransportError:
+            assert self.processes[name].poll() is None, (self.home / f"{name}.log").read_text()
+            return False
+
+    def leader(self) -> str | None:
+        with self.db.read() as conn:
+            found = leases.find(conn, SHARD)
+        return None if found is None else found.holder.rpartition(".")[2]
+
+
+def _until(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + DEADLINE_S
+    while not (value := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture
+def pair(postgres_database_of_module: str, tmp_path: Path) -> Iterator[Pair]:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "config.yaml").write_text(f"database: {postgres_database_of_module}\nproviders: []\n")
+    for name in NAMES:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            (home / f"port.{name}").write_text(f"{listener.getsockname()[1]}\n")
+    pair = Pair(home, postgres_database_of_module)
+    yield pair
+    for process in pair.processes.values():
+        process.kill()
+        process.wait()
+    pair.db.close()
+
+
+def test_both_serve_one_runs_the_loops_and_the_other_takes_over_when_it_is_killed(pair: Pair) -> None:
+    for name in NAMES:
+        _until(lambda name=name: pair.serves(name), f"{name} serves")  # type: ignore[misc]
+    first = _until(pair.leader, "one of them leads")
+    (second,) = set(NAMES) - {first}
+    with pair.client(second) as http:
+        job = http.post("/v1/jobs", json=JOB).json()
+    with pair.client(first) as http:
+        assert http.get(f"/v1/jobs/{job['id']}").json()["name"] == "digits"
+    log = pair.home / f"{second}.log"
+    assert "runs the loops" not in log.read_text()
+    pair.processes[first].kill()
+    pair.processes[first].wait()
+    killed_at = time.monotonic()
+    _until(lambda: "runs the loops" in log.read_text(), f"{second} takes over")
+    print(f"taken over {time.monotonic() - killed_at:.1f} s after the kill")
+    assert pair.leader() == second
+    with pair.client(second) as http:
+        assert http.post(f"/v1/jobs/{job['id']}/cancel").is_success
+        _until(lambda: http.get(f"/v1/jobs/{job['id']}").json()["state"] == "cancelled", "its planner plans")
+
+
+def test_several_on_sqlite_are_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "godwit.control_plane", "serve", "--home", str(tmp_path / "home")]
+    environment = {**os.environ, "GODWIT_REPLICA": "a"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert ended.returncode == 1
+    assert "share a PostgreSQL only" in ended.stderr
