@@ -22,7 +22,7 @@ class Context:
     `url` is where agents reach this control plane. `identity` marks what it launches. `store_url` is the default
     checkpoint store. `serving_since` is when it began to hear agents. `heartbeat_s` is how often agents report.
     `agent_package` is what a machine without the agent installs. `instruments` count and time what is done.
-    `targets` are told of what happens.
+    `targets` are told of what happens. `prometheus` are the addresses that services may be scaled by queries to.
     """
 
     db: Database
@@ -40,6 +40,7 @@ class Context:
     agent_package: str = AGENT_PACKAGE
     seed: int = 0
     targets: tuple[Target, ...] = ()
+    prometheus: tuple[str, ...] = ()
     instruments: Instruments = field(default_factory=Instruments)
 
     def now(self) -> float:

@@ -116,6 +116,7 @@ def _context(home: Home, settings: Settings, listener: socket.socket, roster: Ro
         serving_since=clock.now(),
         policy=settings.policy,
         targets=settings.targets,
+        prometheus=settings.prometheus,
         agent_package=settings.agent_package,
     )
 

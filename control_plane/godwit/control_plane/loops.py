@@ -1,4 +1,4 @@
-"""The threads of a control plane: planner, executor, services, notifier, and one watch per provider.
+"""The threads of a control plane: planner, executor, services, their measures, notifier, one watch per provider.
 
 Each loop's body is a `step` that is safe to repeat; a loop only decides when. What a step raises is logged and the
 loop goes on, since the next step reads the truth again: this is the outermost frame, the only broad except.
@@ -16,6 +16,7 @@ from godwit.control_plane.executors.launching import Executor
 from godwit.control_plane.notifying.outgoing import Notifying
 from godwit.control_plane.notifying.sending import Sender
 from godwit.control_plane.reconcilers.instances import InstanceWatch, OfferWatch
+from godwit.control_plane.reconcilers.measures import ASK_EVERY_S, Measures
 from godwit.control_plane.reconcilers.planning import Planning
 from godwit.control_plane.reconcilers.posting import Bookkeeping
 from godwit.control_plane.reconcilers.serving import Serving
@@ -59,6 +60,7 @@ class Loops:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._measures = Measures(context)
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._watches: dict[str, tuple[InstanceWatch, OfferWatch]] = {}
@@ -75,6 +77,8 @@ class Loops:
             ("services", self._serve),
             ("ledger", self._keep_books),
         ]
+        if self._context.prometheus:
+            bodies.append(("measures", self._measure))
         if self._context.targets:
             bodies.append(("notifier", self._notify))
         for name, body in bodies:
@@ -116,7 +120,7 @@ class Loops:
             context.hints.wait(hints.PLAN, seen, max(0.01, pause_s))
 
     def _serve(self) -> None:
-        context, serving = self._context, Serving(self._context)
+        context, serving = self._context, Serving(self._context, self._measures.latest)
         while not self._stopping.is_set():
             seen, began, pause_s = context.hints.count(hints.EVENTS), context.now(), SERVE_AT_LEAST_EVERY_S
             try:
@@ -152,6 +156,13 @@ class Loops:
                     budgets.step(context)
             except Exception:
                 log.exception("keeping the ledger failed")
+
+    def _measure(self) -> None:
+        while not self._stopping.wait(ASK_EVERY_S):
+            try:
+                self._measures.step()
+            except Exception:
+                log.exception("asking for measures failed")
 
     def _execute(self) -> None:
         executor, under_way, resumed = Executor(self._context), set[IntentId](), False

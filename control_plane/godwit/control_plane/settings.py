@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from godwit.control_plane import caring, fleet, scheduling
+from godwit.control_plane import caring, fleet, prometheus, scheduling
 from godwit.control_plane.notifying import targets
 from godwit.control_plane.notifying.targets import Target
 from godwit.control_plane.version import AGENT_PACKAGE
@@ -70,6 +70,9 @@ providers:
 # Prometheus reads /metrics with a token; open: true lets whoever reaches this port read it without one.
 # metrics: {open: false}
 
+# Which Prometheus services may be scaled by (`autoscale: {on: prometheus}`); no other address is asked for anybody.
+# prometheus: [http://prometheus:9090]
+
 # Who is told of incidents, budgets and ends of jobs. Secrets may come from the environment; docs/notifications.md.
 # notifications:
 #   - {name: on-call, kind: slack, url_env: ON_CALL_URL, topics: [incidents, budgets]}
@@ -89,6 +92,7 @@ _KEYS = (
     "scheduling",
     "health",
     "metrics",
+    "prometheus",
     "notifications",
 )
 
@@ -101,7 +105,7 @@ class Settings:
 
     `url` is where nodes reach it, empty for its own loopback address. `agent_package` is what pip is told to install
     on a machine without the agent. `open_metrics`: /metrics wants no token.
-    `targets` are told of what happens.
+    `targets` are told of what happens. `prometheus` are the addresses that services may be scaled by queries to.
     """
 
     home: Path
@@ -116,6 +120,7 @@ class Settings:
     policy: Policy = field(default_factory=Policy)
     open_metrics: bool = False
     targets: tuple[Target, ...] = ()
+    prometheus: tuple[str, ...] = ()
 
     @property
     def simulated(self) -> bool:
@@ -157,6 +162,7 @@ def read(home: Path) -> Settings:
         providers=tuple(providers),
         policy=policy,
         open_metrics=_open_metrics(config.get("metrics"), path),
+        prometheus=prometheus.allowed(config.get("prometheus"), path),
         targets=targets.read(config.get("notifications"), os.environ, path),
     )
 

@@ -20,21 +20,24 @@ class Probe:
 
 
 class Signal(StrEnum):
-    """What a service is scaled by: what its users feel, as its gateways measure it."""
+    """What a service is scaled by: what its users feel, as its gateways measure it, or a query to a Prometheus."""
 
     IN_FLIGHT = "in-flight"
     QUEUE_DELAY = "queue-delay"
     TOKENS = "tokens"
     LATENCY = "latency"
+    PROMETHEUS = "prometheus"
 
 
 @dataclass(frozen=True)
 class Autoscale:
     """How many replicas there are, between the least and the most, by a signal.
 
-    `target` is what one replica should have of it: requests in flight, or tokens a second; of delays and latencies
-    (seconds) it is the bound. Up at once when the mean over `window_s` asks for it, down when it did for
-    `down_after_s` (Kubernetes' own horizontal autoscaler: 0 and 300 s); to none after `idle_after_s` without requests.
+    `target` is what one replica should have of it: requests in flight, tokens a second, or a part of what a query gives
+    for all of them; of delays and latencies (seconds) it is the bound. Up at once when the mean over `window_s` asks
+    for it, down when it did for `down_after_s` (Kubernetes' own horizontal autoscaler: 0 and 300 s); to none after
+    `idle_after_s` without requests. `query` is asked of the Prometheus at `url`. `predict`: also for what was needed
+    at this time of past days.
     """
 
     signal: Signal = Signal.IN_FLIGHT
@@ -42,6 +45,9 @@ class Autoscale:
     window_s: float = 30.0
     down_after_s: float = 300.0
     idle_after_s: float = 900.0
+    query: str = ""
+    url: str = ""
+    predict: bool = False
 
 
 class Strategy(StrEnum):

@@ -88,4 +88,4 @@ def test_each_signal_says_how_many_are_needed(signal: Signal, target: float, nee
     assert autoscale.needed(Autoscale(signal, target), traffic, ready=2) == needed
     assert autoscale.needed(Autoscale(signal, target), Traffic(1), ready=2) == 0.0
     waking = Traffic(1, queued=1)
-    assert autoscale.needed(Autoscale(signal, target), waking, ready=0) >= 1.0, "whoever waits wakes it"
+    assert (autoscale.needed(Autoscale(signal, target), waking, ready=0) or 0.0) >= 1.0, "whoever waits wakes it"

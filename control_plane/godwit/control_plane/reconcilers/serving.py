@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from godwit.control_plane.context import Context
+from godwit.control_plane.reconcilers.scaling import Scaling
 from godwit.control_plane.services import jobs, routes, traffic
 from godwit.control_plane.store import abilities, entities, queries, routing
 from godwit.control_plane.store import services as stored
@@ -19,7 +20,7 @@ from godwit.domain.resources import Infra
 from godwit.domain.services import Replica, ReplicaState, Service
 from godwit.scheduler import departures, placement
 from godwit.scheduler.departures import Departure
-from godwit.scheduler.serving import autoscale, steps
+from godwit.scheduler.serving import steps
 from godwit.scheduler.serving.actions import (
     AddReplica,
     ChangeService,
@@ -28,7 +29,7 @@ from godwit.scheduler.serving.actions import (
     ServingAction,
     StopReplica,
 )
-from godwit.scheduler.serving.view import Traffic, View, Zone
+from godwit.scheduler.serving.view import View, Zone
 from sqlalchemy import Connection
 
 log = structlog.get_logger()
@@ -40,21 +41,16 @@ MAX_ROUNDS = 50
 LOOK_S = 1.0
 """How soon to look again at a service that drains, changes or scales by itself: gateways tell without an event."""
 
-SAMPLE_S = 1.0
-"""How often at most a measure is kept for autoscaling: as often as gateways send one."""
-
 
 class Serving:
     """Runs services on the database. `step` is safe to repeat and to kill at any point.
 
-    What was measured for autoscaling is kept in memory: a control plane that was started anew scales nothing down
-    until it has measured for long enough.
+    `value` is what the query of a service gave lately, if it has one.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, value: Callable[[ServiceId, float], float | None] | None = None) -> None:
         self._context = context
-        self._samples: dict[ServiceId, tuple[tuple[float, float], ...]] = {}
-        self._idle_since: dict[ServiceId, float] = {}
+        self._scaling = Scaling(context, value)
 
     def step(self) -> float | None:
         """Decide and apply until there is nothing more to do now; returns when to look again, None: at any news."""
@@ -69,6 +65,7 @@ class Serving:
                 break
         else:
             log.warning("services do not come to rest")
+        self._scaling.remember(now)
         waits = [at for view in views if (at := steps.wake_at(view, now)) is not None]
         if any(one.state is ReplicaState.DRAINING for view in views for one in view.replicas):
             waits.append(now + LOOK_S)
@@ -92,23 +89,8 @@ class Serving:
                     traffic.measured(gateways, service.project, service.name, now), zones=_zones(conn, service, now),
                     leaving=_leaving(replicas, attempts, nodes),
                 )  # fmt: skip
-                views.append(self._with_samples(view, now))
+                views.append(self._scaling.seen(conn, view, now))
         return views
-
-    def _with_samples(self, view: View, now: float) -> View:
-        service, measured = view.service, view.traffic
-        scale = service.newest.serving.autoscale
-        if scale is None or measured is None:
-            self._idle_since.pop(service.id, None)
-            return view
-        if not measured.is_idle:
-            self._idle_since.pop(service.id, None)
-        samples = self._samples.get(service.id, ())
-        if not samples or now - samples[-1][0] >= SAMPLE_S:
-            samples = autoscale.kept((*samples, (now, _needed(view, measured))), scale, now)
-            self._samples[service.id] = samples
-        idle_since = self._idle_since.setdefault(service.id, now) if measured.is_idle else None
-        return replace(view, samples=samples, idle_since=idle_since)
 
     def _apply(self, view: View, actions: Sequence[ServingAction], now: float) -> None:
         if not actions:
@@ -120,12 +102,6 @@ class Serving:
                     _HANDLERS[type(action)](writing, action)
         except StaleWrite as stale:
             log.debug("decided on a stale view of a service; deciding again", reason=stale.message)
-
-
-def _needed(view: View, measured: Traffic) -> float:
-    scale = view.service.newest.serving.autoscale
-    ready = sum(one.state is ReplicaState.READY for one in view.replicas)
-    return 0.0 if scale is None else autoscale.needed(scale, measured, ready)
 
 
 def _zones(conn: Connection, service: Service, now: float) -> tuple[Zone, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from godwit.control_plane import prometheus
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import archives, service_views, validation
 from godwit.control_plane.store import abilities, entities, queries
@@ -14,7 +15,7 @@ from godwit.domain.ids import ServiceId
 from godwit.domain.jobs import JobKind, JobSpec
 from godwit.domain.resources import parse_infra
 from godwit.domain.services import Replica, ReplicaState, Service, ServiceState, Version
-from godwit.domain.serving import Serving
+from godwit.domain.serving import Serving, Signal
 from godwit.domain.wire.services import ServiceDetail, ServiceView
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.scheduler.serving import rollout
@@ -39,6 +40,7 @@ def put(context: Context, shelf: archives.Shelf, spec_in: JobSpecIn, actor: str)
     with context.db.read() as conn:
         offers = abilities.known(queries.offers(conn), queries.holds(conn, now))
     validation.check(context, shelf, spec, offers)
+    _refuse_unknown_measures(context, spec)
     with context.db.write() as tx:
         known = stored.find(tx.conn, spec.name, spec.project)
         _refuse_taken_models(tx.conn, spec)
@@ -99,6 +101,12 @@ def _program(spec: JobSpec) -> JobSpec:
 
 def _serving(spec: JobSpec) -> Serving:
     return spec.serving or Serving()
+
+
+def _refuse_unknown_measures(context: Context, spec: JobSpec) -> None:
+    scale = _serving(spec).autoscale
+    if scale is not None and scale.signal is Signal.PROMETHEUS:
+        prometheus.address(scale.url, context.prometheus)
 
 
 def _refuse_taken_models(conn: Connection, spec: JobSpec) -> None:

@@ -61,18 +61,29 @@ class ProbeSpec(Message):
 
 
 class AutoscaleSpec(Message):
-    """By what the number of replicas follows its users: `target` is for one replica; of delays (seconds) a bound."""
+    """By what the number of replicas follows its users: `target` is for one replica; of delays (seconds) a bound.
 
-    on: Literal["in-flight", "queue-delay", "tokens", "latency"] = "in-flight"
+    `query` (one number, for all replicas) is asked of the Prometheus at `url`, one that the operator allows.
+    """
+
+    on: Literal["in-flight", "queue-delay", "tokens", "latency", "prometheus"] = "in-flight"
     target: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)] = 8.0
     window: Wait = "30s"
     down_after: Wait = "5m"
     idle_after: Wait = "15m"
+    query: Annotated[str, StringConstraints(strip_whitespace=True, max_length=2_048)] = ""
+    url: Annotated[str, StringConstraints(pattern=r"^(https?://[^?#\s]+)?$", max_length=512)] = ""
+    predict: bool = False
 
     def to_domain(self) -> Autoscale:
-        """The same as a domain value."""
+        """The same as a domain value; raises `InvalidRequest` for a query that nothing asks, or none where one is."""
+        is_asked = self.on == Signal.PROMETHEUS.value
+        if is_asked != bool(self.query) or (self.url and not is_asked):
+            message = "`query` goes with `on: prometheus`, and `url` with both"
+            accepted = ("{on: prometheus, query: 'sum(rate(requests_total[1m]))', target: 20}",)
+            raise InvalidRequest(problems=[Problem(("autoscale", "query"), message, accepted)])
         waits = (max(1.0, seconds(self.window)), seconds(self.down_after), seconds(self.idle_after))
-        return Autoscale(Signal(self.on), self.target, *waits)
+        return Autoscale(Signal(self.on), self.target, *waits, self.query, self.url.rstrip("/"), self.predict)
 
 
 class ChangeSpec(Message):
@@ -212,7 +223,7 @@ def _probe(of: Probe) -> ProbeSpec:
 def _autoscale(of: Autoscale) -> AutoscaleSpec:
     return AutoscaleSpec(
         on=of.signal.value, target=of.target, window=wait_text(of.window_s), down_after=wait_text(of.down_after_s),
-        idle_after=wait_text(of.idle_after_s),
+        idle_after=wait_text(of.idle_after_s), query=of.query, url=of.url, predict=of.predict,
     )  # fmt: skip
 
 

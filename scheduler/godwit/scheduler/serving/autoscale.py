@@ -21,12 +21,19 @@ Samples = Sequence[tuple[float, float]]
 """What was needed, as (instant, replicas), the oldest first."""
 
 
-def needed(of: Autoscale, traffic: Traffic, ready: int) -> float:
+def needed(of: Autoscale, traffic: Traffic | None, ready: int, value: float | None = None) -> float | None:
     """How many replicas the measures of the last window ask for, `ready` of them being there; not a whole number.
 
-    At least one while anybody wants anything, whatever the signal says of it.
+    None where nothing was measured. At least one while anybody wants anything, whatever the signal says of it. `value`
+    is what its query gave.
     """
-    return 0.0 if traffic.is_idle else max(1.0, _asked(of, traffic, ready))
+    is_idle = traffic is None or traffic.is_idle
+    if of.signal is Signal.PROMETHEUS:
+        least = 0.0 if is_idle else 1.0
+        return None if value is None else max(least, value / of.target)
+    if traffic is None:
+        return None
+    return 0.0 if is_idle else max(1.0, _asked(of, traffic, ready))
 
 
 def _asked(of: Autoscale, traffic: Traffic, ready: int) -> float:
@@ -46,11 +53,27 @@ def kept(samples: Samples, of: Autoscale, now: float) -> tuple[tuple[float, floa
     return (*old[-1:], *(sample for sample in samples if sample[0] > since))
 
 
-def decide(serving: Serving, replicas: int, samples: Samples, idle_since: float | None, now: float) -> tuple[int, str]:
+def decide(
+    serving: Serving,
+    replicas: int,
+    samples: Samples,
+    idle_since: float | None,
+    now: float,
+    foreseen: float | None = None,
+) -> tuple[int, str]:
     """How many replicas there should be from now on, and why; `replicas` is how many are wanted so far.
 
     Always within the service's own bounds. To none only where these allow it, and up from none with the first request.
+    Never fewer than what is needed now, whatever is `foreseen`.
     """
+    count, why = _by_now(serving, replicas, samples, idle_since, now)
+    ahead = min(serving.replicas_max, math.ceil((foreseen or 0.0) / (1 + TOLERANCE)))
+    if serving.autoscale is None or ahead <= count:
+        return count, why
+    return ahead, f"{foreseen:.1f} replicas were needed at this time of past days"
+
+
+def _by_now(serving: Serving, replicas: int, samples: Samples, idle_since: float | None, now: float) -> tuple[int, str]:
     low, high, of = serving.replicas_min, serving.replicas_max, serving.autoscale
     bounded = min(max(replicas, low), high)
     if of is None or bounded != replicas:

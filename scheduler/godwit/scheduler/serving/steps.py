@@ -77,7 +77,9 @@ def _change(view: View, now: float) -> ChangeService | None:
         if view.replicas:
             return None
         return ChangeService(service, "its last replica is gone", ServiceState.DELETED)
-    count, why = autoscale.decide(service.newest.serving, service.replicas, view.samples, view.idle_since, now)
+    count, why = autoscale.decide(
+        service.newest.serving, service.replicas, view.samples, view.idle_since, now, view.foreseen
+    )
     if count != service.replicas:
         reason = f"{count} replicas instead of {service.replicas}: {why}"
         return ChangeService(replace(service, replicas=count, scaled_at=now), reason)

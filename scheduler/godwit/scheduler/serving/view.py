@@ -62,8 +62,8 @@ class View:
     `attempts` are the living ones, by job. `in_flight` is what gateways say that an attempt has; `quiet` are attempts
     to which no gateway leads any more and that have nothing in flight, as every gateway says. `samples` are what
     autoscaling asked for lately, as (instant, replicas), the oldest first, and `idle_since` is since when nobody wanted
-    anything; None: somebody does, or nobody measures. `zones` are where spot for it is sold. `leaving` are replicas
-    that have to leave their nodes, with the reason and by when.
+    anything; None: somebody does, or nobody measures. `foreseen` is how many are needed soon, by past days. `zones` are
+    where spot for it is sold. `leaving` are replicas that have to leave their nodes, with the reason and by when.
     """
 
     service: Service
@@ -76,6 +76,7 @@ class View:
     traffic: Traffic | None = None
     samples: tuple[tuple[float, float], ...] = ()
     idle_since: float | None = None
+    foreseen: float | None = None
     zones: tuple[Zone, ...] = ()
     leaving: Mapping[JobId, Departure] = field(default_factory=dict)
 
