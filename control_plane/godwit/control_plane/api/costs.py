@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
 from godwit.control_plane.api.access import Actor, Who
 from godwit.control_plane.api.jobs import Cursor, Limit
 from godwit.control_plane.api.projects import ProjectRef
@@ -43,6 +44,13 @@ def list_budgets(state: Godwit, caller: Who, project: OfProject = None) -> Budge
 
 
 @router.put("/projects/{project}/budget")
-def put_budget(state: Godwit, actor: Actor, project: ProjectRef, wanted: BudgetIn) -> BudgetView | None:
-    """Set a project's budget for each calendar month (UTC), or take it away (null)."""
+def put_budget(state: Godwit, actor: Actor, project: ProjectRef, wanted: BudgetIn) -> BudgetView:
+    """Set a project's budget for each calendar month (UTC)."""
     return budgets.put(state.context, project, wanted, actor)
+
+
+@router.delete("/projects/{project}/budget", status_code=204, response_class=Response)
+def remove_budget(state: Godwit, actor: Actor, project: ProjectRef) -> Response:
+    """Take a project's budget away."""
+    budgets.remove(state.context, project, actor)
+    return Response(status_code=204)

@@ -135,6 +135,7 @@ RULES: Mapping[str, Rule] = {
     "GET /v1/costs": Rule(_V, _R.LISTED),
     "GET /v1/budgets": Rule(_V, _R.LISTED),
     "PUT /v1/projects/{project}/budget": Rule(_A),
+    "DELETE /v1/projects/{project}/budget": Rule(_A),
     "GET /v1/projects": Rule(_V),
     "GET /v1/projects/{project}": Rule(_V, _R.PROJECT),
     "PUT /v1/projects/{project}": Rule(_A),

@@ -27,17 +27,25 @@ def listed(context: Context, project: str | None = None) -> list[BudgetView]:
         return [_view(conn, one, names.get(one.key, (one.key, ""))[0], now) for one in found]
 
 
-def put(context: Context, project: str, wanted: BudgetIn, actor: str) -> BudgetView | None:
-    """Set or take away a project's budget. Raises `NotFound`."""
+def put(context: Context, project: str, wanted: BudgetIn, actor: str) -> BudgetView:
+    """Set a project's budget. Raises `NotFound`."""
+    usd, then = wanted.budget_usd, wanted.on_spent
+    _set(context, project, usd, then, f"project {project} may spend ${usd:,.2f} a month ({then})", actor)
+    return next(one for one in listed(context, project) if one.subject == "project")
+
+
+def remove(context: Context, project: str, actor: str) -> None:
+    """Take a project's budget away, if it has one. Raises `NotFound`."""
+    _set(context, project, None, WARN, f"project {project} has no budget any more", actor)
+
+
+def _set(context: Context, project: str, usd: float | None, then: str, reason: str, actor: str) -> None:
     now = context.now()
     with context.db.write() as tx:
         name = tenancy.project(tx.conn, project).name
-        stored.replace(tx, name, wanted.budget_usd, wanted.on_spent, actor, now)
-        said = "no budget any more" if wanted.budget_usd is None else f"${wanted.budget_usd:,.2f} a month"
-        reason = f"project {name} has {said} ({wanted.on_spent})"
-        data = wanted.model_dump(mode="json")
+        stored.replace(tx, name, usd, then, actor, now)
+        data = {"budget_usd": usd, "on_spent": then}
         entities.append(tx, Event(now, "budget.set", "project", name, reason, actor, data=data))
-    return next((one for one in listed(context, project) if one.subject == "project"), None)
 
 
 def step(context: Context) -> int:

@@ -2,7 +2,7 @@
 
     GET /v1/costs?by=project&since=1763600000&until=1764204800&bucket=3600&limit=100   -> CostsView
     GET /v1/budgets                                                                    -> BudgetsView
-    PUT /v1/projects/NAME/budget                                                       BudgetIn -> BudgetView
+    PUT /v1/projects/NAME/budget                                                       BudgetIn -> BudgetView; DELETE
 
 Each second of each GPU of each node that was paid for has one reason: busy, starting, checkpointing, recovering,
 draining, waiting, held, broken or idle. So the reasons of an answer add up to what was paid, and the rows do as well:
@@ -84,9 +84,9 @@ class WasteRow(Message):
 
 
 class BudgetIn(Message):
-    """A project's budget for each calendar month (UTC); None takes it away."""
+    """A project's budget for each calendar month (UTC), and what happens once it is spent."""
 
-    budget_usd: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)] | None = None
+    budget_usd: Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
     on_spent: OnBudget = OnBudget.WARN
 
 
