@@ -153,7 +153,7 @@ def read(home: Path) -> Settings:
         home=home,
         listen=_listen(os.environ.get("GODWIT_LISTEN") or config.get("listen"), path),
         replica=_replica(os.environ.get("GODWIT_REPLICA", "")),
-        port=_port(0 if config.get("port") is None else config["port"], path),
+        port=_port(_whole(os.environ.get("GODWIT_PORT")) or config.get("port") or 0, path),
         url=_url(config.get("url"), path),
         agent_package=_agent_package(config.get("agent_package"), path),
         database_url=os.environ.get("GODWIT_DATABASE_URL")
@@ -185,9 +185,13 @@ def _listen(value: object, path: Path) -> str:
 
 
 def _replica(name: str) -> str:
-    if name and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,31}", name):
-        raise InvalidRequest(f"GODWIT_REPLICA is {name!r}; it takes up to 32 small letters, digits and hyphens")
+    if name and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name):
+        raise InvalidRequest(f"GODWIT_REPLICA is {name!r}; it takes up to 63 small letters, digits and hyphens")
     return name
+
+
+def _whole(text: str | None) -> object:
+    return int(text) if text and text.isdecimal() else text
 
 
 def _url(value: object, path: Path) -> str:

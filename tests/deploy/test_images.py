@@ -1,0 +1,149 @@
+"""Images, compose file and units: pinned, locked, and naming only what is there. No container engine is needed."""
+
+import fnmatch
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from godwit.control_plane import settings
+from godwit.gateway import settings as gateway_settings
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+PINNED = re.compile(r"^[\w./-]+:\d+\.\d+(\.\d+)?-[\w.-]+(@sha256:[0-9a-f]{64})?$")
+IMAGES = ("control-plane", "gateway", "cloud")
+
+
+def _stages() -> dict[str, list[str]]:
+    """The instructions of each stage, with lines that go on joined."""
+    stages: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in DOCKERFILE.replace("\\\n", " ").splitlines():
+        begun = re.fullmatch(r"FROM (\S+) AS (\S+)", line)
+        if begun:
+            current = stages.setdefault(begun[2], [])
+        if line and not line.startswith("#"):
+            current.append(line)
+    return stages
+
+
+def _inherited(stage: str) -> list[str]:
+    lines = _stages()[stage]
+    base = lines[0].split()[1]
+    return (_inherited(base) if base in _stages() else []) + lines
+
+
+def test_bases_are_pinned_to_one_release() -> None:
+    (base,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert PINNED.match(base)
+    bases = {lines[0].split()[1] for lines in _stages().values()}
+    assert bases <= {"${PYTHON_IMAGE}", *_stages()}
+    foreign = [one["image"] for one in COMPOSE["services"].values() if "build" not in one]
+    assert foreign
+    assert [image for image in foreign if not PINNED.match(image)] == []
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_runs_as_nobody_and_says_how_it_does(image: str) -> None:
+    lines = _inherited(image)
+    assert [line for line in lines if line.startswith("USER")][-1] == "USER 10001:10001"
+    assert any(line.startswith("HEALTHCHECK") for line in lines)
+    module = re.search(r'"-m", "([\w.]+)"', next(line for line in reversed(lines) if line.startswith("CMD")))
+    assert module
+    assert find_spec(module[1]), f"{module[1]} is what {image} starts"
+
+
+def test_what_is_copied_is_there_and_sent_to_the_builder() -> None:
+    copied = [word for line in DOCKERFILE.splitlines() if line.startswith("COPY ") and "--from" not in line
+              for word in line.split()[1:-1]]  # fmt: skip
+    sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert copied
+    for name in copied:
+        assert (ROOT / name).exists(), name
+        assert any(fnmatch.fnmatch(name, one) for one in sent), f"{name} is left out by .dockerignore"
+
+
+@pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
+def test_a_service_may_do_no_more_than_it_must(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    target = service.get("build", {}).get("target")
+    assert "healthcheck" in service or target in IMAGES
+    for port in service.get("ports", ()):
+        assert port.startswith("127.0.0.1:"), "this machine only"
+
+
+def test_the_proxy_leads_to_both_control_planes_and_nowhere_else() -> None:
+    planes = [one for name, one in COMPOSE["services"].items() if name.startswith("control-plane")]
+    assert len({one["environment"]["GODWIT_REPLICA"] for one in planes}) == len(planes) == 2
+    wanted = {f"cloud:{one['environment']['GODWIT_PORT']}" for one in planes}
+    assert set(re.findall(r"server (\S+:\d+)", (ROOT / "deploy/compose/nginx.conf").read_text())) == wanted
+
+
+def test_every_variable_that_is_set_is_one_that_is_read() -> None:
+    names = {name for one in COMPOSE["services"].values() for name in one.get("environment", {})}
+    names |= set(re.findall(r"\b(GODWIT_\w+)=", DOCKERFILE))
+    source = "".join(path.read_text() for folder in ("control_plane", "gateway", "cli")
+                     for path in (ROOT / folder / "godwit").rglob("*.py"))  # fmt: skip
+    unread = {name for name in names if name.startswith("GODWIT_") and f'"{name}"' not in source}
+    assert unread == set()
+
+
+def test_the_control_planes_take_their_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(ROOT / "deploy/compose/config.yaml", tmp_path / "config.yaml")
+    monkeypatch.setenv("GODWIT_PORT", "7462")
+    monkeypatch.setenv("GODWIT_LISTEN", "0.0.0.0")
+    read = settings.read(tmp_path)
+    assert (read.port, read.listen, read.url) == (7462, "0.0.0.0", "http://proxy:8080")
+    assert read.simulated
+
+
+def test_the_gateway_takes_its_command_line() -> None:
+    text = COMPOSE["services"]["gateway"]["command"][-1]
+    arguments = text.split("godwit.gateway", 1)[1].split()
+    assert gateway_settings.read(arguments, {"GODWIT_URL": "http://proxy:8080"}).port == 8800
+
+
+def test_the_compose_file_is_one_for_compose() -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("docker compose is not here; the file was read as YAML only")
+    command = [docker, "compose", "-f", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
+    ended = subprocess.run(
+        command,
+        env={"GODWIT_DB_PASSWORD": "secret", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_systemd_takes_the_units(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not here; the units were not verified")
+    units = sorted((ROOT / "deploy" / "systemd").iterdir())
+    for unit in units:
+        text = unit.read_text().replace("/opt/godwit/bin/python", sys.executable)
+        (tmp_path / unit.name).write_text(text)
+    command = [analyze, "verify", *(str(tmp_path / unit.name) for unit in units)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_what_the_units_start_takes_its_arguments() -> None:
+    folder = ROOT / "deploy" / "systemd"
+    started = [re.search(r"^ExecStart=\S+ -m (\S+) (.*)$", unit.read_text(), re.MULTILINE) for unit in folder.iterdir()]
+    arguments = {found[1]: found[2].split() for found in started if found}
+    assert arguments["godwit.control_plane"] == ["serve", "--home", "/var/lib/godwit"]
+    assert gateway_settings.read(arguments["godwit.gateway"], {"GODWIT_URL": "http://plane"}).port == 8800
