@@ -31,6 +31,7 @@ from benchmarks import (
 )
 from benchmarks.figures import Figure
 from benchmarks.gateway import measurement as gateway
+from benchmarks.gateway import outages
 
 MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "planner": planner.measure,
@@ -50,6 +51,7 @@ MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "api_throughput": api_throughput.measure,
     "first_line": first_line.measure,
     "gateway": gateway.measure,
+    "gateway_outages": outages.measure,
 }
 """In this order, from the quiet to the loud."""
 

@@ -53,12 +53,14 @@ class Home:
 
 
 @contextmanager
-def serving(**environment: str) -> Iterator[Home]:
+def serving(config: str = "", **environment: str) -> Iterator[Home]:
     """A control plane with the default configuration that serves and has seen the clouds' offers.
 
-    `environment` is what its process sees beside this one's.
+    `config` replaces the default one; `environment` is what its process sees beside this one's.
     """
     folder = Path(tempfile.mkdtemp(prefix="gw-bench-"))
+    if config:
+        (folder / "config.yaml").write_text(config)
     try:
         try:
             godwit(folder, "up", "--detach", timeout_s=START_S, **environment)

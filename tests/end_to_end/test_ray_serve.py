@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.gateway.users import gateways
 from tests.end_to_end.conftest import System, wait_for
-from tests.end_to_end.users import gateway
 
 pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(540)]
 
@@ -28,7 +28,8 @@ def test_a_model_on_two_nodes_answers_as_it_should(system: System, tmp_path: Pat
     coming = system.start("run", "-y", str(SPEC))
     _, said = coming.communicate(timeout=400)
     assert coming.returncode == 0, said
-    with gateway(system, tmp_path) as address:
+    with gateways(system.home, system.environment, tmp_path) as (gateway,):
+        address = gateway.url
         wait_for("routes", 120, lambda: _models(address) == ["all-minilm-l6-v2"])
         answers = list[tuple[dict[str, Any], str]]()
         wait_for("answers of both nodes", 120, lambda: _nodes(answers, ask(address, TEXTS)) == {"0", "1"})

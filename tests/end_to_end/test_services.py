@@ -8,8 +8,8 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks.gateway.users import Users, gateways
 from tests.end_to_end.conftest import System, wait_for
-from tests.end_to_end.users import Users, gateway
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("ray"), pytest.mark.timeout(540)]
 
@@ -78,10 +78,10 @@ def test_a_service_serves_changes_heals_and_goes(system: System, tmp_path: Path)
 def test_users_notice_nothing_of_a_new_version_of_fewer_replicas_and_of_a_move(system: System, tmp_path: Path) -> None:
     assert system.godwit("run", "-y", written(tmp_path, "one")).returncode == 0
     key = system.godwit("keys", "add").stdout.strip()
-    with gateway(system, tmp_path) as address:
-        url = f"{address}/services/default/hello/"
+    with gateways(system.home, system.environment, tmp_path) as (gateway,):
+        url = f"{gateway.url}/services/default/hello/"
         wait_for("an answer", 60, lambda: _status(url, key) == 200)
-        with Users(url, key) as users:
+        with Users(url, key=key) as users:
             assert system.godwit("run", "-y", written(tmp_path, "two")).returncode == 0
             assert system.godwit("scale", "hello", "1").returncode == 0
             wait_for("one replica fewer", 120, lambda: len(_replicas(system)) == 1)
