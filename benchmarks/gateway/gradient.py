@@ -14,17 +14,20 @@ TOLERANCE = 1.5
 class GradientLimit(EarnedLimit):
     """The limit follows the ratio of long-term to short-term latency, and leaves room for a queue of its root."""
 
+    short_s: float | None = None
+    long_s: float | None = None
+
     def answered(self, latency_s: float, in_flight: int, now: float) -> None:  # noqa: ARG002 - the law it stands in for takes it
         """As Gradient2 has it: no change while less than half of the limit is in use."""
-        if self.lately_s is None or self.unloaded_s is None:
-            self.lately_s = self.unloaded_s = latency_s
+        if self.short_s is None or self.long_s is None:
+            self.short_s = self.long_s = latency_s
             return
-        self.lately_s += (latency_s - self.lately_s) * SMOOTHING
-        self.unloaded_s += (latency_s - self.unloaded_s) * 2.0 / (LONG_WINDOW + 1.0)
-        if self.unloaded_s > 2.0 * self.lately_s:
-            self.unloaded_s *= 0.95
+        self.short_s += (latency_s - self.short_s) * SMOOTHING
+        self.long_s += (latency_s - self.long_s) * 2.0 / (LONG_WINDOW + 1.0)
+        if self.long_s > 2.0 * self.short_s:
+            self.long_s *= 0.95
         if in_flight < self.limit / 2.0:
             return
-        gradient = max(0.5, min(1.0, TOLERANCE * self.unloaded_s / self.lately_s))
+        gradient = max(0.5, min(1.0, TOLERANCE * self.long_s / self.short_s))
         wanted = self.limit * gradient + math.sqrt(self.limit)
         self.limit = max(1.0, min(self.most, self.limit * (1.0 - SMOOTHING) + wanted * SMOOTHING))

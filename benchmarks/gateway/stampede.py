@@ -31,6 +31,8 @@ class Scene:
     end_s: float = 160.0
     patience_s: float = 2.5
     tries: int = 8
+    spread: float = 0.3
+    """How much requests differ: the sigma of a log-normal; 1.0 is what prompts of all lengths do to a model."""
 
     @property
     def rate(self) -> float:
@@ -89,7 +91,7 @@ class Server:
         crowd = (len(self.working) + len(self.inside)) / (4.0 * self.scene.slots)
         thrash = 1.0 + 0.5 * max(0.0, crowd - 1.0)
         # Log-normal with a mean of one.
-        spread = math.exp(self.rng.gauss(-0.045, 0.3))
+        spread = math.exp(self.rng.gauss(-(self.scene.spread**2) / 2.0, self.scene.spread))
         return self.scene.service_s * spread * thrash / speed
 
 
@@ -207,11 +209,17 @@ class World:
 
 @dataclass(frozen=True)
 class Recovery:
-    """How a service came back: `after_s` (None: never) until goodput stayed at 95 %, and p99 latencies in seconds."""
+    """How a service came back: `after_s` (None: never) until goodput stayed at 95 %, and p99 latencies in seconds.
+
+    `after_p99_s` is of all answers since its return; of the worst 5 s, `cold_p99_s` while replicas warm up and
+    `warm_p99_s` from then on. Infinite where nobody was answered in time.
+    """
 
     after_s: float | None
     steady_p99_s: float
     after_p99_s: float
+    cold_p99_s: float
+    warm_p99_s: float
 
 
 def recovery(world: World) -> Recovery:
@@ -224,6 +232,8 @@ def recovery(world: World) -> Recovery:
         after_s=None if first is None else first * BIN_S,
         steady_p99_s=_p99(world, 0.25 * scene.killed_at_s, scene.killed_at_s),
         after_p99_s=_p99(world, back_at, scene.end_s),
+        cold_p99_s=_worst_p99(world, back_at, back_at + scene.warm_up_s),
+        warm_p99_s=_worst_p99(world, back_at + scene.warm_up_s, scene.end_s),
     )
 
 
@@ -233,6 +243,11 @@ BIN_S = 5.0
 def _goodput(world: World, since: float) -> float:
     answered = sum(1 for at, _ in world.good if since <= at < since + BIN_S)
     return answered / (BIN_S * world.scene.rate)
+
+
+def _worst_p99(world: World, since: float, until: float) -> float:
+    count = int((until - since) / BIN_S)
+    return max(_p99(world, since + n * BIN_S, since + (n + 1) * BIN_S) for n in range(count))
 
 
 def _p99(world: World, since: float, until: float) -> float:

@@ -64,10 +64,10 @@ def test_an_answer_lets_the_next_one_go() -> None:
 def test_a_replica_at_another_address_is_cold_and_earns_its_limit_anew() -> None:
     first = route(1, start_concurrency=2)
     one = regulator(first)
-    for _ in range(20):
-        assert isinstance(one.offer(Waiting(0.0), 0.0), Granted)
-        one.ended("r0", Outcome.ANSWERED, 0.1, 0.0)
-    one.update(first, 1.0)
+    for n in range(20):
+        assert isinstance(one.offer(Waiting(n * 0.1), n * 0.1), Granted)
+        one.ended("r0", Outcome.ANSWERED, 0.1, n * 0.1 + 0.1)
+    one.update(first, 2.0)
     earned = one.replicas["r0"].limit
     assert earned > 2
     elsewhere = first.replicas[0].model_copy(update={"url": "http://127.0.0.1:2"})

@@ -12,8 +12,8 @@ from benchmarks.gateway.stampede import Router, Scene, World, recovery
 SCENE = Scene(end_s=110.0)
 
 
-def run(make: type[RoundRobin] | None) -> World:
-    world = World(SCENE, Random(7))
+def run(make: type[RoundRobin] | None, scene: Scene = SCENE) -> World:
+    world = World(scene, Random(7))
     router: Router = make(world) if make else Regulated(world, Random(8))
     world.run(router)
     return world
@@ -24,11 +24,26 @@ def test_a_regulated_service_is_back_within_twice_its_warm_up_and_nobody_admitte
     assert found.after_s is not None
     assert found.after_s <= 2 * SCENE.warm_up_s
     assert found.after_p99_s <= 3 * found.steady_p99_s
+    # A cold replica takes twice as long for a request that has it for itself.
+    assert found.cold_p99_s <= 3 * found.steady_p99_s / SCENE.cold
+    assert found.warm_p99_s <= 3 * found.steady_p99_s, "of any five seconds once replicas have warmed up"
 
 
 def test_round_robin_and_least_load_never_come_back() -> None:
-    assert recovery(run(RoundRobin)).after_s is None
-    assert recovery(run(LeastLoad)).after_s is None
+    for make in (RoundRobin, LeastLoad):
+        found = recovery(run(make))
+        assert found.after_s is None
+        assert found.after_p99_s > 3 * found.steady_p99_s
+        assert found.warm_p99_s == float("inf"), "in some five seconds nobody is answered in time"
+
+
+def test_a_service_whose_requests_differ_much_is_not_held_back() -> None:
+    """A sigma of one, as prompts have it: the slowest twentieth takes 27 times as long as the quickest."""
+    scene = Scene(spread=1.0, killed_at_s=60.0, end_s=60.0)
+    world = run(None, scene)
+    since_s = 10.0
+    answered = sum(at >= since_s for at, _ in world.good)
+    assert answered >= 0.9 * scene.rate * (scene.end_s - since_s)
 
 
 def test_two_gateways_that_know_nothing_of_each_other_come_to_fair_parts() -> None:

@@ -57,7 +57,7 @@ def _service(gate: Gate, now: float) -> dict[str, Any]:
     return {
         "in_flight": regulator.in_flight,
         "queued": len(regulator.queue),
-        "may_wait_s": round(regulator.queue.allowed_s(now, regulator.latency_s), 3),
+        "may_wait_s": round(regulator.allowed_s(now), 3),
         "latency_s": regulator.latency_s,
         "restart_limit": restart,
         "hedged_after_s": gate.tail.late_s if gate.is_hedged else None,

@@ -1,16 +1,19 @@
 """The concurrency that a replica has earned: grows while its latency holds, falls when it does not.
 
 Additive increase, multiplicative decrease (Chiu & Jain, "Analysis of the increase and decrease algorithms for
-congestion avoidance", 1989), with TCP's slow start before the first cut (Jacobson, "Congestion avoidance and control",
-1988). Congestion is what latency says: that of late beyond a multiple of the unloaded one, as in TCP Vegas (Brakmo &
-Peterson, 1995) and in Netflix's concurrency limits. Of several gateways that share a replica and know nothing of each
+congestion avoidance", 1989), with a slow start before the first cut that doubles every other round, as in TCP Vegas
+(Brakmo & Peterson, 1995): what a larger limit does to latency is seen one latency later, and must be seen before the
+next. Congestion is what latency says, as in Vegas and in Netflix's concurrency limits: that of late is beyond a
+multiple of the unloaded one, by more than chance. Of several gateways that share a replica and know nothing of each
 other, each comes to a fair part: that is what Chiu & Jain prove of this law, and of no gradient.
 """
 
 from dataclasses import dataclass, field
 
-TOLERANCE = 2.0
-"""Latency of late over the unloaded one that counts as congestion: a request then waits as long as it is worked on."""
+from godwit.gateway.regulator.latency import Latency
+
+TOLERANCE = 1.5
+"""Latency of late over the unloaded one that counts as congestion: Netflix's Gradient2 has the same."""
 
 SLACK_S = 0.025
 """Not congestion, whatever the ratio: what a gateway that is busy itself adds to a very quick answer."""
@@ -21,13 +24,8 @@ CUT = 0.7
 USED = 0.5
 """The part of the limit that must be in use for an answer to prove anything about more."""
 
-SAMPLES_MIN = 4
-DRIFT = 0.002
-"""Of the way from the unloaded latency up to that of late, for each answer in quiet times: work that has grown heavier
-is no congestion. A replica that is as busy as it may be proves nothing: its latency is what the limit made it."""
-
-FLOOR_DRIFT = 0.1
-"""The same at the floor, where no less can be sent: what is measured there is the replica's own latency."""
+SAME_S = 1e-6
+"""Two instants that are so close are one: an answer starts the next round, and the next request comes with it."""
 
 
 @dataclass
@@ -41,27 +39,39 @@ class EarnedLimit:
     most: float
     limit: float = field(init=False)
     slow_start: bool = field(init=False, default=True)
-    unloaded_s: float | None = field(init=False, default=None)
-    lately_s: float | None = field(init=False, default=None)
+    latency: Latency = field(init=False, default_factory=Latency)
     cut_at: float = field(init=False, default=float("-inf"))
+    _round_at: float = field(init=False, default=float("-inf"))
+    _of_round: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.limit = min(self.first, self.most)
 
+    @property
+    def unloaded_s(self) -> float | None:
+        """The latency when nothing waits inside of the replica; None before the first answer."""
+        return self.latency.unloaded_s
+
+    @property
+    def lately_s(self) -> float | None:
+        """The latency of late; None before the first answer."""
+        return self.latency.lately_s
+
     def answered(self, latency_s: float, in_flight: int, now: float) -> None:
         """A request was answered after `latency_s`, when `in_flight` were there, itself included."""
-        self._measure(latency_s, in_flight < self.limit * USED)
+        is_used = in_flight >= self.limit * USED
+        self.latency.saw(latency_s, self.limit, now, is_quiet=not is_used)
+        if not self.latency.is_known:
+            return  # it has its first limit until it is known what more does
         if self.congested:
             self.cut(now)
-        elif in_flight >= self.limit * USED:
-            self.limit = min(self.most, self.limit + (1.0 if self.slow_start else 1.0 / self.limit))
+        elif is_used:
+            self._grow(now - latency_s, now)
 
     @property
     def congested(self) -> bool:
         """Whether answers take so long of late that requests wait inside of the replica."""
-        if self.lately_s is None or self.unloaded_s is None:
-            return False
-        return self.lately_s > self.unloaded_s * TOLERANCE + SLACK_S
+        return self._is_long(self.latency.surely_s(self.limit))
 
     def cut(self, now: float) -> None:
         """Take some of it back, once per latency: answers on their way tell of the same congestion again."""
@@ -72,19 +82,18 @@ class EarnedLimit:
         self.limit = max(1.0, self.limit * CUT)
 
     def gave_up(self, waited_s: float, now: float) -> None:
-        """A client left after `waited_s` without an answer: no latency, but a sign where that is long for this one."""
-        if self.unloaded_s is not None and waited_s > self.unloaded_s * TOLERANCE + SLACK_S:
+        """A client left after `waited_s` without an answer: no latency, but a sign where it is long for any."""
+        if self._is_long(waited_s - self.latency.chance_s(1)):
             self.cut(now)
 
-    def _measure(self, latency_s: float, quiet: bool) -> None:
-        if self.lately_s is None or self.unloaded_s is None:
-            self.lately_s = self.unloaded_s = latency_s
+    def _is_long(self, latency_s: float) -> bool:
+        return self.unloaded_s is not None and latency_s > self.unloaded_s * TOLERANCE + SLACK_S
+
+    def _grow(self, sent_at: float, now: float) -> None:
+        if not self.slow_start:
+            self.limit = min(self.most, self.limit + 1.0 / self.limit)
             return
-        # Over about as many answers as are in flight: one round of them.
-        self.lately_s += (latency_s - self.lately_s) * 2.0 / (max(SAMPLES_MIN, self.limit) + 1.0)
-        if self.lately_s < self.unloaded_s:
-            self.unloaded_s = self.lately_s
-        elif self.limit <= 1.0:
-            self.unloaded_s += (self.lately_s - self.unloaded_s) * FLOOR_DRIFT
-        elif quiet:
-            self.unloaded_s += (self.lately_s - self.unloaded_s) * DRIFT
+        self._of_round += sent_at >= self._round_at - SAME_S
+        if self._of_round >= int(self.limit):
+            self.limit = min(self.most, self.limit * 2.0)
+            self._round_at, self._of_round = now, 0

@@ -17,6 +17,10 @@ STANDING_WAIT = 0.5
 """The part of a latency for which one may wait in a standing queue: replicas have as much to do as they can anyway, so
 that it need only bridge the gap until the next answer."""
 
+CALM_S = 1.0
+"""So long after somebody was late the queue counts as standing still, also where a moment without anybody in it came
+between: under a load that is far too high there are many such moments."""
+
 WAIT_MIN_S = 0.1
 
 INTERACTIVE, BATCH = 0, 1
@@ -40,6 +44,7 @@ class Queue:
     most: int
     _lines: tuple[deque[Waiting], deque[Waiting]] = field(default_factory=lambda: (deque(), deque()))
     _standing_since: float | None = None
+    _late_at: float = float("-inf")
 
     def __len__(self) -> int:
         return len(self._lines[0]) + len(self._lines[1])
@@ -50,14 +55,12 @@ class Queue:
 
     def push(self, waiting: Waiting, now: float) -> None:
         """Let it wait; the caller has asked `full`."""
-        if not len(self):
-            self._standing_since = now
+        self._note_standing(now)
         self._lines[waiting.rank].append(waiting)
 
     def push_first(self, waiting: Waiting, now: float) -> None:
         """Let one wait that has had its turn before, ahead of those of its rank."""
-        if not len(self):
-            self._standing_since = now
+        self._note_standing(now)
         self._lines[waiting.rank].appendleft(waiting)
 
     @property
@@ -79,6 +82,11 @@ class Queue:
         self._note_empty()
         return taken
 
+    def not_needed(self, now: float) -> None:
+        """A request came and did not have to wait: there is no standing queue, if nobody was late for a while."""
+        if now - self._late_at > CALM_S:
+            self._standing_since = None
+
     def head(self) -> Waiting | None:
         """Who is next."""
         return next((line[0] for line in self._lines if line), None)
@@ -86,9 +94,7 @@ class Queue:
     def take(self) -> Waiting:
         """Take out who is next."""
         line = self._lines[0] or self._lines[1]
-        taken = line.popleft()
-        self._note_empty()
-        return taken
+        return line.popleft()
 
     def remove(self, waiting: Waiting) -> bool:
         """Take out one whose client left; False when it does not wait any more."""
@@ -112,13 +118,17 @@ class Queue:
         allowed_s = self.allowed_s(now, latency_s)
         for line in self._lines:
             while line and now - line[0].arrived_at >= allowed_s:
-                yield line.popleft()
-        self._note_empty()
+                self._late_at = now
+                yield line.popleft()  # a queue that is empty because of this still stands
 
     def next_late_at(self, now: float, latency_s: float | None) -> float | None:
         """When the next one has waited for too long, as things are; None when nobody waits."""
         firsts = [line[0].arrived_at for line in self._lines if line]
         return min(firsts) + self.allowed_s(now, latency_s) if firsts else None
+
+    def _note_standing(self, now: float) -> None:
+        if self._standing_since is None:
+            self._standing_since = now
 
     def _note_empty(self) -> None:
         if not len(self):

@@ -114,5 +114,5 @@ class Replica:
         self.failures = 0
         self.proving = True
         # What it had earned, it had earned warm; one request at a time is all that it has shown since.
-        self.earned = EarnedLimit(1.0, self.earned.most)
+        self.earned = type(self.earned)(1.0, self.earned.most)
         self.latency_s = None

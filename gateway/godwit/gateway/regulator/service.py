@@ -84,8 +84,9 @@ class Regulator:
         if not len(self.queue):
             granted = self._grant(waiting, now)
             if granted is not None:
+                self.queue.not_needed(now)
                 return granted
-        allowed_s = self.queue.allowed_s(now, self.latency_s)
+        allowed_s = self.allowed_s(now)
         if self._wait_s(self.queue.ahead(waiting.rank), now) > allowed_s:
             return self._refuse(Shed.WOULD_WAIT_TOO_LONG, now)
         if self.queue.full and waiting.rank != INTERACTIVE:
@@ -167,7 +168,7 @@ class Regulator:
         self._note_restart(now)
         while len(self.queue) > self.queue.most:
             yield self._overflowed(now)
-        for late in self.queue.late(now, self.latency_s):
+        for late in self.queue.late(now, self._unloaded_s(now)):
             reason = Shed.WAITED_TOO_LONG if self._capacity(now) else Shed.NO_REPLICA
             yield late, self._refuse(reason, now)
         while (head := self.queue.head()) is not None:
@@ -178,11 +179,15 @@ class Regulator:
 
     def wakes_at(self, now: float) -> float | None:
         """When `turn` should be asked although nothing happens; None: no need."""
-        late_at = self.queue.next_late_at(now, self.latency_s)
+        late_at = self.queue.next_late_at(now, self._unloaded_s(now))
         if late_at is None:
             return None
         back = [one.out_until for one in self.replicas.values() if now < one.out_until and not one.draining]
         return min([late_at, *back])
+
+    def allowed_s(self, now: float) -> float:
+        """How long a request may wait at present."""
+        return self.queue.allowed_s(now, self._unloaded_s(now))
 
     @property
     def everyone(self) -> list[Replica]:
@@ -228,6 +233,11 @@ class Regulator:
         if not capacity or self.latency_s is None:
             return 0.0
         return ahead * self.latency_s / capacity
+
+    def _unloaded_s(self, now: float) -> float | None:
+        """The latency by which waiting is measured: that of late grows with what waits inside, and would allow more."""
+        known = [one.earned.unloaded_s for one in self.replicas.values() if one.usable(now)]
+        return min((one for one in known if one is not None), default=self.latency_s)
 
     def _refuse(self, reason: Shed, now: float) -> Refusal:
         self.sheds[reason] += 1
