@@ -8,6 +8,7 @@ from godwit.control_plane.metrics.instruments import Instruments
 from godwit.control_plane.notifying.targets import Target
 from godwit.control_plane.secrets import Keyring
 from godwit.control_plane.store.database import Database
+from godwit.control_plane.tracing import NOWHERE, Spans
 from godwit.control_plane.version import AGENT_PACKAGE
 from godwit.domain.clock import Clock
 from godwit.domain.ids import IdSource, ProviderName
@@ -22,7 +23,8 @@ class Context:
     `url` is where agents reach this control plane. `identity` marks what it launches. `store_url` is the default
     checkpoint store. `serving_since` is when it began to hear agents. `heartbeat_s` is how often agents report.
     `agent_package` is what a machine without the agent installs. `instruments` count and time what is done.
-    `targets` are told of what happens. `prometheus` are the addresses that services may be scaled by queries to.
+    `targets` are told of what happens. `spans` takes traces. `prometheus` are the addresses that services may be scaled
+    by queries to.
     """
 
     db: Database
@@ -40,6 +42,7 @@ class Context:
     agent_package: str = AGENT_PACKAGE
     seed: int = 0
     targets: tuple[Target, ...] = ()
+    spans: Spans = NOWHERE
     prometheus: tuple[str, ...] = ()
     instruments: Instruments = field(default_factory=Instruments)
 

@@ -27,13 +27,13 @@ from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.settings import Settings
 from godwit.control_plane.store import access, queries, writes
 from godwit.control_plane.store.database import SERVING, Database, open_engine
+from godwit.control_plane.tracing import Spans, TracedCalls, open_spans
 from godwit.control_plane.wakes import Listener
 from godwit.domain.clock import SystemClock
 from godwit.domain.errors import Conflict
 from godwit.domain.ids import IdSource
 from godwit.domain.wire.dev import CHUNK_BYTES
 from godwit.providers import registry
-from godwit.providers.layers import CallMetrics
 from sqlalchemy import make_url
 
 log = structlog.get_logger()
@@ -50,9 +50,9 @@ def serve(folder: Path) -> None:
         if settings.simulated:
             registry.start_simulated(folder)
         listener = home.listen(settings.port, settings.listen)
-        metrics = CallMetrics()
+        metrics, spans = TracedCalls(), open_spans(os.environ, _process_name(settings))
         roster = Roster(registry.build(settings.providers, folder, metrics=metrics))
-        context = _context(home, settings, listener, roster)
+        context = _context(home, settings, listener, roster, spans)
         accounts = Accounts(context, roster, home.vault(), folder, metrics)
         accounts.load()
         leading = Leading(context, Lease(context.db, _process_name(settings), alone=is_alone), accounts.load)
@@ -85,6 +85,7 @@ def serve(folder: Path) -> None:
                 listener_of_hints.stop()
             home.withdraw()
             context.db.close()
+            spans.close()
 
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, home: Home, context: Context) -> None:
@@ -98,7 +99,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, home: Home, co
     await serving
 
 
-def _context(home: Home, settings: Settings, listener: socket.socket, roster: Roster) -> Context:
+def _context(home: Home, settings: Settings, listener: socket.socket, roster: Roster, spans: Spans) -> Context:
     clock, hints = SystemClock(), Hints()
     db = Database(open_engine(settings.database_url, SERVING), hints.announce, _process_name(settings))
     db.migrate()
@@ -116,6 +117,7 @@ def _context(home: Home, settings: Settings, listener: socket.socket, roster: Ro
         serving_since=clock.now(),
         policy=settings.policy,
         targets=settings.targets,
+        spans=spans,
         prometheus=settings.prometheus,
         agent_package=settings.agent_package,
     )

@@ -93,7 +93,11 @@ class Loops:
         self._run(f"watch-{provider.name}", self._watching(provider, watch, offers))
 
     def _run(self, name: str, body: Callable[[], None]) -> None:
-        thread = threading.Thread(target=body, name=name, daemon=True)
+        def run() -> None:
+            body()
+            self._context.instruments.ended(name)
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
 
@@ -217,8 +221,6 @@ class Loops:
                     return
                 if pause_s > LIST_BUSY_S:
                     self._context.hints.wait(hints.PROVIDERS, seen, pause_s - LIST_BUSY_S)
-            if provider.name not in self._context.providers:
-                instruments.ended(name)
 
         return body
 

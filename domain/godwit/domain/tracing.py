@@ -7,11 +7,20 @@ are those of W3C Trace Context (https://www.w3.org/TR/trace-context/, sections 3
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from godwit.domain.errors import InvalidRequest
 from godwit.domain.events import Event
 
 HEADER = "traceparent"
+
+ENVIRONMENT = "TRACEPARENT"
+"""The variable in which OpenTelemetry's tools look for the same (its specification, "Environment Variables as Context
+Propagation Carriers")."""
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 _PARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _NOTHING = re.compile("0+")
@@ -63,3 +72,20 @@ def trace_of(event: Event) -> str:
 def root_of(trace: str) -> Parent:
     """The span under which all others of a trace hang; worked out too, so that nobody has to be told of it."""
     return Parent(trace, hashlib.sha256(f"root/{trace}".encode()).hexdigest()[:16])
+
+
+def exporter(env: Mapping[str, str]) -> str:
+    """Where traces go as the standard variables say: "otlp", "console", or "" for nowhere, as without any of them.
+
+    Raises `InvalidRequest` for what there is not.
+    """
+    if env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return ""
+    kind = env.get("OTEL_TRACES_EXPORTER", "").strip().lower()
+    kind = kind or ("otlp" if any(env.get(name) for name in _ENDPOINTS) else "none")
+    if kind not in ("otlp", "console", "none"):
+        raise InvalidRequest(f"OTEL_TRACES_EXPORTER is {kind!r}; it takes otlp, console or none")
+    protocol = next((env[name] for name in _PROTOCOLS if env.get(name)), "http/protobuf")
+    if kind == "otlp" and protocol != "http/protobuf":
+        raise InvalidRequest(f"traces are sent by http/protobuf, not {protocol!r}; set {_PROTOCOLS[0]}=http/protobuf")
+    return "" if kind == "none" else kind

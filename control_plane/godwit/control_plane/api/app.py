@@ -30,6 +30,7 @@ from godwit.control_plane.api import (
     tokens,
 )
 from godwit.control_plane.api.access import Doorkeeper
+from godwit.control_plane.api.requests import Tracing
 from godwit.control_plane.api.auditing import Auditing
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.metrics.timing import Timing
@@ -65,6 +66,7 @@ def create_app(state: State) -> FastAPI:
     errors.install(app)
     app.add_middleware(Auditing, state=state)
     app.add_middleware(Timing, state=state)
+    app.add_middleware(Tracing, state=state)
 
     @app.get("/v1/version")
     async def version(state: Godwit) -> ServerView:

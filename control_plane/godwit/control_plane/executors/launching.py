@@ -16,6 +16,8 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.executors import bootstrap
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
+from godwit.control_plane.tracing import carried_out
+from godwit.domain import tracing
 from godwit.domain.drills import Drill
 from godwit.domain.errors import (
     CredentialsRejected,
@@ -112,7 +114,10 @@ class Executor:
             if provider is None:
                 self._unconfigured(intent, node)
                 return
-            self._effects[intent.kind](intent, node, provider)
+            trace_id = tracing.of_work(intent.job_id or node.reserved_for, node.id)
+            told = {"godwit.intent": intent.id, "godwit.node": node.id, "godwit.reason": intent.reason[:300]}
+            with carried_out(self._context.spans, intent.kind, trace_id, told):
+                self._effects[intent.kind](intent, node, provider)
         except StaleWrite as stale:
             log.debug("the intent was changed meanwhile; its new state decides", intent=intent_id, why=stale.message)
 

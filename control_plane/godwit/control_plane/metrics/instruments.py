@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from godwit.control_plane.metrics import described
 from godwit.domain.metrics import Described
@@ -66,9 +66,10 @@ class Instruments:
         self._notified.labels(target, outcome).inc()
 
     def ended(self, loop: str) -> None:
-        """A loop ended on purpose: what it looked at is not configured any more."""
+        """A loop ended on purpose: another process leads now, or what it looked at is not configured any more."""
         for metric in (self._step_seconds, self._step_failures, self._step_at):
-            metric.remove(loop)
+            with suppress(KeyError):  # it never ended a step
+                metric.remove(loop)
 
     def _histogram(self, of: Described, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(*_of(of), buckets=buckets, registry=self.registry)

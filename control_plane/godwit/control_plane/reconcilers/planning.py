@@ -1,5 +1,6 @@
 """The planner's loop: load a snapshot, decide with pure code, apply in one short transaction; again until it rests."""
 
+import time
 from dataclasses import replace
 
 import structlog
@@ -7,6 +8,8 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.reconcilers import apply
 from godwit.control_plane.services import returning
 from godwit.control_plane.store import queries, restored
+from godwit.control_plane.tracing import NOWHERE, Recorded
+from godwit.domain import tracing
 from godwit.domain.errors import StaleWrite
 from godwit.scheduler import planner
 from godwit.scheduler.plan import Plan, StartAttempt
@@ -40,7 +43,7 @@ class Planning:
     def _round(self) -> Plan:
         context = self._context
         now = context.now()
-        instruments = context.instruments
+        instruments, began_at = context.instruments, time.time()
         with instruments.phase("load"), context.db.read() as conn:
             snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
         with instruments.phase("decide"):
@@ -56,6 +59,7 @@ class Planning:
         else:
             for action in plan.actions:
                 instruments.acted(type(action).__name__)
+            _trace(context, plan, began_at)
         return plan
 
     def _above_lost_epochs(self, plan: Plan, snapshot: Snapshot) -> Plan:
@@ -74,3 +78,22 @@ class Planning:
             for action in plan.actions
         )
         return replace(plan, actions=tuple(raised))
+
+
+TRACED_MAX = 200
+"""Actions of one plan that are recorded in the traces of their jobs: a large array starts hundreds at once."""
+
+
+def _trace(context: Context, plan: Plan, began_at: float) -> None:
+    """Say in the trace of each job what the plan did for it, and why."""
+    if context.spans is NOWHERE:
+        return
+    ended_at = time.time()
+    for action in plan.actions[:TRACED_MAX]:
+        job_id = getattr(action, "job_id", None)
+        if job_id is None:
+            continue
+        trace_id, told = tracing.of_job(job_id), {"godwit.reason": action.reason[:300], "godwit.job": job_id}
+        parent = tracing.root_of(trace_id)
+        name = f"plan {type(action).__name__}"
+        context.spans.record(Recorded(name, "internal", trace_id, parent, began_at, ended_at, None, told))

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from godwit.control_plane import tracing
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import (
     afters,
@@ -117,6 +118,7 @@ def submit(
             job = replace(job, after_id=context.ids.new("after"))
             dependencies.add(tx, str(job.after_id), found)
         job = _write(context, tx, job, spec_in.count, actor)
+        tracing.note_job(job.id)
         told = views.feasibility(feasible)
         if told is not None:
             data = {"verdict": told.verdict, "short_by": told.short_by}
