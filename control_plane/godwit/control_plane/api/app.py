@@ -14,6 +14,7 @@ from godwit.control_plane.api import (
     dashboard,
     errors,
     fleet,
+    history,
     incidents,
     jobs,
     keys,
@@ -78,6 +79,7 @@ def create_app(state: State) -> FastAPI:
         app.include_router(part.router)
     app.include_router(changes.router)
     app.include_router(consequences.router)
+    app.include_router(history.router)
     app.include_router(overview.router)
     app.include_router(costs.router)
     app.include_router(terminals.router)

@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse, Response
 from godwit.control_plane.api.access import Actor, OwnSpec, Who
 from godwit.control_plane.api.state import Godwit
 from godwit.control_plane.services import jobs, ledger, logs, sizes, views
-from godwit.control_plane.store import arrays, dependencies, queries
+from godwit.control_plane.store import arrays, dependencies, queries, sums
 from godwit.domain.jobs import JobState
 from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.pages import Page
@@ -75,7 +75,8 @@ def get_job(state: Godwit, _actor: Actor, job: JobRef) -> JobDetail:
         after_id = found.after_id
         after = () if after_id is None else dependencies.standings(conn, [after_id])[after_id]
         attempts, checkpoints = queries.attempts_of(conn, found.id), queries.checkpoints(conn, found.id)
-        return views.job_detail(found, attempts, checkpoints, after)
+        began = sums.attempts_began(conn, found.id)
+        return views.job_detail(found, attempts, checkpoints, after, began)
 
 
 @router.post("/jobs/{job}/cancel", status_code=202)

@@ -9,7 +9,7 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.reconcilers.billing import Billing
 from godwit.control_plane.reconcilers.foreign import Foreigners
 from godwit.control_plane.reconcilers.orphans import Orphans
-from godwit.control_plane.services import nodes
+from godwit.control_plane.services import history, nodes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.bills import Known
 from godwit.control_plane.store.database import Transaction
@@ -203,6 +203,7 @@ class OfferWatch:
             offers = [replace(offer, billing_step_s=step_s) for offer in self._provider.offers()]
             with self._context.db.write() as tx:
                 writes.replace_offers(tx, self._provider.name, offers)
+                history.priced(tx, self._provider.name, offers, self._context.now())
                 tx.hint(hints.PLAN)
             trouble = ""
         except ProviderError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from godwit.control_plane import hints
-from godwit.control_plane.services import attempts, dev, health, migrations, notices, replicas, sizes
+from godwit.control_plane.services import attempts, dev, health, history, migrations, notices, replicas, sizes
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import NotFound
@@ -150,6 +150,7 @@ def _progress(
     # Our own clock: a node's may be off, and instants that are compared must be of one clock.
     known = paces.watched(job, attempt, seen.step, now)
     writes.job_progress(tx, job.id, Progress(seen.step, now, seen.total_steps, seen.metrics, known))
+    history.progressed(tx, job, attempt.epoch, seen.step, seen.metrics, now)
     tx.hint(hints.log_of(job.id))
 
 

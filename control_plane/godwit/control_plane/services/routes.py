@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from godwit.control_plane import hints
 from godwit.control_plane.context import Context
+from godwit.control_plane.services import history
 from godwit.control_plane.store import routing
 from godwit.control_plane.store import services as stored
 from godwit.control_plane.store.database import Transaction
@@ -43,6 +44,7 @@ def told(context: Context, signals: GatewaySignals) -> None:
     """A gateway says what it measured."""
     with context.db.write() as tx:
         routing.told(tx, signals, context.now())
+        history.took(tx, signals, context.now())
 
 
 def publish(context: Context) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any, Literal
 
 from godwit.control_plane.contacts import Contact
@@ -9,7 +10,7 @@ from godwit.control_plane.store import entities
 from godwit.domain import times
 from godwit.domain.afters import When
 from godwit.domain.events import Event
-from godwit.domain.jobs import Attempt, CheckpointPolicy, Job, JobKind, JobSpec, Progress
+from godwit.domain.jobs import Attempt, AttemptState, CheckpointPolicy, Job, JobKind, JobSpec, Progress
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.wire import dev, views
@@ -49,14 +50,18 @@ def job(of: Job) -> views.JobView:
 
 
 def job_detail(
-    of: Job, attempts: Iterable[Attempt], checkpoints: Iterable[Row[Any]], after: Iterable[Standing] = ()
+    of: Job,
+    attempts: Iterable[Attempt],
+    checkpoints: Iterable[Row[Any]],
+    after: Iterable[Standing] = (),
+    began: Mapping[str, float] = MappingProxyType({}),
 ) -> views.JobDetail:
     """A job with everything that belongs to it."""
     return views.JobDetail(
         **_job_fields(of),
         spec=spec(of.spec),
         after=[dependency(standing) for standing in after],
-        attempts=[attempt(a) for a in attempts],
+        attempts=[attempt(a, began.get(a.id)) for a in attempts],
         checkpoints=[
             views.CheckpointView(
                 step=c.step, epoch=c.epoch, at=c.at, size_bytes=c.size_bytes, files=c.files, manifest_url=c.manifest_url
@@ -143,15 +148,16 @@ def _plain(number: float) -> str:
     return f"{number:.9f}".rstrip("0").rstrip(".")
 
 
-def attempt(of: Attempt) -> views.AttemptView:
-    """One placement of a job."""
+def attempt(of: Attempt, began_at: float | None = None) -> views.AttemptView:
+    """One placement of a job, whose program began to run at `began_at`."""
     slots = [
         views.SlotView(node_id=s.node_id, rank=s.rank, gpus=list(s.gpus), released=s.released)
         for s in (*of.slots, *of.left)
     ]
     return views.AttemptView(
         id=of.id, epoch=of.epoch, state=of.state, outcome=of.outcome, detail=of.detail, created_at=of.created_at,
-        state_since=of.state_since, slots=slots,
+        state_since=of.state_since, slots=slots, started_at=began_at,
+        ended_at=of.state_since if of.state is AttemptState.ENDED else None,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from godwit.control_plane.store import entities, queries, schema, services, statements
 from godwit.domain.ids import ServiceId
-from godwit.domain.jobs import Job, JobState
+from godwit.domain.jobs import AttemptState, Job, JobState
 from godwit.domain.services import ReplicaState, ServiceState
 from pydantic_core import from_json
 from sqlalchemy import Connection, func, or_, select
@@ -50,6 +50,14 @@ def waiting_for_others(conn: Connection, limit: int) -> list[Job]:
 def queued(conn: Connection) -> int:
     """How many jobs are queued."""
     return conn.execute(select(func.count()).where(schema.jobs.c.state == JobState.QUEUED)).scalar_one()
+
+
+def attempts_began(conn: Connection, job_id: str) -> dict[str, float]:
+    """When the program of each attempt of a job began to run, as its story tells; none for one that never did."""
+    table = schema.events
+    ran = (table.c.job_id == job_id, table.c.kind == "attempt.state", table.c.new == AttemptState.RUNNING)
+    query = select(table.c.subject_id, func.min(table.c.at)).where(*ran).group_by(table.c.subject_id)
+    return {row[0]: row[1] for row in conn.execute(query)}
 
 
 @dataclass(frozen=True)

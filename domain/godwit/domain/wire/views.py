@@ -62,7 +62,7 @@ class SlotView(Message):
 
 
 class AttemptView(Message):
-    """One placement of a job."""
+    """One placement of a job. Its program began to run at `started_at`; nothing of it ran any more at `ended_at`."""
 
     id: str
     epoch: int
@@ -72,6 +72,8 @@ class AttemptView(Message):
     created_at: float
     state_since: float
     slots: list[SlotView]
+    started_at: float | None = None
+    ended_at: float | None = None
 
 
 class CheckpointView(Message):

@@ -1,7 +1,17 @@
 """Runs the migrations on the connection that `Database.migrate` hands over, in its transaction."""
 
 from alembic import context
-from godwit.control_plane.store import access, health_tables, leases, ledger_tables, needs, outbox, routing, schema
+from godwit.control_plane.store import (
+    access,
+    health_tables,
+    leases,
+    ledger_tables,
+    needs,
+    outbox,
+    routing,
+    schema,
+    series,
+)
 
 assert health_tables.findings.metadata is schema.metadata, "every table is known by its module's import"
 assert routing.gateways.metadata is schema.metadata
@@ -10,6 +20,7 @@ assert leases.leases.metadata is schema.metadata
 assert ledger_tables.bills.metadata is schema.metadata
 assert outbox.outbox.metadata is schema.metadata
 assert needs.service_needs.metadata is schema.metadata
+assert series.series.metadata is schema.metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
