@@ -53,7 +53,8 @@ def _faults(value: Any, of: str, where: str) -> Iterator[str]:
             yield f"{where} is no {of}"
             return
         inner = (listed or mapped)[1]  # type: ignore[index]
-        for key, one in enumerate(value) if listed else value.items():
+        items = enumerate(value) if isinstance(value, list) else value.items()
+        for key, one in items:
             yield from _faults(one, inner, f"{where}[{key}]")
     elif hasattr(client, of):
         model = getattr(client, of)
