@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from godwit.control_plane.api.dashboard import FOLDER
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, StorageState, sync_playwright
 
 from tests.control_plane.apis import TOKEN, app_of, served
 from tests.dashboard.story import Story
@@ -70,9 +70,23 @@ def log_in(page: Page, token: str = TOKEN, path: str = "/ui/") -> None:
     page.get_by_role("navigation").first.wait_for()
 
 
+@pytest.fixture(scope="session")
+def key(browser: Browser, address: str) -> StorageState:
+    """What a browser keeps of an admin who logged in."""
+    context = browser.new_context(base_url=address)
+    context.set_default_timeout(PATIENCE_MS)
+    log_in(context.new_page())
+    kept = context.storage_state()
+    context.close()
+    return kept
+
+
 @pytest.fixture
-def page(window: BrowserContext) -> Page:
-    """A page on which an admin is logged in."""
-    page = window.new_page()
-    log_in(page)
-    return page
+def page(browser: Browser, address: str, key: StorageState) -> Iterator[Page]:
+    """A page, as wide as a desk's, on which an admin is logged in."""
+    context = browser.new_context(base_url=address, storage_state=key, viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    page.goto("/ui/")
+    yield page
+    context.close()

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from godwit.control_plane import hints
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.services import projects
 from godwit.control_plane.store.database import Database, open_engine
@@ -24,10 +25,10 @@ class Story:
     """
 
     def __init__(self, folder: Path) -> None:
-        hints = Hints()
-        db = Database(open_engine(f"sqlite:///{folder / 'godwit.db'}"), hints.announce)
+        bell = Hints()
+        db = Database(open_engine(f"sqlite:///{folder / 'godwit.db'}"), bell.announce)
         db.migrate()
-        self.world = World(db, hints, folder)
+        self.world = World(db, bell, folder)
         self.world.clock.advance(time.time() - HISTORY_S - self.world.clock.now())
         self.services = Services(self.world)
         self._printed: dict[int, int] = {}
@@ -55,11 +56,20 @@ class Story:
         world.plan_only()
         self.beat(world.clock.now() - time.time())
 
-    def _prints(self, epoch: int, text: str) -> None:
-        """The job that trains prints something."""
+    def prints(self, text: str) -> None:
+        """The job that trains prints something, and its agent sends it."""
+        epoch = self.world.attempt(self.training).epoch
         end = self._printed.get(epoch, 0)
         self.world.logs.append(self.training, epoch, end, text.encode())
+        self.world.hints.announce(hints.log_of(self.training))
         self._printed[epoch] = end + len(text)
+
+    def break_a_gpu(self) -> None:
+        """A GPU falls off the bus of a node that trains, and the policy answers."""
+        head = self._gang(self.training)[0]
+        self.beat(0.0)
+        head.beat(head.found("xid:79", gpu=0, reason="GPU 0 has fallen off the bus"))
+        self.go_on()
 
     def run(self, name: str, **more: Any) -> tuple[str, list[Agent]]:
         """A job that runs, on nodes that are there or are bought, and the agents of its gang by rank."""
@@ -99,7 +109,7 @@ class Story:
                 total_steps=2 * STEPS, metrics=figures,
             )  # fmt: skip
             head.beat(told)
-            self._prints(attempt.epoch, f"step {step}: loss {loss:.3f}\n")
+            self.prints(f"step {step}: loss {loss:.3f}\n")
             for agent in self.world.agents:
                 agent.beat()
 

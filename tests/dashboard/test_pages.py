@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, StorageState, expect
 
-from tests.dashboard.conftest import PATIENCE_MS, log_in
+from tests.dashboard.conftest import PATIENCE_MS
 from tests.dashboard.story import Story
 
 pytestmark = [pytest.mark.xdist_group("dashboard")]
@@ -23,10 +23,20 @@ PAGES = {
     "/jobs/broken-import": ("broken-import", "No module named 'datasets'"),
     "/services": ("Services", "2 of 2"),
     "/services/chat": ("chat", "python serve.py"),
+    "/market": ("Market", "$2.50"),
+    "/costs": ("Costs", "vision"),
+    "/costs?by=job": ("Costs", "llama-tune"),
+    "/admin": ("Admin", "H100 16 of 64"),
+    "/admin?tab=providers": ("Admin", "Foreign machines"),
+    "/admin?tab=tokens": ("Admin", "Make a token"),
+    "/admin?tab=audit": ("Admin", "Audit"),
     "/health": ("Health", "repairing"),
     "/health/{incident}": ("xid:79", "made its first new step"),
 }
 """By address: the heading, and something of the story that the page must show."""
+
+ALSO_IN_THE_DARK = ("/", "/fleet", "/jobs/llama-tune", "/costs")
+"""Axe takes a second for a page; these have every kind of letter and ground that there is."""
 
 
 def grave_findings(page: Page) -> list[str]:
@@ -43,19 +53,21 @@ def overflow_px(page: Page) -> int:
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 def test_every_page_shows_its_part_of_the_story_and_fits(
-    browser: Browser, address: str, story: Story, width: int, scheme: Any
+    browser: Browser, address: str, key: StorageState, story: Story, width: int, scheme: Any
 ) -> None:
-    context = browser.new_context(base_url=address, viewport={"width": width, "height": 844}, color_scheme=scheme)
+    seen_at = {"viewport": {"width": width, "height": 844}, "color_scheme": scheme}
+    context = browser.new_context(base_url=address, storage_state=key, **seen_at)
     context.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
     page = context.new_page()
-    log_in(page)
+    page.goto("/ui/")
     for path, (heading, shown) in PAGES.items():
         go(page, path.format(incident=story.incident))
         expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
         expect(page.get_by_text(shown).first).to_be_attached()
         assert overflow_px(page) <= 0, path
-        assert grave_findings(page) == [], path
+        if scheme == "light" or path in ALSO_IN_THE_DARK:
+            assert grave_findings(page) == [], path
     context.close()
 
 

@@ -18,6 +18,9 @@ const PLACES: Place[] = [
   { name: "Jobs", path: "/jobs", key: "j", shows: page(() => import("./pages/jobs"), "JobsPage") },
   { name: "Services", path: "/services", key: "s", shows: page(() => import("./pages/services"), "ServicesPage") },
   { name: "Health", path: "/health", key: "h", shows: page(() => import("./pages/health"), "HealthPage") },
+  { name: "Market", path: "/market", key: "m", shows: page(() => import("./pages/market"), "MarketPage") },
+  { name: "Costs", path: "/costs", key: "c", shows: page(() => import("./pages/costs"), "CostsPage") },
+  { name: "Admin", path: "/admin", key: "a", shows: page(() => import("./pages/admin"), "AdminPage") },
 ];
 
 const DETAILS: { path: string; shows: ComponentType }[] = [

@@ -1,18 +1,18 @@
-/** What an action would do, as the control plane foresees it; it writes nothing. */
-import { Refused, send } from "./client";
-
-interface Foreseen {
-  text?: string;
-  lines?: string[];
-}
+/** What an action would do, as the control plane foresees it; asking writes nothing. */
+import { usd } from "../format";
+import { send } from "./client";
+import type { Consequences } from "./types";
 
 /** Lines for a person: what the action is (`plainly`), and what it would do now. */
 export async function foreseen(path: string, plainly: string, body?: unknown): Promise<string[]> {
-  try {
-    const answer = await send<Foreseen>("POST", `${path}/preview`, body);
-    return [plainly, ...(answer.text ? [answer.text] : []), ...(answer.lines ?? [])].filter(Boolean);
-  } catch (error) {
-    if (error instanceof Refused && [404, 405].includes(error.status)) return [plainly];
-    throw error;
-  }
+  const found = await send<Consequences>("POST", `${path}/preview`, body);
+  if (found.why_not) return [found.why_not];
+  return [sentence(found.text), plainly, ...(found.lines ?? []), ...money(found.usd_per_hour)].filter(Boolean);
+}
+
+const sentence = (text: string): string => text && `${text[0]!.toUpperCase()}${text.slice(1)}.`.replace("..", ".");
+
+function money(by: number | null | undefined): string[] {
+  if (!by) return [];
+  return [`The fleet costs ${usd(Math.abs(by))}/h ${by > 0 ? "more" : "less"}.`];
 }

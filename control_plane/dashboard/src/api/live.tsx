@@ -10,10 +10,10 @@ const SHOWN: Record<string, string[]> = {
   nodes: ["nodes", "overview", "fleet", "events"],
   incidents: ["incidents", "overview", "fleet", "nodes"],
   services: ["services", "overview"],
-  projects: ["projects"],
+  projects: ["projects", "costs"],
   providers: ["providers", "overview", "offers"],
   migrations: ["jobs", "overview"],
-  other: ["overview"],
+  other: ["overview", "tokens", "audit"],
 };
 
 /** At most this often the same queries are asked again: a burst of events is one look. */

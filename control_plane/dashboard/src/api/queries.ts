@@ -2,6 +2,7 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { get, list } from "./client";
 import type {
+  Audited,
   Breaker,
   Costs,
   Explanation,
@@ -16,11 +17,13 @@ import type {
   Offer,
   Overview,
   Points,
+  PriceSeries,
   Project,
   Provider,
   Queue,
   Service,
   ServiceDetail,
+  Token,
 } from "./types";
 
 /** Where figures change without any event (utilisation, prices, traffic), a page looks again after this long. */
@@ -94,3 +97,16 @@ export const useCosts = (by: string, since: number, until: number, bucket: numbe
     refetchInterval: UNTOLD_MS,
     placeholderData: keepPreviousData,
   });
+
+export const usePrices = (gpus: string, since: number) =>
+  useQuery({
+    queryKey: ["prices", gpus, since],
+    queryFn: () => get<PriceSeries[]>("/prices", { gpus, since }),
+    refetchInterval: UNTOLD_MS,
+    placeholderData: keepPreviousData,
+  });
+
+export const useTokens = () => useQuery({ queryKey: ["tokens"], queryFn: () => list<Token>("/tokens") });
+
+export const useAudit = () =>
+  useQuery({ queryKey: ["audit"], queryFn: () => list<Audited>("/audit", {}, 300), refetchInterval: UNTOLD_MS });

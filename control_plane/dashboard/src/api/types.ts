@@ -25,6 +25,10 @@ export type Provider = Schemas["ProviderView"];
 export type Project = Schemas["ProjectView"];
 export type Costs = Schemas["CostsView"];
 export type Queue = Schemas["QueueView"];
+export type Consequences = Schemas["ConsequencesView"];
+export type Token = Schemas["TokenView"];
+export type TokenMade = Schemas["TokenMade"];
+export type Audited = Schemas["AuditView"];
 export type Change = Schemas["ChangeView"];
 export type Who = Schemas["WhoView"];
 export type Problem = Schemas["ProblemDetails"];
@@ -40,4 +44,14 @@ export interface Points {
   step: number[];
   epoch: number[];
   metrics: Record<string, (number | null)[]>;
+}
+
+/** What one place asked for a GPU over time, in columns. */
+export interface PriceSeries {
+  provider: string;
+  region: string;
+  gpu_model: string;
+  spot: boolean;
+  at: number[];
+  usd_per_gpu_hour: number[];
 }

@@ -2,6 +2,7 @@
 import { Button, Group, Stack, Text } from "@mantine/core";
 import { useParams } from "wouter";
 import { address, send } from "../api/client";
+import { foreseen } from "../api/consequences";
 import { useIncident } from "../api/queries";
 import type { IncidentDetail } from "../api/types";
 import { ActionButton } from "../components/confirm";
@@ -56,10 +57,11 @@ function Shown({ incident }: { incident: IncidentDetail }) {
             least: "operator",
             isGrave: true,
             unless: isClosed,
-            consequences: async () => [
-              `${incident.gpus.length ? many(incident.gpus.length, "GPU") : "The node"} counts as healthy at once, untested.`,
-              "Its node takes work again.",
-            ],
+            consequences: () =>
+              foreseen(
+                `${path}/close`,
+                `${incident.gpus.length ? many(incident.gpus.length, "GPU") : "The node"} counts as healthy at once, untested.`,
+              ),
             run: () => send("POST", `${path}/close`),
           }}
         />

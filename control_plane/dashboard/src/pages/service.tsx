@@ -194,9 +194,9 @@ function Actions({ service }: { service: ServiceDetail }) {
         action={{
           label: "Move",
           title: `Move ${service.name}${to ? ` to ${to}` : " to where it costs least"}?`,
-          least: "operator",
+          least: "member",
           unless: isGoing,
-          consequences: () => foreseen(`${path}/move`, "Others start there first; then those here drain and stop.", to ? { to } : {}),
+          consequences: async () => ["Others start there first; then those here drain and stop."],
           run: () => send("POST", `${path}/move`, to ? { to } : {}),
           children: <Select label="Where to" placeholder="where it costs least" clearable value={to} onChange={setTo} data={(providers.data ?? []).map((one) => one.name)} />,
         }}
@@ -207,7 +207,7 @@ function Actions({ service }: { service: ServiceDetail }) {
           title: `Take ${service.name} back to the version before?`,
           least: "member",
           unless: isGoing ?? (service.versions.length < 2 ? "it has no version before" : null),
-          consequences: () => foreseen(`${path}/rollback`, "Replicas of the version before take over."),
+          consequences: async () => ["Replicas of the version before take over."],
           run: () => send("POST", `${path}/rollback`),
         }}
       />
