@@ -31,8 +31,8 @@ from godwit.control_plane.api import (
     tokens,
 )
 from godwit.control_plane.api.access import Doorkeeper
-from godwit.control_plane.api.requests import Tracing
 from godwit.control_plane.api.auditing import Auditing
+from godwit.control_plane.api.requests import Tracing
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.metrics.timing import Timing
 from godwit.control_plane.version import VERSION
