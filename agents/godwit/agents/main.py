@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import structlog
-from godwit.agents import core, machine, settings
+from godwit.agents import core, machine, settings, tracing
 from godwit.agents.accelerators import faults
 from godwit.agents.caring import Caring
 from godwit.agents.checkpoints.arrears import Arrears
@@ -96,6 +96,7 @@ class Agent:
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
         self._core = Core(state, self._settings.node_dir, node.carry_out)
         node.abilities = self._abilities
+        node.trace = tracing.open_trace(os.environ, joined.node_id)
         node.standby = self._standby = self._keep_standby(node, facts)
         monitor = self._look_after(node, self._standby)
         node.report = lambda event: self._core.apply(lambda state, now: state.runtime(event, now))

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from godwit.agents import leases
+from godwit.agents import leases, tracing
 from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.checks.work import crash, gang
 from godwit.agents.checks.work.drilled import Drilled, Faults
 from godwit.agents.checks.work.watch import Watched, WorkWatch
-from godwit.agents.effects import Check, Copy, Effect, HealthEvent, Repair, RuntimeEvent, StartRuntime, Stopped
+from godwit.agents.effects import Check, Copy, Effect, HealthEvent, Repair, Running, RuntimeEvent, StartRuntime, Stopped
 from godwit.agents.link import Link
 from godwit.agents.logs import Tail
 from godwit.agents.runtime import preflight
@@ -54,6 +54,8 @@ class Node:
         """What copies checkpoints ahead; set once, before the first effect."""
         self.found: Callable[[HealthEvent], None] = lambda _event: None
         """Where findings about attempts go; set once, before the first effect."""
+        self.trace: tracing.Trace = tracing.nothing
+        """What records attempts in the traces of their jobs; set once, before the first effect."""
         self.gpus: Callable[[], Sequence[GpuFact]] = list
         """The node's GPUs; may block on a sick driver, so it is asked from threads that may."""
         self.abilities = Abilities()
@@ -167,6 +169,9 @@ class Node:
 
     def _hear(self, event: RuntimeEvent) -> None:
         if not isinstance(event, Stopped):
+            begun = self._begun.get(event.attempt_id) if isinstance(event, Running) else None
+            if begun is not None:
+                self.trace("start attempt", begun[0], time.time() - (time.monotonic() - begun[1]), "")
             self.report(event)
             return
         with self._lock:
@@ -176,6 +181,9 @@ class Node:
             begun = self._begun.pop(event.attempt_id, None)
         for watch in watches:
             watch.close()
+        if begun is not None:
+            began_at = time.time() - (time.monotonic() - begun[1])
+            self.trace("attempt", begun[0], began_at, event.detail if event.outcome == "failed" else "")
         blamed = crash.attribution(event)
         if blamed is not None:
             self.found(blamed)  # before the end itself, so that whoever judges the end knows it

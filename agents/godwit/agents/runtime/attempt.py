@@ -25,6 +25,7 @@ from godwit.agents.runtime.process.probe import Abilities
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.runtime.ray_job import ClusterNotReady, RayJob, SubmissionRefused
 from godwit.agents.runtime.workdir import WorkdirRefused
+from godwit.domain import tracing
 from godwit.domain.errors import InvariantBroken
 from godwit.domain.wire.agents import StartAttempt
 
@@ -91,6 +92,7 @@ class AttemptRun:
 
     def run(self) -> None:
         """The whole life of the attempt here; blocks until no process is left."""
+        structlog.contextvars.bind_contextvars(trace_id=tracing.of_job(self._command.job_id))  # of this thread alone
         try:
             end = self._live()
         except Exception as exc:

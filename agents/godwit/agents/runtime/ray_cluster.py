@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from godwit.agents.runtime.folder import AttemptFolder
+from godwit.domain import tracing
 from godwit.domain.resources import WHOLE_GPU_MILLI
 from godwit.domain.wire.agents import StartAttempt
 
@@ -127,7 +128,9 @@ def given(command: StartAttempt, folder: AttemptFolder) -> dict[str, str]:
     share = command.gpu_milli / WHOLE_GPU_MILLI
     # JAX would take three quarters of the GPU's memory at its start (docs.jax.dev, "GPU memory allocation").
     shares = {"GODWIT_GPU_SHARE": f"{share:g}", "XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 * share:.3f}"}
-    return {**(shares if share < 1 else {}), **command.env, **_names(command, folder)}
+    # The program's own spans, if it makes any, are part of the job's trace.
+    trace = {tracing.ENVIRONMENT: str(tracing.root_of(tracing.of_job(command.job_id)))}
+    return {**trace, **(shares if share < 1 else {}), **command.env, **_names(command, folder)}
 
 
 _AGENT_ONLY = frozenset(
