@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import structlog
 from godwit.domain import tracing
 from godwit.domain.errors import InvalidRequest
 from godwit.domain.wire.agents import StartAttempt
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
+
+log = structlog.get_logger()
 
 Trace = Callable[[str, StartAttempt, float, str], None]
 """(name, the attempt's command, when it began in seconds since the epoch, what went wrong): it ended now."""
@@ -23,7 +26,15 @@ def nothing(_name: str, _command: StartAttempt, _began_at: float, _error: str) -
 
 
 def open_trace(env: Mapping[str, str], node_id: str) -> Trace:
-    """What records spans, as the variables say. Raises `InvalidRequest` for what there is not."""
+    """What records spans, as the variables say. What they ask for and is not there is logged: the agent works on."""
+    try:
+        return _asked_for(env, node_id)
+    except InvalidRequest as exc:
+        log.warning("attempts are not traced", reason=exc.message)
+        return nothing
+
+
+def _asked_for(env: Mapping[str, str], node_id: str) -> Trace:
     kind = tracing.exporter(env)
     if not kind:
         return nothing
