@@ -146,8 +146,12 @@ def test_a_bound_token_does_nothing_with_what_is_about_everybody(client: TestCli
 def test_a_bound_token_sees_nothing_of_others_in_any_list(
     client: TestClient, tenants: Tenants, embedded: World
 ) -> None:
-    embedded.turn()
+    for agent in embedded.boot():
+        agent.take_on()
+        agent.beat(agent.found("xid:79", gpu=0))
+    embedded.plan()
     theirs = tenants.named[OTHERS]
+    assert client.get("/v1/overview", headers=BEARER).json()["broken"]["open_incidents"]
     for route, _ in of_reach(Reach.LISTED):
         shown = client.get(route.split()[1], headers=tenants.headers[Role.VIEWER])
         assert shown.status_code == 200, route

@@ -65,6 +65,9 @@ def _broken(
 ) -> wire.BrokenView:
     lost = sorted((node for node in nodes if node.state is NodeState.LOST), key=lambda node: (-node.price, node.id))
     shown = {job_id for job_id, row in rows.jobs.items() if project in {None, row.project}}
+    incidents_shown = incidents.page(context, SHOWN_MAX, None, _OPEN, None, None)
+    if project is not None:  # which jobs of others had to leave is not told
+        incidents_shown = [one.model_copy(update={"jobs": []}) for one in incidents_shown]
     return wire.BrokenView(
         # A node without GPUs that is lost costs its whole price; of others, the part that is broken counts.
         usd_per_hour=round(
@@ -73,7 +76,7 @@ def _broken(
         gpus=sum(node.count(*_BROKEN) for node in nodes),
         nodes=len(lost),
         incidents=sum(rows.open_incidents.values()),
-        open_incidents=incidents.page(context, SHOWN_MAX, None, _OPEN, None, None),
+        open_incidents=incidents_shown,
         lost_nodes=[_lost(node, shown) for node in lost[:SHOWN_MAX]],
         providers=[one for name, contact in sorted(contacts.items()) for one in _troubles(name, contact)],
         breaker=health.breaker(conn).reason,
