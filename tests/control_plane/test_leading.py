@@ -1,12 +1,13 @@
 """Of several control planes on one database one runs the loops; once silent it is replaced, and writes no more."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from godwit.control_plane import wakes
 from godwit.control_plane.hints import Hints
-from godwit.control_plane.leading import SHARD, STILL_S, Lease
+from godwit.control_plane.leading import SHARD, STILL_S, Leading, Lease
 from godwit.control_plane.reconcilers.planning import Planning
 from godwit.control_plane.store import leases, writes
 from godwit.control_plane.store.database import Database, open_engine
@@ -123,6 +124,24 @@ def listened(database_url: str) -> Iterator[Hints]:
     listener.start()
     yield theirs
     listener.stop()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_those_who_wait_know_how_providers_do_from_the_one_that_looks(world: World) -> None:
+    waiting = Leading(world.context, Lease(world.db, "waits", alone=False))
+    assert waiting.contacts() == {}
+    leading = Leading(world.context, Lease(world.db, "leads", alone=False))
+    leading.start()
+    try:
+        for _ in range(600):
+            told = waiting.contacts()
+            if "cheap" in told and told["cheap"].listed_at is not None:
+                break
+            time.sleep(0.1)
+        assert told["cheap"].trouble == ""
+        assert told.keys() == {"cheap", "dear"}
+    finally:
+        leading.stop()
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -1,15 +1,17 @@
 """Of all control planes on one database, the one that runs the loops; the others serve, and wait to take over."""
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 import structlog
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
 from godwit.control_plane.loops import Loops
-from godwit.control_plane.store import leases
+from godwit.control_plane.store import leases, queries, writes
 from godwit.control_plane.store.database import Database
 from godwit.control_plane.store.leases import NOBODY, Leased
 from godwit.domain.errors import StaleWrite
@@ -30,13 +32,19 @@ STILL_S = 6.0
 another control plane is at work 8 s after the death of the one before."""
 
 
+SHARE_S = 5.0
+"""How often the one that looks at providers writes down for the others how they do."""
+
+_CONTACTS = "contacts"
+
+
 class Lease:
     """One shard, as one control plane sees it. `alone`: no other can be there, so that nothing is waited for."""
 
     def __init__(
         self, db: Database, holder: str, *, alone: bool, shard: str = SHARD, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._db, self._holder, self._alone, self._shard, self._clock = db, holder, alone, shard, clock
+        self._db, self._holder, self.alone, self._shard, self._clock = db, holder, alone, shard, clock
         self._seen: Leased | None = None
         self._since = clock()
         self.generation: int | None = None
@@ -62,7 +70,7 @@ class Lease:
             found = leases.find(conn, self._shard)
         if found is not None and found != self._seen:
             self._seen, self._since = found, self._clock()
-        is_free = found is None or found.holder == NOBODY or self._alone
+        is_free = found is None or found.holder == NOBODY or self.alone
         if not is_free and self._clock() - self._since < STILL_S:
             return False
         with self._db.write() as tx:
@@ -90,6 +98,8 @@ class Leading:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leading", daemon=True)
         self._loops: Loops | None = None
+        self._fenced = context.db
+        self._shared_at = -SHARE_S
 
     @property
     def is_leading(self) -> bool:
@@ -97,9 +107,14 @@ class Leading:
         return self._loops is not None
 
     def contacts(self) -> Mapping[str, Contact]:
-        """How the last look at each provider went; nothing where another control plane looks."""
+        """How the last look at each provider went; where another control plane looks, as it wrote that down."""
         loops = self._loops
-        return {} if loops is None else loops.contacts()
+        if loops is not None:
+            return loops.contacts()
+        with self._context.db.read() as conn:
+            text = queries.meta(conn, _CONTACTS)
+        told: dict[str, dict[str, Any]] = json.loads(text or "{}")
+        return {name: Contact(**{**of, "foreign_ids": tuple(of["foreign_ids"])}) for name, of in told.items()}
 
     def watch(self, provider: Provider) -> None:
         """Watch a provider, if this control plane is the one that watches."""
@@ -140,9 +155,23 @@ class Leading:
         elif not led and self._loops is not None:
             loops, self._loops = self._loops, None
             loops.stop(timeout_s=0.0)
+        elif self._loops is not None and not self._lease.alone:
+            self._share(self._loops)
+
+    def _share(self, loops: Loops) -> None:
+        now = time.monotonic()
+        if now - self._shared_at < SHARE_S:
+            return
+        self._shared_at = now
+        text = json.dumps({name: asdict(contact) for name, contact in loops.contacts().items()})
+        try:
+            with self._fenced.write() as tx:
+                writes.replace_meta(tx, _CONTACTS, text)
+        except (StaleWrite, SQLAlchemyError) as exc:
+            log.warning("others do not learn how providers do", why=type(exc).__name__)
 
     def _begin(self) -> None:
-        fenced = self._context.db.fenced(self._lease.fence())
+        self._fenced = fenced = self._context.db.fenced(self._lease.fence())
         # What is silent now may have been heard by nobody: the planner counts from here.
         self._loops = Loops(replace(self._context, db=fenced, serving_since=self._context.now()))
         self._loops.start()
