@@ -4,7 +4,8 @@ import pytest
 from godwit.control_plane.reconcilers.posting import Bookkeeping
 from godwit.control_plane.services import costs, routes
 from godwit.control_plane.services.costs import Window
-from godwit.control_plane.store import bills, ledger_sums
+from godwit.control_plane.store import bills, ledger_days, ledger_sums
+from godwit.control_plane.store.ledger_days import DAY_S
 from godwit.control_plane.store.ledger_tables import ledger_hours
 from godwit.domain.errors import InvalidRequest
 from godwit.domain.wire.costs import By, CostsView
@@ -100,6 +101,25 @@ def test_a_late_word_about_a_meter_opens_the_hours_of_that_bill_again(world: Wor
     world.watch()
     close(world)
     assert total(world) == pytest.approx(lost_usd, rel=1e-3)
+
+
+def test_weeks_are_told_from_days_which_a_late_word_opens_again(world: World) -> None:
+    _, (agent,) = world.run()
+    began = world.clock.now()
+    world.clock.advance(4 * DAY_S)
+    before = costs.show(world.context, By.JOB)
+    close(world)
+    with world.db.read() as conn:
+        assert ledger_days.summed_until(conn) >= began + 2 * DAY_S
+    after = costs.show(world.context, By.JOB)
+    assert after.total.usd == pytest.approx(before.total.usd)
+    assert after.series.bucket_s == DAY_S
+    assert sum(after.series.usd["busy"]) == pytest.approx(4 * 24 * 20.0, rel=0.01)
+    with world.db.write() as tx:  # it was off since its second day, and nobody knew
+        bills.end(tx, "cheap", str(world.node(agent.node_id).instance_id), began + DAY_S, is_told=True)
+    assert total(world) == pytest.approx(24 * 20.0, rel=0.01)
+    close(world)
+    assert total(world) == pytest.approx(24 * 20.0, rel=0.01)
 
 
 def test_a_part_of_the_past_can_be_asked_about_and_pages_hold_all_of_it(world: World) -> None:

@@ -6,14 +6,15 @@ Killed at any step it goes on where the bill says that it is; done twice it is t
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import ledger_rows
 from godwit.control_plane.services.ledger_rows import SETTLE_S
-from godwit.control_plane.store import bills
+from godwit.control_plane.store import bills, ledger_days
 from godwit.control_plane.store.bills import Posting
 
 READ_MAX, WRITE_MAX = 2_000, 50
 """Bills that are read at a time, and written at a time: other writers wait for milliseconds."""
 
-KEPT_S = 400 * 86_400.0
-"""Closed hours are kept for over a year, so that a month can be compared with that of the year before."""
+HOURS_KEPT_S, DAYS_KEPT_S = 100 * 86_400.0, 5 * 366 * 86_400.0
+"""Closed hours are kept for a quarter with some to spare, days for five years: books are often to be kept for longer,
+and bills are the provider's to show."""
 
 
 class Bookkeeping:
@@ -35,10 +36,22 @@ class Bookkeeping:
                         count += bills.posted(tx, was, _end(was, edge), rows)
             if len(due) < READ_MAX:
                 break
-        if count:
-            with self._context.db.write() as tx:
-                bills.forget(tx, edge - KEPT_S)
+        self._sum_days(edge)
         return count
+
+    def _sum_days(self, edge: float) -> None:
+        with self._context.db.read() as conn:
+            settled = bills.settled_until(conn, edge)
+        is_new = False
+        while True:
+            with self._context.db.write() as tx:
+                if not ledger_days.sum_next(tx, settled):
+                    break
+            is_new = True
+        if is_new:
+            with self._context.db.write() as tx:
+                bills.forget(tx, edge - HOURS_KEPT_S)
+                ledger_days.forget(tx, edge - DAYS_KEPT_S)
 
 
 def _end(was: Posting, edge: float) -> float:

@@ -8,6 +8,7 @@ from godwit.control_plane.services import jobs, ledger_rows
 from godwit.control_plane.store import bills, entities, ledger_sums, queries, tenancy
 from godwit.control_plane.store import budgets as stored
 from godwit.control_plane.store.database import Transaction
+from godwit.control_plane.store.ledger_sums import Span
 from godwit.domain import lifecycle
 from godwit.domain.events import Event
 from godwit.domain.wire.costs import BudgetIn, BudgetView, OnBudget
@@ -70,7 +71,7 @@ def standing(conn: Connection, now: float) -> list[Budget]:
         return []
     month = budgets.month_of(now)
     spent: dict[str, float] = defaultdict(float)
-    for row in ledger_sums.by_key(conn, "project", month, now, None):
+    for row in ledger_sums.by_key(conn, "project", Span(month, now)):
         spent[f"project {row.key}"] += row.usd
     for job_id, usd in ledger_sums.of_jobs(conn, [row.id for row in of_jobs]).items():
         spent[f"job {job_id}"] += usd

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from godwit.control_plane.context import Context
@@ -10,6 +10,8 @@ from godwit.control_plane.services import budgets, ledger_rows
 from godwit.control_plane.services.ledger_rows import SETTLE_S, Rows
 from godwit.control_plane.store import bills, ledger_facts, ledger_sums
 from godwit.control_plane.store import services as stored_services
+from godwit.control_plane.store.ledger_days import DAY_S, day_of
+from godwit.control_plane.store.ledger_sums import Span
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.wire.costs import By, CostRow, CostSeries, CostsView, WasteRow
 from godwit.scheduler.ledger import extras, waste
@@ -19,6 +21,9 @@ from sqlalchemy import Connection
 
 WEEK_S = 7 * 86_400.0
 """What is looked at unless somebody says otherwise."""
+
+HOURLY_S = 3 * DAY_S
+"""Of longer times than this a series has a point for each day, and they begin with one."""
 
 BUCKETS_MAX = 400
 """Points of a series; more than a chart has room for. Longer buckets are taken where there would be more."""
@@ -66,12 +71,13 @@ def show(
 ) -> CostsView:
     """Costs between two instants; of one project if one is named. Raises `InvalidRequest`.
 
-    Hours that are closed count whole: `since` goes back to the beginning of its hour, and so does `until` where it lies
-    among them.
+    Hours that are closed count whole: `since` goes back to the beginning of its hour (of more than three days: of its
+    day), and so does `until` to its hour where it lies among them.
     """
     now = context.now()
     until = now if asked.until is None else min(asked.until, now)
     since = bills.hour_of(until - WEEK_S if asked.since is None else asked.since)
+    since = day_of(since) if until - since > HOURLY_S else since
     if since >= until:
         raise InvalidRequest(problems=[Problem(("since",), "lies after until; name an earlier instant")])
     start = _place_of(cursor)
@@ -79,15 +85,16 @@ def show(
         settled = bills.settled_until(conn, bills.hour_of(now - SETTLE_S))
         until = bills.hour_of(until) if until < settled else until
         fresh = [r for r in ledger_rows.still_open(conn, since, until) if project in {None, r["project"]}]
-        sums = _by_key(conn, by, since, until, project, fresh)
+        span = Span(since, until, project)
+        sums = _by_key(conn, by, span, fresh)
         jobs = ledger_facts.owners(conn, sums if by is By.JOB else [])
-        how = _by_how(conn, since, until, project, fresh)
+        how = _by_how(conn, span, fresh)
         names = ledger_facts.owners(conn, {job_id for _, _, _, job_id in how if job_id})
         _add_extras(conn, by, since, until, sums, context.store_url, project)
         served = _served(conn, since, until, project, how)
         if by is By.PROJECT:
             _add_tokens(conn, since, until, sums)
-        series = _series(conn, since, until, project, fresh, asked.bucket_s)
+        series = _series(conn, span, fresh, asked.bucket_s)
     ordered = sorted(sums.items(), key=lambda item: (-item[1].usd_in_all, item[0]))
     rows = [_row(key, _label(by, key, jobs), of) for key, of in ordered]
     lost = waste.lost(_spent(how, names), _habits(context))
@@ -122,9 +129,9 @@ _KEY: Mapping[By, Callable[[Mapping[str, Any]], str]] = {
 }
 
 
-def _by_key(conn: Connection, by: By, since: float, until: float, project: str | None, fresh: Rows) -> dict[str, _Sum]:
+def _by_key(conn: Connection, by: By, span: Span, fresh: Rows) -> dict[str, _Sum]:
     sums: dict[str, _Sum] = defaultdict(_Sum)
-    for row in ledger_sums.by_key(conn, by, since, until, project):
+    for row in ledger_sums.by_key(conn, by, span):
         sums[str(row.key)].add(row.reason, row.gpu_s, row.usd, spot=row.spot)
     for one in fresh:
         sums[_KEY[by](one)].add(str(one["reason"]), one["gpu_s"], one["usd"], spot=one["spot"])
@@ -135,15 +142,10 @@ How4 = tuple[str, str, str, str]
 """Reason, its kind, provider, job."""
 
 
-def _by_how(
-    conn: Connection, since: float, until: float, project: str | None, fresh: Rows
-) -> dict[How4, tuple[float, float]]:
+def _by_how(conn: Connection, span: Span, fresh: Rows) -> dict[How4, tuple[float, float]]:
     found: dict[How4, tuple[float, float]] = {}
     rows: Iterable[tuple[How4, float, float]] = [
-        *(
-            ((r.reason, r.how, r.provider, r.job_id), r.gpu_s, r.usd)
-            for r in ledger_sums.by_how(conn, since, until, project)
-        ),
+        *(((r.reason, r.how, r.provider, r.job_id), r.gpu_s, r.usd) for r in ledger_sums.by_how(conn, span)),
         *(((str(r["reason"]), str(r["how"]), r["provider"], r["job_id"]), r["gpu_s"], r["usd"]) for r in fresh),
     ]
     for key, gpu_s, usd in rows:
@@ -164,16 +166,16 @@ def _habits(context: Context) -> Habits:
     return Habits(context.policy.idle_after_s, kept)
 
 
-def _series(
-    conn: Connection, since: float, until: float, project: str | None, fresh: Rows, bucket_s: float | None
-) -> CostSeries:
-    least = (until - since) / BUCKETS_MAX
-    step = max(bills.HOUR_S, bucket_s or 0.0, least) // bills.HOUR_S * bills.HOUR_S
-    step = step if step >= least else step + bills.HOUR_S
+def _series(conn: Connection, span: Span, fresh: Rows, bucket_s: float | None) -> CostSeries:
+    since, until = span.since, span.until
+    unit = bills.HOUR_S if until - since <= HOURLY_S or bucket_s is not None else DAY_S
+    least = max(unit, bucket_s or 0.0, (until - since) / BUCKETS_MAX)
+    step = -(-least // unit) * unit
+    span = replace(span, days=step % DAY_S == 0 and since == day_of(since))
     at = [since + n * step for n in range(int(-((since - until) // step)))]
     usd, gpu_s = (defaultdict[str, list[float]](lambda: [0.0] * len(at)) for _ in range(2))
     rows: Iterable[tuple[float, str, float, float]] = [
-        *((r.hour, r.reason, r.gpu_s, r.usd) for r in ledger_sums.by_hour(conn, since, until, project)),
+        *((r.at, r.reason, r.gpu_s, r.usd) for r in ledger_sums.by_time(conn, span)),
         *((r["hour"], str(r["reason"]), r["gpu_s"], r["usd"]) for r in fresh),
     ]
     for hour, reason, seconds, dollars in rows:

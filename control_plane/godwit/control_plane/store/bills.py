@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from godwit.control_plane.store import ledger_days
 from godwit.control_plane.store.database import Transaction, batches
 from godwit.control_plane.store.ledger_tables import bills, ledger_hours
 from godwit.domain.ids import NodeId, ProviderName
@@ -56,6 +57,7 @@ def add(tx: Transaction, bill: Bill, offer_key: str) -> None:
         "least_s": bill.least_s, "posted_until": hour_of(bill.began_at), "is_closed": False,
     }  # fmt: skip
     tx.conn.execute(insert(bills).values(row))
+    ledger_days.open_again(tx, bill.began_at)
 
 
 def end(tx: Transaction, provider: str, bill_id: str, ended_at: float | None, *, is_told: bool) -> None:
@@ -69,6 +71,7 @@ def end(tx: Transaction, provider: str, bill_id: str, ended_at: float | None, *,
             ledger_hours.c.provider == provider, ledger_hours.c.bill_id == bill_id, ledger_hours.c.hour >= stays
         )
         tx.conn.execute(delete(ledger_hours).where(gone))
+        ledger_days.open_again(tx, stays)
     values = {"ended_at": ended_at, "is_told": is_told, "posted_until": stays, "is_closed": False}
     tx.conn.execute(update(bills).where(of).values(values))
 

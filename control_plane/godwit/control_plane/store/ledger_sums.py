@@ -1,61 +1,85 @@
 """Sums over closed hours, and over what is kept beside them: tokens of services, checkpoints in stores."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from godwit.control_plane.store import schema
 from godwit.control_plane.store.bills import hour_of
-from godwit.control_plane.store.database import Transaction
-from godwit.control_plane.store.ledger_tables import ledger_hours, served_tokens
+from godwit.control_plane.store.database import Transaction, batches
+from godwit.control_plane.store.ledger_days import DAY_S, day_of, summed_until
+from godwit.control_plane.store.ledger_tables import ledger_days, ledger_hours, served_tokens
 from godwit.control_plane.store.moves import migrations
 from godwit.domain.migrations import MigrationState
-from sqlalchemy import BigInteger, Column, Connection, cast, func, insert, or_, select, update
+from sqlalchemy import BigInteger, Connection, cast, func, insert, or_, select, update
 
-KEYS: Mapping[str, Column[Any]] = {
-    "project": ledger_hours.c.project,
-    "user": ledger_hours.c.submitted_by,
-    "job": ledger_hours.c.job_id,
-    "provider": ledger_hours.c.provider,
-    "reason": ledger_hours.c.reason,
-}
+KEYS: Mapping[str, str] = {
+    "project": "project", "user": "submitted_by", "job": "job_id", "provider": "provider", "reason": "reason",
+}  # fmt: skip
 """What rows can be summed by, and the column of each."""
 
-_SUMS = (func.sum(ledger_hours.c.gpu_s).label("gpu_s"), func.sum(ledger_hours.c.usd).label("usd"))
+
+@dataclass(frozen=True)
+class Span:
+    """A part of closed time, whole hours; `project`: only what it owns. Whole days in it are read as such if `days`."""
+
+    since: float
+    until: float
+    project: str | None = None
+    days: bool = True
+
+    def parts(self, conn: Connection) -> Iterator[tuple[Any, Any, list[Any]]]:
+        """The tables to read, the column of time of each, and what its rows must fulfil; each hour is in one."""
+        first = self.since if self.since == day_of(self.since) else day_of(self.since) + DAY_S
+        last = min(day_of(self.until), summed_until(conn)) if self.days else first
+        hours, edges = ledger_hours.c.hour, [(self.since, self.until)]
+        if first < last:
+            edges = [(self.since, first), (last, self.until)]
+            yield ledger_days.c, ledger_days.c.day, self._where(ledger_days.c, ledger_days.c.day, first, last)
+        for low, high in edges:
+            if low < high:
+                yield ledger_hours.c, hours, self._where(ledger_hours.c, hours, low, high)
+
+    def _where(self, of: Any, time: Any, low: float, high: float) -> list[Any]:
+        return [time >= low, time < high, *([] if self.project is None else [of.project == self.project])]
 
 
-def by_key(conn: Connection, by: str, since: float, until: float, project: str | None) -> Sequence[Any]:
-    """Sums by key, reason and market between two hours: rows of key, reason, spot, gpu_s, usd."""
-    table, key = ledger_hours, KEYS[by].label("key")
-    query = select(key, table.c.reason.label("reason"), table.c.spot, *_SUMS).where(*_within(since, until, project))
-    return conn.execute(query.group_by(KEYS[by], table.c.reason, table.c.spot)).all()
+def by_key(conn: Connection, by: str, span: Span) -> Iterator[Any]:
+    """Sums by key, reason and market: rows of key, reason, spot, gpu_s, usd; the same key may come twice."""
+    for of, _, where in span.parts(conn):
+        keys = (of[KEYS[by]].label("key"), of.reason.label("reason"), of.spot)
+        query = select(*keys, *_sums(of)).where(*where)
+        yield from conn.execute(query.group_by(of[KEYS[by]], of.reason, of.spot))
 
 
-def by_hour(conn: Connection, since: float, until: float, project: str | None) -> Sequence[Any]:
-    """Sums by hour and reason."""
-    table = ledger_hours
-    query = select(table.c.hour, table.c.reason, *_SUMS).where(*_within(since, until, project))
-    return conn.execute(query.group_by(table.c.hour, table.c.reason)).all()
+def by_time(conn: Connection, span: Span) -> Iterator[Any]:
+    """Sums by hour, or day, and reason: rows of at, reason, gpu_s, usd."""
+    for of, time, where in span.parts(conn):
+        yield from conn.execute(select(time.label("at"), of.reason, *_sums(of)).where(*where).group_by(time, of.reason))
 
 
-def by_how(conn: Connection, since: float, until: float, project: str | None) -> Sequence[Any]:
-    """Sums by reason, its kind, provider and job: from which it is told what was lost."""
-    table = ledger_hours
-    parts = (table.c.reason, table.c.how, table.c.provider, table.c.job_id)
-    return conn.execute(select(*parts, *_SUMS).where(*_within(since, until, project)).group_by(*parts)).all()
+def by_how(conn: Connection, span: Span) -> Iterator[Any]:
+    """Sums by reason, its kind, provider and job: from which it is told what was lost; the same may come twice."""
+    for of, _, where in span.parts(conn):
+        parts = (of.reason, of.how, of.provider, of.job_id)
+        yield from conn.execute(select(*parts, *_sums(of)).where(*where).group_by(*parts))
 
 
 def of_jobs(conn: Connection, job_ids: Sequence[str]) -> dict[str, float]:
     """Dollars of each of these jobs in all closed hours."""
-    table = ledger_hours
-    query = select(table.c.job_id, func.sum(table.c.usd)).where(table.c.job_id.in_(job_ids)).group_by(table.c.job_id)
-    return {row[0]: float(row[1]) for row in conn.execute(query)}
+    found: dict[str, float] = {}
+    edge = summed_until(conn)
+    for batch in batches(job_ids):
+        for of, where in ((ledger_days.c, ledger_days.c.day < edge), (ledger_hours.c, ledger_hours.c.hour >= edge)):
+            query = select(of.job_id, func.sum(of.usd)).where(of.job_id.in_(batch), where).group_by(of.job_id)
+            for job_id, usd in conn.execute(query):
+                found[job_id] = found.get(job_id, 0.0) + float(usd)
+    return found
 
 
-def _within(since: float, until: float, project: str | None) -> list[Any]:
-    table = ledger_hours
-    of = [] if project is None else [table.c.project == project]
-    return [table.c.hour >= since, table.c.hour < until, *of]
+def _sums(of: Any) -> tuple[Any, Any]:
+    return func.sum(of.gpu_s).label("gpu_s"), func.sum(of.usd).label("usd")
 
 
 def served(conn: Connection, since: float, until: float) -> Sequence[Any]:

@@ -44,6 +44,26 @@ ledger_hours = Table(
     Column("usd", Float, nullable=False),
     Index(None, "provider", "bill_id", "hour"),
     Index(None, "job_id", "hour"),
+    # In SQLite rows lie in the order of the key, so that a span of time is read in one go.
+    sqlite_with_rowid=False,
+)
+
+# Sums of closed hours, without their machines; a day is named by the instant at which it begins.
+ledger_days = Table(
+    "ledger_days",
+    metadata,
+    Column("day", Float, primary_key=True),
+    Column("provider", String(64), primary_key=True),
+    Column("job_id", String(64), primary_key=True),
+    Column("reason", String(16), primary_key=True),
+    Column("how", String(16), primary_key=True),
+    Column("spot", Boolean, primary_key=True),
+    Column("project", String(64), nullable=False),
+    Column("submitted_by", String(64), nullable=False),
+    Column("gpu_s", Float, nullable=False),
+    Column("usd", Float, nullable=False),
+    Index(None, "job_id", "day"),
+    sqlite_with_rowid=False,
 )
 
 served_tokens = Table(

@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("gpu_s", sa.Float(), nullable=False),
         sa.Column("usd", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("hour", "provider", "bill_id", "job_id", "reason", "how", name=op.f("pk_ledger_hours")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_ledger_hours_provider_bill_id_hour", "ledger_hours", ["provider", "bill_id", "hour"])
     op.create_index("ix_ledger_hours_job_id_hour", "ledger_hours", ["job_id", "hour"])
