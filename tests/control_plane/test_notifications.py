@@ -76,10 +76,11 @@ def test_each_target_is_told_of_its_topics_and_of_nothing_else(telling: Telling)
     telling.happens("incident.state", "open", node_id="node-1")
     telling.happens("incident.state", "testing")
     telling.happens("breaker.tripped")
-    telling.happens("budget.passed")
+    telling.happens("budget.alert")
+    telling.happens("budget.set")
     telling.happens("job.state", "succeeded", job_id=job_id)
     telling.step()
-    assert telling.receivers.told("ops") == ["open", "breaker.tripped", "budget.passed"]
+    assert telling.receivers.told("ops") == ["open", "breaker.tripped", "budget.alert"]
     assert telling.receivers.told("ci") == ["succeeded"]
     body = telling.receivers.took[-1][2]
     assert (body["job_name"], body["project"], body["trace_id"]) == ("digits", "default", tracing.of_job(job_id))

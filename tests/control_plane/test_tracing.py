@@ -61,7 +61,8 @@ def test_a_job_is_one_trace_from_its_request_over_the_plan_and_the_intent_to_the
     embedded: World, kept: Kept
 ) -> None:
     embedded.read_offers()
-    job_id = submitted(client_of(embedded), traceparent=CALLER)
+    client = client_of(embedded)
+    job_id = submitted(client, traceparent=CALLER)
     Planning(embedded.context).step()
     executor = Executor(embedded.context)
     for intent_id in executor.due():
@@ -72,6 +73,10 @@ def test_a_job_is_one_trace_from_its_request_over_the_plan_and_the_intent_to_the
     assert root.own == tracing.root_of(trace_id)
     assert root.parent is None
     assert [str(link) for link in root.links] == [CALLER]
+    assert client.post(f"/v1/jobs/{job_id}/cancel").status_code < 300
+    assert kept.spans[-1].name == "POST /v1/jobs/{job}/cancel"
+    assert kept.spans[-1].trace_id == trace_id
+    others.append(kept.spans[-1])
     assert {span.parent for span in others} == {tracing.root_of(trace_id)}
     assert all(span.began_at <= span.ended_at for span in kept.spans)
 

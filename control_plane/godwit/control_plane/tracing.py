@@ -63,21 +63,25 @@ NOWHERE = Nowhere()
 
 @dataclass
 class Work:
-    """What this thread does now, for which trace. `job_id` is noted where only the doing shows which job it is for."""
+    """What this thread does now, for which trace.
+
+    `job_id` is noted where only the doing shows which job it is for; `is_first`: it made that job.
+    """
 
     spans: Spans
     trace_id: str
     job_id: str | None = None
+    is_first: bool = False
 
 
 _work: ContextVar[Work | None] = ContextVar("godwit_work", default=None)
 
 
-def note_job(job_id: str) -> None:
-    """Say that what is done now made this job; its trace begins with it."""
+def note_job(job_id: str, *, made: bool = False) -> None:
+    """Say that what is done now is about this job; if it was `made` now, its trace begins with it."""
     work = _work.get()
     if work is not None and work.job_id is None:
-        work.job_id = job_id
+        work.job_id, work.is_first = job_id, made
 
 
 @contextmanager

@@ -59,7 +59,8 @@ def _span(scope: Any, caller: Parent | None, work: doing.Work, began_at: float, 
     if work.job_id is None:
         return Recorded(name, "server", work.trace_id, caller, began_at, ended_at, None, attributes, (), error)
     # A job's trace begins with the request that made it, whoever called; the caller's is a link of it.
-    own = tracing.root_of(tracing.of_job(work.job_id))
+    root = tracing.root_of(tracing.of_job(work.job_id))
     links = () if caller is None else (caller,)
     attributes["godwit.job"] = work.job_id
-    return Recorded(name, "server", own.trace_id, None, began_at, ended_at, own, attributes, links, error)
+    parent, own = (None, root) if work.is_first else (root, None)
+    return Recorded(name, "server", root.trace_id, parent, began_at, ended_at, own, attributes, links, error)

@@ -14,10 +14,9 @@ from godwit.domain.jobs import JobState
 
 REASON_CHARACTERS_MAX = 1_000
 
-KINDS = ("incident.state", "breaker.tripped", "breaker.reset", "job.state")
-"""Kinds of events that are looked at, and all that begin with `BUDGET`."""
-
-BUDGET = "budget."
+BUDGETS = ("budget.alert", "budget.spent")
+KINDS = ("incident.state", "breaker.tripped", "breaker.reset", "job.state", *BUDGETS)
+"""Kinds of events that are looked at."""
 
 _ENDS = frozenset(str(state) for state in JobState if lifecycle.is_final(state))
 _INCIDENT_TELLS = frozenset({IncidentState.OPEN, IncidentState.HELD, IncidentState.ESCALATED, IncidentState.CLOSED})
@@ -41,7 +40,7 @@ class About:
 
 def topic_of(event: Event) -> Topic | None:
     """What an event belongs to; None for what nobody is told of."""
-    if event.kind.startswith(BUDGET):
+    if event.kind in BUDGETS:
         return Topic.BUDGETS
     if event.kind == "job.state":
         return Topic.JOB_ENDS if event.new in _ENDS else None

@@ -60,7 +60,7 @@ class Notifying:
             kept, newest, found = outbox.cursor(conn), figures.last_event(conn), list[Event]()
             if kept is not None:  # else this is the first look: nothing of the past is told
                 after = max(kept, self._looked_at)
-                found = outbox.events_to_tell(conn, after, messages.KINDS, messages.BUDGET, EVENTS_MAX)
+                found = outbox.events_to_tell(conn, after, messages.KINDS, EVENTS_MAX)
         is_full = len(found) == EVENTS_MAX
         to = found[-1].seq if is_full else newest
         is_news = any(messages.topic_of(event) for event in found)

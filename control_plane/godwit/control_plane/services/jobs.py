@@ -118,7 +118,7 @@ def submit(
             job = replace(job, after_id=context.ids.new("after"))
             dependencies.add(tx, str(job.after_id), found)
         job = _write(context, tx, job, spec_in.count, actor)
-        tracing.note_job(job.id)
+        tracing.note_job(job.id, made=True)
         told = views.feasibility(feasible)
         if told is not None:
             data = {"verdict": told.verdict, "short_by": told.short_by}
@@ -162,7 +162,9 @@ def cancel(context: Context, name_or_id: str, actor: str) -> JobView:
     """Ask for a job's end. A final job is left as it is. Raises `NotFound`."""
     now = context.now()
     with context.db.write() as tx:
-        return views.job(end(tx, queries.job(tx.conn, name_or_id), "its owner cancelled it", actor, now))
+        job = queries.job(tx.conn, name_or_id)
+        tracing.note_job(job.id)
+        return views.job(end(tx, job, "its owner cancelled it", actor, now))
 
 
 def cancel_array(context: Context, name_or_id: str, actor: str) -> ArrayView:

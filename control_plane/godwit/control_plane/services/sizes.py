@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from godwit.control_plane import hints
+from godwit.control_plane import hints, tracing
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import attempts, views
 from godwit.control_plane.store import entities, queries
@@ -25,6 +25,7 @@ def want(context: Context, name_or_id: str, nodes: int | None, actor: str) -> Jo
     now = context.now()
     with context.db.write() as tx:
         job = queries.job(tx.conn, name_or_id)
+        tracing.note_job(job.id)
         resources = job.spec.resources
         if lifecycle.is_final(job.state):
             raise Conflict(f"job {job.id} is {job.state}; submit it again with the number of nodes that you want")

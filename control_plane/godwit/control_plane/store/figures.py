@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from godwit.control_plane.store import health, health_tables, routing, schema, services, statements
@@ -107,14 +108,14 @@ def fleet(conn: Connection, now: float) -> Fleet:
 
 
 def _count(found: Fleet, row: Any, held: set[tuple[str, int]], now: float) -> None:
-    offer = json.loads(row.offer)
+    gpu_model, gpu_count, is_spot, usd_per_hour = _offer(row.offer)
     found.nodes[row.provider, row.state] += 1
     age_s = max(0.0, now - row.state_since)
     found.in_state_s[row.provider, row.state] = max(age_s, found.in_state_s.get((row.provider, row.state), 0.0))
-    market = row.provider, str(bool(offer["spot"])).lower()
-    found.usd_per_hour[market] = found.usd_per_hour.get(market, 0.0) + offer["price_usd_per_hour"]
+    market = row.provider, str(is_spot).lower()
+    found.usd_per_hour[market] = found.usd_per_hour.get(market, 0.0) + usd_per_hour
     if row.state in _COMING:
-        found.gpus[row.provider, _model(offer["gpu_model"]), "coming"] += offer["gpu_count"]
+        found.gpus[row.provider, gpu_model, "coming"] += gpu_count
     for gpu in json.loads(row.gpus) if row.state not in _COMING else ():
         found.gpus[row.provider, _model(gpu["model"]), _use(row, gpu, held)] += 1
     if row.state in _SPEAKING and row.last_seen_at is not None:
@@ -135,6 +136,13 @@ def _use(row: Any, gpu: Mapping[str, Any], held: set[tuple[str, int]]) -> str:
     if row.state != NodeState.READY:
         return "leaving"
     return "idle" if row.reserved_for is None else "reserved"
+
+
+@lru_cache(maxsize=4_096)
+def _offer(text: str) -> tuple[str, int, bool, float]:
+    """What matters of an offer; of many nodes it is the same text."""
+    offer = json.loads(text)
+    return _model(offer["gpu_model"]), offer["gpu_count"], bool(offer["spot"]), offer["price_usd_per_hour"]
 
 
 def _model(name: str | None) -> str:

@@ -85,12 +85,12 @@ def add(tx: Transaction, owed: Sequence[Owed]) -> None:
         tx.conn.execute(statements.insert_into(outbox), [vars(one) for one in owed])
 
 
-def events_to_tell(conn: Connection, after: int, kinds: Sequence[str], prefix: str, limit: int) -> list[Event]:
-    """Events of these kinds, or of kinds with this prefix, after number `after`; of jobs' states only the ends."""
+def events_to_tell(conn: Connection, after: int, kinds: Sequence[str], limit: int) -> list[Event]:
+    """Events of these kinds after number `after`; of jobs' states only the ends."""
     table = schema.events
     query = select(table).where(
         table.c.seq > after,
-        or_(table.c.kind.in_(kinds), table.c.kind.startswith(prefix, autoescape=True)),
+        table.c.kind.in_(kinds),
         or_(table.c.kind != "job.state", table.c.new.in_(queries.FINAL_JOBS)),
     )
     return [entities.event_from(row) for row in conn.execute(query.order_by(table.c.seq).limit(limit))]
