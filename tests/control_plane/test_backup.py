@@ -10,9 +10,10 @@ from godwit.control_plane.backup import archive, backing, restoring, rows
 from godwit.control_plane.backup.restoring import Wish
 from godwit.control_plane.home import Home
 from godwit.control_plane.services.archives import Shelf
-from godwit.control_plane.store import queries, writes
+from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import SERVING, Database, Transaction, open_engine, upgrade
 from godwit.domain.errors import Conflict, InvalidRequest
+from godwit.domain.events import Event
 
 from tests.control_plane.world import World
 
@@ -102,6 +103,25 @@ def _as_of(source: Path, home: Path, world: World, at: float) -> Path:
     older = source.with_name("older")
     backing.backup(home, older, at)
     return older
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_embedded_control_plane_moves_to_postgresql_by_a_backup(
+    world: World, home: Path, tmp_path: Path, postgres_database_of_module: str
+) -> None:
+    before = _content(_url(world))
+    backing.backup(home, tmp_path / "b", NOW)
+    (home / "config.yaml").write_text(f"database: {postgres_database_of_module}\nproviders: []\n")
+    restoring.restore(home, tmp_path / "b", NOW, Wish())
+    after = _content(postgres_database_of_module)
+    assert {name for name in before if before[name] != after[name]} == {"meta", "events"}
+    db = Database(open_engine(postgres_database_of_module))
+    with db.write() as tx:
+        writes.replace_meta(tx, "numbered", "on")
+        entities.append(tx, Event(NOW, "test.said", "test", "it", "rows are numbered on", "a test"))
+    with db.read() as conn:
+        assert [event.kind for event in queries.events(conn, 0, 1000)][-2:] == ["database.restored", "test.said"]
+    db.close()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

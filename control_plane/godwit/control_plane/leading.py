@@ -154,7 +154,8 @@ class Leading:
             self._begin()
         elif not led and self._loops is not None:
             loops, self._loops = self._loops, None
-            loops.stop(timeout_s=0.0)
+            loops.stop()
+            self._context.instruments.all_ended()  # else their last steps would look as if they hung
         elif self._loops is not None and not self._lease.alone:
             self._share(self._loops)
 

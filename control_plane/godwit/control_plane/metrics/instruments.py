@@ -71,6 +71,11 @@ class Instruments:
             with suppress(KeyError):  # it never ended a step
                 metric.remove(loop)
 
+    def all_ended(self) -> None:
+        """Every loop ended on purpose: another control plane runs them now."""
+        for metric in (self._step_seconds, self._step_failures, self._step_at):
+            metric.clear()
+
     def _histogram(self, of: Described, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(*_of(of), buckets=buckets, registry=self.registry)
 
