@@ -1,10 +1,12 @@
 """What an agent shows Prometheus: GPUs by the names of DCGM's exporter, and itself; only where it was asked to."""
 
 import json
+import re
 import socket
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from godwit.agents import settings
@@ -16,6 +18,7 @@ from godwit.domain.errors import InvalidRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.agents.checks.conftest import Bench
+from tests.agents.conftest import Machine
 
 Make = Callable[..., Bench]
 NEEDED = {"GODWIT_URL": "http://x", "GODWIT_NODE_DIR": "/n", "GODWIT_NODE_ADDRESS": "127.0.0.1"}
@@ -125,3 +128,23 @@ def test_metrics_are_off_unless_asked_for_and_on_loopback_unless_told(text: str,
 def test_a_wrong_place_for_metrics_is_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidRequest, match="GODWIT_METRICS"):
         settings.from_env(NEEDED | {"GODWIT_METRICS": text})
+
+
+def test_an_agent_at_work_shows_its_gpus_and_its_heartbeats_where_it_was_asked_to(
+    machines: Callable[..., list[Machine]], eventually: Callable[..., Any]
+) -> None:
+    (machine,) = machines(gpus=2, more={"GODWIT_METRICS": "0"})
+    log = machine.folder.parent / f"{machine.name}.log"
+    url = eventually(lambda: re.search(r"http://127\.0\.0\.1:\d+/metrics", log.read_text()), 60, "serves metrics")[0]
+
+    def shown() -> str:
+        with urllib.request.urlopen(url, timeout=20) as response:
+            return str(response.read().decode())
+
+    text = eventually(
+        lambda: next((text for text in [shown()] if "DCGM_FI_DEV_GPU_UTIL{" in text), ""), 60, "was polled"
+    )
+    assert f'UUID="GPU-{machine.name}-1"' in text
+    beats = re.search(r'godwit_agent_heartbeats_total\{outcome="answered"\} (\S+)', text)
+    assert beats is not None
+    assert float(beats[1]) >= 1
