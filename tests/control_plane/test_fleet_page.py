@@ -29,8 +29,8 @@ def words(view: FleetView) -> list[str]:
     return [view.tables.gpu_uses[code] for code in view.gpus.use]
 
 
-def test_an_empty_fleet_is_drawn_as_nothing(client: TestClient) -> None:
-    found = fleet_of(client)
+def test_an_empty_fleet_is_drawn_as_nothing(embedded: World) -> None:
+    found = fleet_of(client_of(embedded))
     assert (found.nodes.id, found.gpus.use, found.tables.owners) == ([], [], [])
 
 
@@ -52,7 +52,8 @@ def test_each_gpu_says_what_it_does_and_for_whom(client: TestClient, world: Worl
     assert words(fleet_of(client)) == ["idle"] * 8
 
 
-def test_a_gpu_that_is_out_of_service_is_broken_and_a_cordoned_node_is_held(client: TestClient, world: World) -> None:
+def test_a_gpu_that_is_out_of_service_is_broken_and_a_cordoned_node_is_held(embedded: World) -> None:
+    client, world = client_of(embedded), embedded
     _, (agent,) = world.run(gpus="H100:4")
     agent.beat(agent.found("xid:79", gpu=7))
     world.plan()
@@ -64,7 +65,8 @@ def test_a_gpu_that_is_out_of_service_is_broken_and_a_cordoned_node_is_held(clie
     assert set(words(fleet_of(client))[4:7]) == {"held"}
 
 
-def test_what_has_not_changed_is_not_sent_again(client: TestClient, world: World) -> None:
+def test_what_has_not_changed_is_not_sent_again(embedded: World) -> None:
+    client, world = client_of(embedded), embedded
     world.run()
     first = client.get("/v1/fleet")
     again = client.get("/v1/fleet", headers={"If-None-Match": first.headers["etag"]})
@@ -119,7 +121,8 @@ def test_the_first_screen_says_who_waits_and_why(client: TestClient, world: Worl
     assert found.counts.jobs == {"running": 1, "queued": 2}
 
 
-def test_money_is_counted_from_midnight_and_from_the_launch(client: TestClient, world: World) -> None:
+def test_money_is_counted_from_midnight_and_from_the_launch(embedded: World) -> None:
+    client, world = client_of(embedded), embedded
     world.run()
     world.clock.advance(7_200.0)
     found = OverviewView.model_validate_json(client.get("/v1/overview").content)

@@ -15,9 +15,9 @@ FROM_DASHBOARD = {DASHBOARD_HEADER: "1"}
 
 
 @pytest.fixture
-def admin(world: World) -> TestClient:
-    """A client with an administrator's token, on either kind of database."""
-    return client_of(world)
+def admin(embedded: World) -> TestClient:
+    """A client with an administrator's token."""
+    return client_of(embedded)
 
 
 def made(admin: TestClient, name: str = "alice", role: str = "member", **more: object) -> dict[str, str]:
@@ -74,7 +74,8 @@ def test_a_token_for_a_project_that_is_not_there_is_refused(admin: TestClient) -
     assert admin.post("/v1/tokens", json=wanted).status_code == 404
 
 
-def test_a_one_time_code_opens_one_session_with_the_role_of_its_token(admin: TestClient) -> None:
+def test_a_one_time_code_opens_one_session_with_the_role_of_its_token(world: World) -> None:
+    admin = client_of(world)
     alice, chrome = made(admin, role="viewer"), browser(admin)
     code = browser(admin).post("/v1/sessions/codes", headers=bearer(alice)).json()
     assert code["path"] == f"/ui/?code={code['code']}"
@@ -118,18 +119,19 @@ def test_a_closed_session_is_over(admin: TestClient) -> None:
     assert browser(admin).get("/v1/jobs", headers={"Cookie": f"{COOKIE}={kept[COOKIE]}"}).status_code == 401
 
 
-def test_no_secret_lies_in_the_database(admin: TestClient, world: World) -> None:
+def test_no_secret_lies_in_the_database(admin: TestClient, embedded: World) -> None:
     alice, chrome = made(admin), browser(admin)
     code = admin.post("/v1/sessions/codes").json()["code"]
     chrome.post("/v1/sessions", json={"token": alice["secret"]}, headers=FROM_DASHBOARD)
     secret = {alice["secret"], code, chrome.cookies[COOKIE]}
-    with world.db.read() as conn:
+    with embedded.db.read() as conn:
         for table in (access.tokens, access.sessions, access.login_codes, access.audit):
             held = {str(value) for row in conn.execute(select(table)) for value in row}
             assert not [value for value in held for one in secret if one in value], table.name
 
 
-def test_the_log_says_who_changed_what_and_what_came_of_it(admin: TestClient, world: World) -> None:
+def test_the_log_says_who_changed_what_and_what_came_of_it(world: World) -> None:
+    admin = client_of(world)
     alice = made(admin)
     headers = bearer(alice)
     browser(admin).get("/v1/jobs", headers=headers)
@@ -149,11 +151,11 @@ def test_the_log_says_who_changed_what_and_what_came_of_it(admin: TestClient, wo
 
 
 @pytest.mark.parametrize("harm", ["change", "gap"])
-def test_a_row_that_was_changed_or_taken_out_is_found(admin: TestClient, world: World, harm: str) -> None:
+def test_a_row_that_was_changed_or_taken_out_is_found(admin: TestClient, embedded: World, harm: str) -> None:
     for name in ("alice", "bob", "carol"):
         made(admin, name)
     table = access.audit
-    with world.db.write() as tx:
+    with embedded.db.write() as tx:
         second = table.c.seq == 2
         tx.conn.execute(
             delete(table).where(second) if harm == "gap" else update(table).where(second).values(actor="eve")
