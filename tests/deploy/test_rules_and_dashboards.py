@@ -67,6 +67,15 @@ def test_every_alert_is_tried_on_series_for_it_and_on_calm_ones() -> None:
         assert {f"{rule['alert']} fires in time", f"{rule['alert']} stays silent"} <= names
 
 
+def test_every_expression_can_be_read_as_prometheus_reads_it() -> None:
+    parser = pytest.importorskip("promql_parser", reason="promql-parser is not installed")
+    for where, expression in expressions():
+        try:
+            parser.parse(expression.replace("$__rate_interval", "5m"))
+        except ValueError as exc:
+            pytest.fail(f"{where}: {exc}")
+
+
 @promtool.needs_promtool
 def test_rules_fire_on_recorded_series_as_promtool_sees_them() -> None:
     assert promtool.FOUND is not None
