@@ -14,9 +14,10 @@ from godwit.cli import terminal
 from godwit.cli.client import ControlPlane
 from godwit.cli.connection import Connection
 from godwit.cli.exits import Failure
-from godwit.control_plane.services import migrations
+from godwit.control_plane.services import costs, ledger, migrations
 from godwit.domain.errors import Conflict
 from godwit.domain.wire.agents import CommandsRequest
+from godwit.domain.wire.costs import By
 from godwit.domain.wire.dev import IdleSeen
 from godwit.domain.wire.migrations import MigrationRequest
 from websockets.exceptions import InvalidStatus
@@ -77,6 +78,22 @@ def test_it_is_moved_when_somebody_asks_for_it(world: World) -> None:
     job_id, _ = box(world)
     view = migrations.wish(world.context, job_id, MigrationRequest(to="dear"), "token t")
     assert view.state == "planned"
+
+
+def test_what_one_holds_that_nobody_uses_is_held_and_no_work(world: World) -> None:
+    job_id, agent = box(world, idle_after="8h")
+    attempt = world.attempt(job_id)
+    world.clock.advance(3_600.0)
+    agent.beat(agent.observed(IdleSeen, attempt_id=attempt.id, epoch=attempt.epoch, idle_s=600.0))
+    world.clock.advance(3_600.0)
+    agent.beat(agent.observed(IdleSeen, attempt_id=attempt.id, epoch=attempt.epoch, idle_s=0.0))
+    world.clock.advance(1_800.0)
+    found = ledger.of_job(world.context, job_id).gpu_seconds_by_reason
+    gpus = len(world.attempt(job_id).slots[0].gpus)
+    assert found["held"] == pytest.approx(gpus * 4_200.0, rel=0.01)
+    assert found["busy"] == pytest.approx(gpus * 4_800.0, rel=0.01)
+    (told,) = costs.show(world.context, By.JOB).rows[0:1]
+    assert told.gpu_s["held"] == pytest.approx(found["held"])
 
 
 def test_one_that_nobody_uses_is_stopped_with_a_reason_and_only_then(world: World) -> None:

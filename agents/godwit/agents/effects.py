@@ -102,7 +102,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class Committed:
-    """A manifest was written at `manifest_url`; `at` is in seconds since the epoch."""
+    """A manifest was written at `manifest_url`; `at` is in seconds since the epoch.
+
+    `stall_s` is how long the program stood still for it, 0 where nobody measured it.
+    """
 
     attempt_id: str
     step: int
@@ -110,6 +113,7 @@ class Committed:
     size_bytes: int
     files: int
     manifest_url: str
+    stall_s: float = 0.0
 
 
 @dataclass(frozen=True)

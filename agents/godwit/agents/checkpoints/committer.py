@@ -118,7 +118,7 @@ class Committer:
 
     def _keep_one(self, *, ended_well: bool) -> bool:
         for save in notes.take_saves(self._run):
-            self._pace.saved(save.stall_s)
+            self._pace.saved(save.stall_s, save.step)
             if save.parts > 1:
                 self._shards.add(save)
                 self._wake.set()
@@ -263,6 +263,7 @@ class Committer:
                 manifest.size_bytes,
                 len(manifest.files),
                 url,
+                self._pace.stalled_s(manifest.step),
             )
         )
         self._retain()

@@ -13,6 +13,10 @@ REMEMBERED = 5
 """Saves whose mean counts: the first is often slower than the rest, and a model does not grow."""
 
 
+UNTOLD_MAX, STALL_S_MAX = 1_000, 86_400.0
+"""Saves of which the control plane is told later, while the store does not answer; and the most that it is told."""
+
+
 class Pace:
     """Chooses the interval of one attempt and tells the program, through `cadence.json` in its run folder."""
 
@@ -21,12 +25,21 @@ class Pace:
         self._path = run / "cadence.json"
         self._stalls: deque[float] = deque(maxlen=REMEMBERED)
         self._commits: deque[float] = deque(maxlen=REMEMBERED)
+        self._untold: deque[tuple[int, float]] = deque(maxlen=UNTOLD_MAX)
         self.interval_s = saving.interval_s
 
-    def saved(self, stall_s: float) -> None:
-        """The program stood still for so long to save."""
+    def saved(self, stall_s: float, step: int = 0) -> None:
+        """The program stood still for so long to save this step."""
         self._stalls.append(max(0.0, stall_s))
+        self._untold.append((step, max(0.0, stall_s)))
         self._choose()
+
+    def stalled_s(self, step: int) -> float:
+        """How long the program stood still for saves up to this step that nobody was told of; they are told by this."""
+        told = [one for one in list(self._untold) if one[0] <= step]
+        for one in told:
+            self._untold.remove(one)
+        return min(STALL_S_MAX, sum(stall_s for _, stall_s in told))
 
     def committed(self, took_s: float) -> None:
         """It took so long until the checkpoint lay in the store."""

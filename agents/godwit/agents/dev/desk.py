@@ -26,6 +26,9 @@ from godwit.agents.runtime.guard import write_whole
 LOOK_S = 1.0
 """How often the loop turns by itself."""
 
+UNUSED_S = 600.0
+"""After so long without use the control plane is told, which counts what it holds as held and not as work."""
+
 HANG_UP_S = 3.0
 """How long what runs has to end before the last save, a third of the grace at most: editors write what is unsaved."""
 
@@ -62,7 +65,7 @@ class Desk:
         self._env = {**os.environ, "HOME": str(self._home), "GODWIT_PATH": os.environ.get("PATH", os.defpath)}
         self._saved = self._open_home()
         self._saving: tuple[int, Saved] | None = None
-        self._told_stays = False
+        self._told_stays = self._told_unused = False
         self._save_at = time.monotonic() + self._interval_s
         self._terminals = terminals.Terminals(self._work, self._env)
         self._use = use.Use(spec["idle_after_s"], os.environ.get("CUDA_VISIBLE_DEVICES", ""), time.monotonic())
@@ -175,6 +178,7 @@ class Desk:
     def _tell_use(self) -> None:
         idle_s = self._use.idle_s(time.monotonic(), time.time() - self._terminals.typed_at())
         if idle_s is None:
+            self._tell_unused()
             return
         size = sum(one.size for one in home.look(self._home))
         if size > self._bytes_max:  # to give it back would lose what nobody saved: that is for its owner to say
@@ -183,6 +187,13 @@ class Desk:
             self._told_stays = True
             return
         write_whole(self._run / "idle", f"{idle_s:.0f}")
+
+    def _tell_unused(self) -> None:
+        """Once when nobody has used it for a while, and once when somebody does again."""
+        is_unused = self._use.unused_s >= UNUSED_S
+        if is_unused != self._told_unused:
+            self._told_unused = is_unused
+            write_whole(self._run / "idle", f"{self._use.unused_s if is_unused else 0.0:.0f}")
 
     def _end(self, beside: subprocess.Popen[bytes]) -> None:
         """Hang up, wait a moment for what runs to end, and save the home as it is then."""

@@ -1,5 +1,6 @@
 """Whether anybody or anything uses an environment: somebody typed, programs computed, a GPU was at work."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -35,18 +36,21 @@ class Use:
         self._gpus_work = gpus_work or (lambda: bool(gpus) and do_work(gpus))
         self._used_at = self._looked_at = now
         self._cpu_s = 0.0
+        self.unused_s = 0.0
+        """How long it had been idle when it was last looked at, however short."""
 
     def idle_s(self, now: float, typed_s_ago: float) -> float | None:
         """How long it has been idle, once that is too long; None otherwise, and between two looks."""
-        if self._idle_after_s is None or now - self._looked_at < min(LOOK_S, self._idle_after_s / 4):
+        limit_s = math.inf if self._idle_after_s is None else self._idle_after_s
+        if now - self._looked_at < min(LOOK_S, limit_s / 4):
             return None
         took_s, self._looked_at = now - self._looked_at, now
         before, self._cpu_s = self._cpu_s, self._measure()
         self._used_at = max(self._used_at, now - max(0.0, typed_s_ago))
         if self._cpu_s - before >= CPU_SHARE * took_s or self._gpus_work():
             self._used_at = now
-        idle_s = now - self._used_at
-        return idle_s if idle_s >= self._idle_after_s else None
+        self.unused_s = now - self._used_at
+        return self.unused_s if self.unused_s >= limit_s else None
 
 
 def cpu_s_below(root: int) -> float:

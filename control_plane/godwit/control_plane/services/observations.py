@@ -167,6 +167,7 @@ def _committed(
 ) -> None:
     job = queries.job(tx.conn, attempt.job_id)
     data = {"step": seen.step, "epoch": attempt.epoch, "size_bytes": seen.size_bytes, "url": seen.manifest_url}
+    data |= {"stall_s": seen.stall_s} if seen.stall_s else {}
     if job.epoch != attempt.epoch:
         reason = f"step {seen.step} of stale attempt {attempt.epoch} is not counted: attempt {job.epoch} exists"
         _tell(tx, "job.stale-checkpoint", attempt, slot, reason, now, data)

@@ -122,7 +122,7 @@ class JobProgress(Message):
 
 
 class CheckpointCommitted(Message):
-    """A manifest was written at `manifest_url`."""
+    """A manifest was written at `manifest_url`; the program stood still for `stall_s`, where that was measured."""
 
     type: Literal["checkpoint-committed"] = "checkpoint-committed"
     seq: Count
@@ -133,6 +133,7 @@ class CheckpointCommitted(Message):
     size_bytes: Count
     files: Annotated[int, Field(ge=0, le=2**31 - 1)]
     manifest_url: str
+    stall_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 0.0
 
 
 class CheckpointRestored(Message):

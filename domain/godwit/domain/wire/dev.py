@@ -80,7 +80,10 @@ class OpenTerminal(Message):
 
 
 class IdleSeen(Message):
-    """Nobody and nothing has used the environment for `idle_s`."""
+    """Nobody and nothing has used the environment for `idle_s`; 0: somebody does again.
+
+    It is told once after ten minutes, once it is used again, and once its owner's time for it is over.
+    """
 
     type: Literal["idle-seen"] = "idle-seen"
     seq: Annotated[int, Field(ge=0, le=2**53)]
