@@ -12,6 +12,7 @@ from types import FrameType
 
 from benchmarks import (
     api_throughput,
+    dashboard,
     figures,
     first_line,
     fleet,
@@ -48,6 +49,7 @@ MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "joint_purchase": joint_purchase.measure,
     "fleet": fleet.measure,
     "fleet_page": fleet_page.measure,
+    "dashboard": dashboard.measure,
     "api_throughput": api_throughput.measure,
     "first_line": first_line.measure,
     "gateway": gateway.measure,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from godwit.control_plane import secrets
 from godwit.control_plane.api.app import create_app
@@ -37,7 +38,7 @@ GOAL_MS, GOAL_MB = 300.0, 1.0
 
 def measure() -> Iterator[Figure]:
     """The first answer after a change, the next ones, the one that says that nothing changed, and the first screen."""
-    with _seeded() as context, _client(context) as client:
+    with seeded_context() as context, _client(context) as client:
         fresh, fresh_cpu = _times(lambda: FleetViews().get(context, None))
         packed = client.get("/v1/fleet")
         if packed.headers.get("content-encoding") != "gzip" or len(packed.json()["nodes"]["id"]) != NODES:
@@ -68,7 +69,7 @@ def _times(call: Callable[[], object]) -> tuple[float, float]:
 
 
 @contextmanager
-def _seeded() -> Iterator[Context]:
+def seeded_context() -> Iterator[Context]:
     """A control plane without loops, so that nobody looks after nodes that are only rows."""
     folder = Path(tempfile.mkdtemp(prefix="gw-bench-"))
     clock, hints = SystemClock(), Hints()
@@ -86,12 +87,17 @@ def _seeded() -> Iterator[Context]:
         shutil.rmtree(folder)
 
 
-@contextmanager
-def _client(context: Context) -> Iterator[TestClient]:
-    token, nowhere = secrets.new_token(), Path("/nowhere")
+def app_over(context: Context, token: str) -> FastAPI:
+    """The application over a context, which lets in whoever has `token` as an admin."""
+    nowhere = Path("/nowhere")
     with context.db.write() as tx:
         writes.add_token(tx, "token-bench", secrets.digest(token), "admin", context.now())
     accounts = Accounts(context, Roster({}), Vault(new_key()), nowhere, CallMetrics())
-    app = create_app(State(context, Shelf(nowhere), LogStore(nowhere), accounts, dict))
-    with TestClient(app, headers={"Authorization": f"Bearer {token}"}) as client:
+    return create_app(State(context, Shelf(nowhere), LogStore(nowhere), accounts, dict))
+
+
+@contextmanager
+def _client(context: Context) -> Iterator[TestClient]:
+    token = secrets.new_token()
+    with TestClient(app_over(context, token), headers={"Authorization": f"Bearer {token}"}) as client:
         yield client

@@ -3,7 +3,7 @@
 /** `$1,234`, `$12.30`, `$0.004`: three digits that count, whole dollars when there are many. */
 export function usd(amount: number): string {
   const size = Math.abs(amount);
-  const digits = size >= 1000 ? 0 : size >= 1 || size === 0 ? 2 : 4;
+  const digits = size >= 1000 ? 0 : size >= 0.095 || size === 0 ? 2 : 4;
   return `${amount < 0 ? "-" : ""}$${size.toLocaleString("en-US", { minimumFractionDigits: Math.min(digits, 2), maximumFractionDigits: digits })}`;
 }
 

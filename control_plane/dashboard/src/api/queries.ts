@@ -12,6 +12,7 @@ import type {
   IncidentDetail,
   Job,
   JobDetail,
+  KnownDevice,
   Ledger,
   Node,
   Offer,
@@ -24,6 +25,7 @@ import type {
   Service,
   ServiceDetail,
   Token,
+  TrafficHistory,
 } from "./types";
 
 /** Where figures change without any event (utilisation, prices, traffic), a page looks again after this long. */
@@ -110,3 +112,15 @@ export const useTokens = () => useQuery({ queryKey: ["tokens"], queryFn: () => l
 
 export const useAudit = () =>
   useQuery({ queryKey: ["audit"], queryFn: () => list<Audited>("/audit", {}, 300), refetchInterval: UNTOLD_MS });
+
+export const useTraffic = (name: string) =>
+  useQuery({
+    queryKey: ["traffic", name],
+    queryFn: () => get<TrafficHistory>(`/services/${name}/traffic`),
+    refetchInterval: TRAFFIC_MS,
+    placeholderData: keepPreviousData,
+  });
+
+/** Devices with so many incidents or more: they fail again and again. */
+export const useLemons = (faults: number) =>
+  useQuery({ queryKey: ["incidents", "devices", faults], queryFn: () => list<KnownDevice>("/devices", { faults }, 200) });

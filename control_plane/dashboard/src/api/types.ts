@@ -26,6 +26,10 @@ export type Project = Schemas["ProjectView"];
 export type Costs = Schemas["CostsView"];
 export type Queue = Schemas["QueueView"];
 export type Consequences = Schemas["ConsequencesView"];
+export type Points = Schemas["PointsView"];
+export type PriceSeries = Schemas["PriceSeries"];
+export type TrafficHistory = Schemas["TrafficHistory"];
+export type KnownDevice = Schemas["KnownDevice"];
 export type Token = Schemas["TokenView"];
 export type TokenMade = Schemas["TokenMade"];
 export type Audited = Schemas["AuditView"];
@@ -36,22 +40,4 @@ export type Problem = Schemas["ProblemDetails"];
 export interface Page<Item> {
   items: Item[];
   next_cursor?: string | null;
-}
-
-/** What a job said of its progress over time, in columns. */
-export interface Points {
-  at: number[];
-  step: number[];
-  epoch: number[];
-  metrics: Record<string, (number | null)[]>;
-}
-
-/** What one place asked for a GPU over time, in columns. */
-export interface PriceSeries {
-  provider: string;
-  region: string;
-  gpu_model: string;
-  spot: boolean;
-  at: number[];
-  usd_per_gpu_hour: number[];
 }

@@ -87,7 +87,7 @@ function options(
     cursor: { drag: { x: false, y: false } },
     scales: { y: { range: (_plot, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? (high as number) * 1.05 : 1] } },
     axes: [
-      { stroke, grid, font, values: times },
+      { stroke, grid, font, values: times, space: 84 },
       { stroke, grid, font, size: 64, values: (_plot, ticks) => ticks.map(look.format) },
     ],
     series: [{ label: "at", value: (_plot, value) => (value ? new Date(value * 1000).toLocaleString() : "–") }, ...(look.isStacked ? series.reverse() : series)],

@@ -93,14 +93,20 @@ function Sums({ of }: { of: Costs }) {
 
 function Stacked({ of }: { of: Costs }) {
   const { series } = of;
+  // A bucket is as wide as it is long: its value stands until the next one begins.
+  const at = useMemo(() => [...series.at, (series.at.at(-1) ?? 0) + series.bucket_s], [series]);
   const lines = useMemo(
-    () => series.reasons.map((reason, n) => ({ label: reason, values: series.usd[reason] ?? [], colour: REASONS[reason] ?? lineColour(n) })),
+    () =>
+      series.reasons.map((reason, n) => {
+        const values = series.usd[reason] ?? [];
+        return { label: reason, values: [...values, values.at(-1) ?? 0], colour: REASONS[reason] ?? lineColour(n), isStepped: true };
+      }),
     [series],
   );
   return (
     <Panel title="What it was paid for">
       {series.at.length > 1 && lines.length ? (
-        <Chart at={series.at} lines={lines} label="Dollars by reason over time" isStacked height={260} format={usd} />
+        <Chart at={at} lines={lines} label="Dollars by reason over time" isStacked height={260} format={usd} />
       ) : (
         <Nothing>There is too little yet to draw.</Nothing>
       )}

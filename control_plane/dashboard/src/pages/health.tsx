@@ -4,11 +4,11 @@ import type { ColumnDef } from "@tanstack/react-table";
 import { useMemo } from "react";
 import { useSearchParams } from "wouter";
 import { send } from "../api/client";
-import { useBreaker, useFleet, useIncidents } from "../api/queries";
-import type { Fleet, Incident } from "../api/types";
+import { useBreaker, useFleet, useIncidents, useLemons } from "../api/queries";
+import type { Fleet, Incident, KnownDevice } from "../api/types";
 import { ActionButton } from "../components/confirm";
 import { IncidentLink, NodeLink } from "../components/links";
-import { Loaded, Nothing, PageTitle, Panel } from "../components/panels";
+import { Loaded, PageTitle, Panel } from "../components/panels";
 import { StateBadge } from "../components/states";
 import { Rows } from "../components/table";
 import { Ago, For } from "../components/time";
@@ -18,7 +18,6 @@ export function HealthPage() {
   const [words, setWords] = useSearchParams();
   const closed = words.get("closed") === "1";
   const incidents = useIncidents(closed);
-  const all = useIncidents(true);
   const fleet = useFleet();
   return (
     <Stack>
@@ -40,8 +39,8 @@ export function HealthPage() {
         <Panel title="Out of use">
           <Loaded of={fleet}>{(found) => <Quarantine fleet={found} />}</Loaded>
         </Panel>
-        <Panel title="Lemons: nodes with more than one incident">
-          <Loaded of={all}>{(found) => <Lemons incidents={found} />}</Loaded>
+        <Panel title="Lemons: devices with more than one incident">
+          <Lemons />
         </Panel>
       </div>
     </Stack>
@@ -120,26 +119,23 @@ const OUT: ColumnDef<Out>[] = [
   { accessorKey: "gpus", header: "GPUs" },
 ];
 
-function Lemons({ incidents }: { incidents: Incident[] }) {
-  const rows = useMemo(() => {
-    const by = new Map<string, { node: string; provider: string; incidents: number; last: number; codes: Set<string> }>();
-    for (const one of incidents) {
-      const row = by.get(one.node_id) ?? { node: one.node_id, provider: one.provider, incidents: 0, last: 0, codes: new Set() };
-      row.incidents += 1;
-      row.last = Math.max(row.last, one.opened_at);
-      row.codes.add(one.code || one.check);
-      by.set(one.node_id, row);
-    }
-    return [...by.values()].filter((row) => row.incidents > 1).sort((a, b) => b.incidents - a.incidents);
-  }, [incidents]);
-  if (!rows.length) return <Nothing>No node had more than one incident.</Nothing>;
-  return <Rows label="Lemons" rows={rows} columns={LEMONS} idOf={(row) => row.node} empty="" />;
+/** With so many incidents a device is worth a word with its provider. */
+const LEMON_FAULTS = 2;
+
+function Lemons() {
+  const lemons = useLemons(LEMON_FAULTS);
+  return (
+    <Loaded of={lemons}>
+      {(found) => <Rows label="Lemons" rows={found} columns={LEMONS} idOf={(one) => one.id} empty="No device had more than one incident." />}
+    </Loaded>
+  );
 }
 
-const LEMONS: ColumnDef<{ node: string; provider: string; incidents: number; last: number; codes: Set<string> }>[] = [
-  { accessorKey: "node", header: "Node", cell: ({ row }) => <NodeLink id={row.original.node} /> },
+const LEMONS: ColumnDef<KnownDevice>[] = [
+  { accessorKey: "id", header: "Device" },
+  { accessorKey: "health", header: "Health", cell: ({ row }) => <StateBadge state={row.original.health} /> },
+  { accessorKey: "faults", header: "Incidents" },
+  { accessorKey: "node_id", header: "Last on", cell: ({ row: { original: one } }) => (one.is_here ? <NodeLink id={one.node_id} /> : `${one.node_id}, gone`) },
   { accessorKey: "provider", header: "Provider" },
-  { accessorKey: "incidents", header: "Incidents" },
-  { id: "codes", header: "What", enableSorting: false, cell: ({ row }) => <div className="long">{[...row.original.codes].join(", ")}</div> },
-  { accessorKey: "last", header: "Last", cell: ({ row }) => <Ago at={row.original.last} /> },
+  { accessorKey: "reason", header: "Why", enableSorting: false, cell: ({ row }) => <div className="long">{row.original.reason}</div> },
 ];

@@ -139,10 +139,15 @@ function About({ job }: { job: JobDetail }) {
 const OUTCOMES: Record<string, Bar["state"]> = { succeeded: "good", failed: "bad", interrupted: "bad", evicted: "bad", lost: "bad" };
 
 function barsOf(attempt: Attempt): Bar[] {
-  const to = attempt.state === "ended" ? attempt.state_since : null;
+  const to = attempt.ended_at ?? (attempt.state === "ended" ? attempt.state_since : null);
   const state = to === null ? (attempt.state === "running" ? "running" : "starting") : (OUTCOMES[attempt.outcome ?? ""] ?? "moved");
   const label = `attempt ${attempt.epoch}, ${attempt.outcome ?? attempt.state}`;
-  return attempt.slots.map((slot) => ({ row: slot.node_id, from: attempt.created_at, to, label, state }));
+  const began = attempt.started_at ?? null;
+  return attempt.slots.flatMap((slot): Bar[] => {
+    const bar = { row: slot.node_id, from: attempt.created_at, to, label, state };
+    if (began === null || began <= attempt.created_at) return [bar];
+    return [{ ...bar, to: began, label: `attempt ${attempt.epoch} starts`, state: "starting" }, { ...bar, from: began }];
+  });
 }
 
 function Attempts({ job }: { job: JobDetail }) {
@@ -156,12 +161,13 @@ function Curves({ job }: { job: JobDetail }) {
   const progress = useProgress(job.id);
   const points = progress.data;
   if (!points || points.at.length < 2) return null;
-  const shown = Object.keys(points.metrics);
+  const metrics = points.metrics ?? {};
+  const shown = Object.keys(metrics);
   return (
     <div className="grid">
       {shown.slice(0, 6).map((name, i) => (
         <Panel key={name} title={name}>
-          <Chart at={points.at} label={`${name} over time`} lines={[{ label: name, values: points.metrics[name] ?? [], colour: lineColour(i) }]} />
+          <Chart at={points.at} label={`${name} over time`} lines={[{ label: name, values: metrics[name] ?? [], colour: lineColour(i) }]} />
         </Panel>
       ))}
       {!shown.length && (

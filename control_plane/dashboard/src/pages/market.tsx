@@ -84,7 +84,8 @@ function Prices({ model }: { model: string }) {
 /** Series with instants of their own, brought onto one axis: a price stands until the next one. */
 function joined(series: PriceSeries[]) {
   const shown = series.slice(0, LINES_MAX);
-  const at = [...new Set(shown.flatMap((one) => one.at))].sort((a, b) => a - b);
+  const now = Math.floor(Date.now() / 1000);
+  const at = [...new Set([...shown.flatMap((one) => one.at), now])].sort((a, b) => a - b);
   const lines = shown.map((one, n) => {
     let next = 0;
     const values = at.map((instant) => {

@@ -1,11 +1,11 @@
 /** One service: its traffic and what the regulator does with it, its replicas, its versions, and what may be done. */
 import { Alert, Group, NumberInput, Select, Stack } from "@mantine/core";
 import type { ColumnDef } from "@tanstack/react-table";
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { useParams } from "wouter";
 import { send } from "../api/client";
 import { foreseen } from "../api/consequences";
-import { useProviders, useService } from "../api/queries";
+import { useProviders, useService, useTraffic } from "../api/queries";
 import type { ServiceDetail } from "../api/types";
 import { Chart, lineColour } from "../components/chart";
 import { ActionButton } from "../components/confirm";
@@ -61,48 +61,21 @@ function Shown({ service }: { service: ServiceDetail }) {
   );
 }
 
-const WINDOW_S = 600;
-
-interface Point {
-  at: number;
-  requests: number;
-  shed: number;
-  failed: number;
-  p50: number | null;
-  p99: number | null;
-  queued: number;
-}
-
-/** What was measured since the page is open; the control plane keeps only the newest measure. */
-function useHistory(service: ServiceDetail): Point[] {
-  const [points, setPoints] = useState<Point[]>([]);
-  const { traffic } = service;
-  useEffect(() => {
-    if (!traffic) return;
-    const at = Date.now() / 1000;
-    const point = {
-      at, requests: traffic.requests_per_s, shed: traffic.shed_per_s, failed: traffic.failed_per_s,
-      p50: ms(traffic.latency_p50_s), p99: ms(traffic.latency_p99_s), queued: traffic.queued,
-    };
-    setPoints((before) => [...before.filter((one) => at - one.at < WINDOW_S), point]);
-  }, [traffic]);
-  return points;
-}
-
-const ms = (seconds: number | null | undefined): number | null => (seconds === null || seconds === undefined ? null : seconds * 1000);
+const inMs = (seconds: (number | null)[]): (number | null)[] => seconds.map((one) => (one === null ? null : one * 1000));
 const milliseconds = (value: number): string => `${figure(value)} ms`;
 
 function Traffic({ of }: { of: ServiceDetail }) {
-  const points = useHistory(of);
   const { traffic } = of;
   if (!traffic) {
     return (
-      <Panel title="Traffic">
-        <Nothing>No gateway measures it. `godwit gateway` starts one.</Nothing>
-      </Panel>
+      <>
+        <Panel title="Traffic">
+          <Nothing>No gateway measures it now. `godwit gateway` starts one.</Nothing>
+        </Panel>
+        <Curves name={of.name} />
+      </>
     );
   }
-  const at = points.map((point) => point.at);
   return (
     <>
       <Panel title="Traffic">
@@ -123,33 +96,52 @@ function Traffic({ of }: { of: ServiceDetail }) {
           <Figure label="Failed" tone={traffic.failed_per_s > 0 ? "bad" : "good"} value={`${figure(traffic.failed_per_s)}/s`} />
         </div>
       </Panel>
-      {at.length > 1 && (
-        <div className="grid">
-          <Panel title="Requests per second">
-            <Chart
-              at={at}
-              label="Requests per second since this page is open"
-              lines={[
-                { label: "served", values: points.map((point) => point.requests), colour: lineColour(2) },
-                { label: "shed", values: points.map((point) => point.shed), colour: lineColour(1) },
-                { label: "failed", values: points.map((point) => point.failed), colour: lineColour(4) },
-              ]}
-            />
-          </Panel>
-          <Panel title="Latency">
-            <Chart
-              at={at}
-              label="Latency in milliseconds since this page is open"
-              format={milliseconds}
-              lines={[
-                { label: "median", values: points.map((point) => point.p50), colour: lineColour(0) },
-                { label: "99 of 100", values: points.map((point) => point.p99), colour: lineColour(3) },
-              ]}
-            />
-          </Panel>
-        </div>
-      )}
+      <Curves name={of.name} />
     </>
+  );
+}
+
+function Curves({ name }: { name: string }) {
+  const history = useTraffic(name);
+  const past = history.data;
+  if (!past || past.at.length < 2) return null;
+  return (
+    <div className="grid">
+      <Panel title="Requests per second">
+        <Chart
+          at={past.at}
+          label="Requests per second over time"
+          lines={[
+            { label: "taken", values: past.requests_per_s, colour: lineColour(2) },
+            { label: "shed", values: past.shed_per_s, colour: lineColour(1) },
+            { label: "failed", values: past.failed_per_s, colour: lineColour(4) },
+          ]}
+        />
+      </Panel>
+      <Panel title="Latency">
+        <Chart
+          at={past.at}
+          label="Latency in milliseconds over time"
+          format={milliseconds}
+          lines={[
+            { label: "median", values: inMs(past.latency_p50_s), colour: lineColour(0) },
+            { label: "99 of 100", values: inMs(past.latency_p99_s), colour: lineColour(3) },
+          ]}
+        />
+      </Panel>
+      <Panel title="Replicas and the queue">
+        <Chart
+          at={past.at}
+          label="Replicas, requests in flight and queued over time"
+          lines={[
+            { label: "wanted", values: past.replicas, colour: lineColour(9), isStepped: true },
+            { label: "ready", values: past.ready, colour: lineColour(2), isStepped: true },
+            { label: "in flight", values: past.in_flight, colour: lineColour(0) },
+            { label: "queued", values: past.queued, colour: lineColour(1) },
+          ]}
+        />
+      </Panel>
+    </div>
   );
 }
 
