@@ -168,6 +168,19 @@ def test_a_step_that_fails_is_counted_and_does_not_count_as_seen() -> None:
     assert sample("godwit_loop_failures_total", {"loop": "planner"}) is None
 
 
+def test_of_several_control_planes_only_the_one_that_leads_shows_the_fleet(embedded: World) -> None:
+    embedded.run()
+    app_of(embedded)
+    parts = (embedded.context, embedded.shelf, embedded.logs, accounts_of(embedded), dict)
+    follower = TestClient(create_app(State(*parts, leads=lambda: False)), headers=BEARER)
+    leader = TestClient(create_app(State(*parts)), headers=BEARER)
+    assert value(shown(leader), "godwit_leads") == 1
+    assert "godwit_nodes" in names(shown(leader))
+    assert value(shown(follower), "godwit_leads") == 0
+    assert not {"godwit_nodes", "godwit_gpus", "godwit_jobs", "godwit_events_total"} & names(shown(follower))
+    assert "godwit_build_info" in names(shown(follower))
+
+
 def test_the_tables_are_read_once_for_scrapers_in_a_hurry(embedded: World) -> None:
     exposition = client_of(embedded).app.state.godwit.exposition  # type: ignore[attr-defined]
     first = exposition.text()

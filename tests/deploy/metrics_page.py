@@ -42,7 +42,8 @@ label says below what bounds its values. `deploy/prometheus/` has an example con
 | agent | off, unless `GODWIT_METRICS` names a port (of loopback) or HOST:PORT | whoever reaches that port |
 
 Counters begin anew with their process. The figures of the fleet are read from the database at each scrape (of scrapes
-within two seconds, once): several control planes on one database show the same ones, so take one of them, or `max`.
+within two seconds, once). Of several control planes on one database only the one that leads shows them, so that sums
+over all are right; scrape each of them, not an address that they share.
 """
 
 OF_AGENT = """\

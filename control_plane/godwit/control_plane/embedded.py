@@ -58,8 +58,11 @@ def serve(folder: Path) -> None:
         leading = Leading(context, Lease(context.db, _process_name(settings), alone=is_alone), accounts.load)
         roster.on_add = leading.watch
         shelf, logs = Shelf(folder / "archives"), LogStore(folder / "logs")
-        opened = settings.open_metrics
-        app = create_app(State(context, shelf, logs, accounts, leading.contacts, open_metrics=opened))
+        state = State(
+            context, shelf, logs, accounts, leading.contacts, open_metrics=settings.open_metrics,
+            leads=lambda: leading.is_leading,
+        )  # fmt: skip
+        app = create_app(state)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,

@@ -24,7 +24,7 @@ class State:
 
     `contacts` says for each provider that is watched how the last look at it went. `terminals`, `fleet_views`
     and `queue` are those of this process. `open_metrics`: whoever reaches this control plane may read its metrics.
-    `send` is how receivers outside are told.
+    `send` is how receivers outside are told. `leads` says whether this process runs the loops.
     """
 
     context: Context
@@ -37,11 +37,12 @@ class State:
     queue: Queue = field(default_factory=Queue)
     open_metrics: bool = False
     send: Send = field(default_factory=lambda: Sender().send)
+    leads: Callable[[], bool] = lambda: True
 
     @cached_property
     def exposition(self) -> Exposition:
         """What Prometheus is shown."""
-        return Exposition(self.context, self.accounts.metrics, self.contacts)
+        return Exposition(self.context, self.accounts.metrics, self.contacts, self.leads)
 
 
 async def _state(request: Request) -> State:

@@ -26,6 +26,10 @@ BOUNDS: Mapping[str, str] = {
 
 BUILD = Described("godwit_build_info", "gauge", "Always 1; the version is a label.", ("version",))
 
+LEADS = Described(
+    "godwit_leads", "gauge", "1 where this process runs the loops and shows the fleet, 0 where another one does."
+)  # fmt: skip
+
 REQUEST_SECONDS = Described(
     "godwit_api_request_duration_seconds", "histogram", "From a request to the head of its answer.", ("route", "method")
 )  # fmt: skip
@@ -107,7 +111,8 @@ SCRAPE_SECONDS = Described(
 )
 
 METRICS: tuple[Described, ...] = (
-    BUILD, REQUEST_SECONDS, REQUESTS, PHASE_SECONDS, ACTIONS, STEP_SECONDS, STEP_FAILURES, STEP_AT, INTENTS, INTENT_AGE,
-    INTENTS_ENDED, EVENTS, JOBS, QUEUE, QUEUE_WAIT, NODES, NODE_AGE, GPUS, COST, SILENCE, LEASES, LEASE_LEFT, INCIDENTS,
-    BREAKER, REPLICAS, GATEWAYS, CALLS, CALL_SECONDS, LISTED_AT, OFFERS_AT, FOREIGN, NOTIFIED, NOTIFY, SCRAPE_SECONDS,
+    BUILD, LEADS, REQUEST_SECONDS, REQUESTS, PHASE_SECONDS, ACTIONS, STEP_SECONDS, STEP_FAILURES, STEP_AT, INTENTS,
+    INTENT_AGE, INTENTS_ENDED, EVENTS, JOBS, QUEUE, QUEUE_WAIT, NODES, NODE_AGE, GPUS, COST, SILENCE, LEASES,
+    LEASE_LEFT, INCIDENTS, BREAKER, REPLICAS, GATEWAYS, CALLS, CALL_SECONDS, LISTED_AT, OFFERS_AT, FOREIGN, NOTIFIED,
+    NOTIFY, SCRAPE_SECONDS,
 )  # fmt: skip

@@ -29,10 +29,19 @@ Samples = Mapping[Any, float]
 
 
 class Exposition:
-    """The text that Prometheus reads. `text` blocks for a reading of the database; callable from several threads."""
+    """The text that Prometheus reads. `text` blocks for a reading of the database; callable from several threads.
 
-    def __init__(self, context: Context, calls: CallMetrics, contacts: Callable[[], Mapping[str, Contact]]) -> None:
-        self._context, self._calls, self._contacts = context, calls, contacts
+    Of several control planes on one database the one that leads shows the fleet: sums over all of them are right.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        calls: CallMetrics,
+        contacts: Callable[[], Mapping[str, Contact]],
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._context, self._calls, self._contacts, self._leads = context, calls, contacts, leads
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Shown(self._families))
         self._registry.register(_Shown(context.instruments.registry.collect))
@@ -51,17 +60,26 @@ class Exposition:
             return self._shown[1]
 
     def _families(self) -> Iterator[Metric]:
+        leads = self._leads()
+        yield family(described.BUILD, {(VERSION,): 1})
+        yield family(described.LEADS, {(): leads})
+        yield from self._of_calls()
+        if leads:
+            yield from self._of_fleet()
+        else:
+            self._seen = None
+
+    def _of_fleet(self) -> Iterator[Metric]:
         began = time.perf_counter()
         now = self._context.now()
         with self._context.db.read() as conn:
             self._follow(conn)
             read = [*_work(conn, now), *_machines(conn, now), *_standing(conn, now)]
         took_s = time.perf_counter() - began
-        yield family(described.BUILD, {(VERSION,): 1})
         yield from read
         yield family(described.EVENTS, self._events)
         yield family(described.INTENTS_ENDED, self._ended)
-        yield from self._of_providers()
+        yield from self._of_contacts()
         yield family(described.SCRAPE_SECONDS, {(): took_s})
 
     def _follow(self, conn: Connection) -> None:
@@ -74,11 +92,14 @@ class Exposition:
         self._ended.update(figures.intents_ended_between(conn, self._seen, to))
         self._seen = to
 
-    def _of_providers(self) -> Iterator[Metric]:
+    def _of_calls(self) -> Iterator[Metric]:
         known = set(self._context.providers)
         calls, seconds = self._calls.calls(), self._calls.seconds()
         yield family(described.CALLS, {key: n for key, n in calls.items() if key[0] in known})
         yield family(described.CALL_SECONDS, {key: s for key, s in seconds.items() if key[0] in known})
+
+    def _of_contacts(self) -> Iterator[Metric]:
+        known = set(self._context.providers)
         contacts = {name: contact for name, contact in self._contacts().items() if name in known}
         listed = {(name,): of.listed_at for name, of in contacts.items() if of.listed_at is not None}
         offers = {(name,): of.offers_at for name, of in contacts.items() if of.offers_at is not None}
