@@ -108,3 +108,15 @@ def test_a_damaged_copy_of_the_routes_is_left_aside(tmp_path: Path) -> None:
         await replica.kill()
 
     asyncio.run(play())
+
+
+def test_a_gateway_without_any_routes_asks_to_come_back_and_calls_no_key_wrong(tmp_path: Path) -> None:
+    async def play() -> None:
+        nobody = hold(0)
+        env = {"GODWIT_URL": f"http://127.0.0.1:{nobody.getsockname()[1]}", "GODWIT_TOKEN": "a-token"}
+        async with running(tmp_path, env=env) as gateway, gateway.client.get(f"{gateway.chat}/echo") as got:
+            assert (got.status, got.headers["Retry-After"]) == (503, "1")
+            assert "no routes yet" in await got.text()
+        nobody.close()
+
+    asyncio.run(play())

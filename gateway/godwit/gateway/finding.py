@@ -59,11 +59,13 @@ def service(index: Index, scope: Scope, headers: Headers, key: KeyRoute | None, 
         name, slash, path = rest.partition("/")
         route, target = index.services.get((project, name)), slash + path or "/"
     if route is None or not opens(key, route):
-        raise _denied(key, model)
+        raise _denied(index, key, model)
     return Found(route, target, model, _affinity(route, headers, prefix))
 
 
-def _denied(key: KeyRoute | None, model: str) -> Denied:
+def _denied(index: Index, key: KeyRoute | None, model: str) -> Denied:
+    if index.table.version == 0:
+        return Denied(503, "no-routes", "this gateway has started and heard of no routes yet: try again")
     if key is None:
         return Denied(401, "invalid-api-key", "this needs an API key: send it as Authorization: Bearer KEY")
     what = f"no model is called {model!r}" if model else "no service is there"

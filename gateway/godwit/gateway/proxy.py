@@ -148,7 +148,8 @@ class Proxy:
 
     async def _say(self, request: Request, status: int, code: str, message: str) -> None:
         # Of a body that is not read to its end, the rest is not to be taken for a request.
-        own = [*request.own, (b"connection", b"close")] if status == 413 else request.own
+        more = {413: [(b"connection", b"close")], 503: [(b"retry-after", b"1")]}.get(status, [])
+        own = [*request.own, *more]
         await answer(request.send, status, openai.problem(status, code, message), own)
 
     def _tell(self, request: Request) -> None:
