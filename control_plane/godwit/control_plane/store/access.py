@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from godwit.control_plane.store import statements
 from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.store.schema import metadata
 from sqlalchemy import (
@@ -19,7 +20,6 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
-    insert,
     or_,
     select,
 )
@@ -80,6 +80,9 @@ audit = Table(
     Index(None, "actor", "seq"),
 )
 
+# Asked with each request that changes something, so that it is built once.
+_LAST_AUDITED = select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)
+
 AUDITED = ("seq", "at", "actor", "role", "project", "method", "route", "path", "source", "status")
 """What a row's hash covers: all of it."""
 
@@ -114,9 +117,9 @@ def take_code(tx: Transaction, digest: str, now: float) -> str | None:
 
 def add_audited(tx: Transaction, fields: Mapping[str, Any]) -> None:
     """Add a row to the audit log, with the hash of itself and of the row before. The caller's transaction is short."""
-    last = tx.conn.execute(select(audit.c.seq, audit.c.hash).order_by(audit.c.seq.desc()).limit(1)).first()
+    last = tx.conn.execute(_LAST_AUDITED).first()
     row = {"seq": 1 if last is None else last.seq + 1, **fields}
-    tx.conn.execute(insert(audit).values(**row, hash=chained("" if last is None else last.hash, row)))
+    tx.conn.execute(statements.insert_into(audit), row | {"hash": chained("" if last is None else last.hash, row)})
 
 
 def chained(before: str, row: Mapping[str, Any]) -> str:
