@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 from godwit.domain.elasticity import Bends
+from godwit.domain.ids import JobId
 from godwit.domain.jobs import Job, JobKind, JobState
 from godwit.scheduler import planner
-from godwit.scheduler.plan import Action, Preempt, ShrinkAttempt
+from godwit.scheduler.plan import Action, Preempt, ReserveNode, ShrinkAttempt
 from godwit.scheduler.snapshot import Snapshot
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.scheduler.fleets import NOW, attempt, job, node, world
 from tests.scheduler.rounds import Rounds
@@ -91,3 +94,27 @@ def test_what_a_spike_took_is_given_back_when_it_is_over() -> None:
         rounds.pass_s(60.0)
     sizes.append({one.job_id: len(one.slots) for one in rounds.snapshot.attempts})
     assert sizes == [{"training": 1, "chat-1": 1, "chat-2": 1}, {"training": 3}]
+
+
+@given(data=st.data(), machines=st.integers(2, 5), wanted=st.integers(1, 3))
+def test_whatever_runs_only_what_bends_gives_way_and_keeps_its_fewest_nodes(
+    data: st.DataObject, machines: int, wanted: int
+) -> None:
+    nodes = [node(f"n{n}", last_seen_at=LATER, lease_until=LATER + 15, idle_since=None) for n in range(machines)]
+    free, jobs, attempts = list(nodes), [replica("chat-1", nodes=wanted)], []
+    while free:
+        size = data.draw(st.integers(1, len(free)))
+        low = data.draw(st.integers(1, size))
+        one = job(f"job{len(jobs)}", nodes_min=low, nodes_max=size, state=JobState.RUNNING, epoch=1)
+        jobs.append(one)
+        attempts.append(attempt(one, *free[:size]))
+        free = free[size:]
+    before = world(nodes=nodes, jobs=jobs, attempts=attempts)
+    plan = planner.plan(before, LATER, 1)
+    kept = [one.job_id for one in plan.actions if isinstance(one, ReserveNode)]
+    stopped = [one.job_id for one in plan.actions if isinstance(one, Preempt)]
+    assert all(kept.count(name) >= before.job_by_id[name].spec.resources.nodes_min for name in stopped)
+    assert not stopped or kept.count(JobId("chat-1")) == wanted, "nobody shrinks in vain"
+    spare = {one.id: one.spec.resources.nodes_max - one.spec.resources.nodes_min for one in jobs[1:]}
+    assert not stopped or sum(spare.values()) >= wanted
+    assert stopped or wanted > 1 or not sum(spare.values()), "what can be done without is taken, whoever has it"
