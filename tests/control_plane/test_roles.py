@@ -166,6 +166,13 @@ def test_a_bound_token_asks_for_events_of_a_job_of_its_project(client: TestClien
     assert client.get(f"/v1/events?job={theirs}", headers=headers).status_code == 404
 
 
+def test_a_bound_token_is_not_told_that_others_have_such_an_array(client: TestClient, tenants: Tenants) -> None:
+    headers = tenants.headers[Role.VIEWER]
+    assert len(client.get(f"/v1/jobs?array={MINE}-array", headers=headers).json()["items"]) == 2
+    asked = [client.get(f"/v1/jobs?array={name}", headers=headers) for name in (f"{OTHERS}-array", "nobodys")]
+    assert [one.status_code for one in asked] == [404, 404]
+
+
 def test_what_a_bound_token_submits_belongs_to_its_project(client: TestClient, tenants: Tenants) -> None:
     headers = tenants.headers[Role.MEMBER]
     asked = spec("fresh").model_dump(exclude_defaults=True)

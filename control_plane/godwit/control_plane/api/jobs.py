@@ -56,7 +56,7 @@ def list_jobs(
 ) -> Response:
     """Jobs, newest first."""
     with state.context.db.read() as conn:
-        array_id = None if array is None else arrays.get(conn, array).id
+        array_id = None if array is None else arrays.get(conn, array, caller.project).id
         rows = queries.job_rows(
             conn, limit, cursor, state_filter or [], name, array_id, is_single=single, project=caller.project
         )

@@ -30,10 +30,10 @@ def find(conn: Connection, name_or_id: str) -> Array | None:
     return None if row is None else _from(row)
 
 
-def get(conn: Connection, name_or_id: str) -> Array:
-    """As `find`. Raises `NotFound`."""
+def get(conn: Connection, name_or_id: str, project: str | None = None) -> Array:
+    """As `find`, of this project if one is named. Raises `NotFound`."""
     found = find(conn, name_or_id)
-    if found is None:
+    if found is None or project not in {None, found.project}:
         raise NotFound(f"there is no job or array {name_or_id!r}; `godwit ps -a` lists them all")
     return found
 
