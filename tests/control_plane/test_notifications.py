@@ -67,11 +67,18 @@ class Telling:
 
 
 @pytest.fixture
-def telling(world: World) -> Telling:
+def telling(embedded: World) -> Telling:
+    return Telling(embedded)
+
+
+@pytest.fixture
+def telling_on_both(world: World) -> Telling:
+    """On either kind of database, for what these have a part in."""
     return Telling(world)
 
 
-def test_each_target_is_told_of_its_topics_and_of_nothing_else(telling: Telling) -> None:
+def test_each_target_is_told_of_its_topics_and_of_nothing_else(telling_on_both: Telling) -> None:
+    telling = telling_on_both
     job_id, _ = telling.world.run("digits")
     telling.happens("incident.state", "open", node_id="node-1")
     telling.happens("incident.state", "testing")
@@ -86,7 +93,8 @@ def test_each_target_is_told_of_its_topics_and_of_nothing_else(telling: Telling)
     assert (body["job_name"], body["project"], body["trace_id"]) == ("digits", "default", tracing.of_job(job_id))
 
 
-def test_what_happened_before_anybody_was_to_be_told_is_told_to_nobody(world: World) -> None:
+def test_what_happened_before_anybody_was_to_be_told_is_told_to_nobody(embedded: World) -> None:
+    world = embedded
     with world.db.write() as tx:
         entities.append(tx, Event(world.clock.now(), "breaker.tripped", "breaker", "fleet", "early", "test"))
     telling = Telling(world)
@@ -140,7 +148,8 @@ def test_a_crash_between_sending_and_writing_it_down_repeats_the_same_delivery(t
     assert first == second, "the receiver can see that it has it already"
 
 
-def test_what_was_not_taken_for_a_day_is_kept_and_sent_when_somebody_says_so(telling: Telling) -> None:
+def test_what_was_not_taken_for_a_day_is_kept_and_sent_when_somebody_says_so(telling_on_both: Telling) -> None:
+    telling = telling_on_both
     telling.receivers.down = {"ops"}
     telling.happens("breaker.tripped")
     tries = 0
@@ -173,7 +182,8 @@ def test_the_overview_tells_what_is_owed_and_no_secret(telling: Telling) -> None
     assert "key=1" not in repr(OPS)
 
 
-def test_two_processes_that_look_at_the_same_event_owe_it_once(telling: Telling) -> None:
+def test_two_processes_that_look_at_the_same_event_owe_it_once(telling_on_both: Telling) -> None:
+    telling = telling_on_both
     telling.happens("breaker.tripped")
     other = Notifying(telling.context, telling.receivers.send)
     telling.notifying._owe()
