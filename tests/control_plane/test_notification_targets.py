@@ -82,7 +82,9 @@ def test_nothing_is_sent_into_private_networks_by_itself(address: str) -> None:
         addresses.allowed("x.example", 443, private=False, lookup=lambda *_: [address])
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1%eth0", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe"])
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "fe80::1%eth0", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fd00:ec2::254"]
+)
 def test_link_local_addresses_are_never_dialled_whatever_the_settings_say(address: str) -> None:
     with pytest.raises(Forbidden, match="link-local"):
         addresses.allowed("x.example", 443, private=True, lookup=lambda *_: [address])

@@ -14,6 +14,10 @@ Lookup = Callable[[str, int], Sequence[str]]
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """RFC 6052: an IPv4 address behind a translator, which would reach what the IPv4 address does."""
 
+_METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16")))
+"""Where clouds' own services answer a machine beside 169.254.169.254: EC2 over IPv6, Alibaba Cloud, Azure (each from its
+vendor's documentation of instance metadata, November 2026)."""
+
 
 class Forbidden(Exception):
     """Nothing is sent there; the message says why, without the address."""
@@ -39,7 +43,7 @@ def allowed(host: str, port: int, *, private: bool, lookup: Lookup = resolve) ->
 def refusal(address: Address, *, private: bool) -> str | None:
     """Say why nothing is sent to an address, or None."""
     address = _inner(address)
-    if address.is_link_local:
+    if address.is_link_local or address in _METADATA:
         return "is a link-local address, such as a cloud's metadata service has"
     if address.is_multicast or address.is_unspecified:
         return "is no address of one machine"
