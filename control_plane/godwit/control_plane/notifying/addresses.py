@@ -15,8 +15,8 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """RFC 6052: an IPv4 address behind a translator, which would reach what the IPv4 address does."""
 
 _METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16")))
-"""Where clouds' own services answer a machine beside 169.254.169.254: EC2 over IPv6, Alibaba Cloud, Azure (each from its
-vendor's documentation of instance metadata, November 2026)."""
+"""Where clouds answer their own machines beside 169.254.169.254: EC2 over IPv6, Alibaba Cloud and Azure, each as its
+vendor documents instance metadata."""
 
 
 class Forbidden(Exception):
