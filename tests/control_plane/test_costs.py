@@ -113,6 +113,9 @@ def test_weeks_are_told_from_days_which_a_late_word_opens_again(world: World) ->
         assert ledger_days.summed_until(conn) >= began + 2 * DAY_S
     after = costs.show(world.context, By.JOB)
     assert after.total.usd == pytest.approx(before.total.usd)
+    part = costs.show(world.context, By.JOB, Window(since=bills.hour_of(began) + 5 * HOUR_S))
+    assert part.total.usd == pytest.approx(after.total.usd - (5 * HOUR_S - began % HOUR_S) / HOUR_S * 20.0, rel=0.01)
+    assert sum(part.series.usd["busy"]) == pytest.approx(part.total.usd, rel=0.01)
     assert after.series.bucket_s == DAY_S
     assert sum(after.series.usd["busy"]) == pytest.approx(4 * 24 * 20.0, rel=0.01)
     with world.db.write() as tx:  # it was off since its second day, and nobody knew

@@ -23,7 +23,7 @@ WEEK_S = 7 * 86_400.0
 """What is looked at unless somebody says otherwise."""
 
 HOURLY_S = 3 * DAY_S
-"""Of longer times than this a series has a point for each day, and they begin with one."""
+"""Of longer times than this a series has a point for each day; the first may be a part of one."""
 
 BUCKETS_MAX = 400
 """Points of a series; more than a chart has room for. Longer buckets are taken where there would be more."""
@@ -71,13 +71,12 @@ def show(
 ) -> CostsView:
     """Costs between two instants; of one project if one is named. Raises `InvalidRequest`.
 
-    Hours that are closed count whole: `since` goes back to the beginning of its hour (of more than three days: of its
-    day), and so does `until` to its hour where it lies among them.
+    Hours that are closed count whole: `since` goes back to the beginning of its hour, and so does `until` where it lies
+    among them.
     """
     now = context.now()
     until = now if asked.until is None else min(asked.until, now)
     since = bills.hour_of(until - WEEK_S if asked.since is None else asked.since)
-    since = day_of(since) if until - since > HOURLY_S else since
     if since >= until:
         raise InvalidRequest(problems=[Problem(("since",), "lies after until; name an earlier instant")])
     start = _place_of(cursor)
@@ -171,7 +170,8 @@ def _series(conn: Connection, span: Span, fresh: Rows, bucket_s: float | None) -
     unit = bills.HOUR_S if until - since <= HOURLY_S or bucket_s is not None else DAY_S
     least = max(unit, bucket_s or 0.0, (until - since) / BUCKETS_MAX)
     step = -(-least // unit) * unit
-    span = replace(span, days=step % DAY_S == 0 and since == day_of(since))
+    span = replace(span, days=step % DAY_S == 0)
+    since = day_of(since) if span.days else since  # the first day may be a part of one
     at = [since + n * step for n in range(int(-((since - until) // step)))]
     usd, gpu_s = (defaultdict[str, list[float]](lambda: [0.0] * len(at)) for _ in range(2))
     rows: Iterable[tuple[float, str, float, float]] = [
