@@ -24,11 +24,12 @@ def runs(machines: Iterable[SimMachine]) -> list[tuple[SimMachine, wire.StartAtt
 
 
 def check_now(machines: Iterable[SimMachine]) -> None:
-    """No double run, and no GPU with two attempts on it. Raises `Violation`."""
+    """No double run, but of replicas that nobody asks any more, and no GPU with two attempts. Raises `Violation`."""
     epochs: dict[str, set[int]] = defaultdict(set)
     gpus: dict[tuple[str, int], str] = {}
     for machine, command in runs(machines):
-        epochs[command.job_id].add(command.epoch)
+        if command.serve is None:
+            epochs[command.job_id].add(command.epoch)
         for gpu in command.gpus:
             other = gpus.setdefault((machine.id, gpu), command.attempt_id)
             if other != command.attempt_id:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from godwit.agents import leases
 from godwit.agents.effects import (
     Check,
     Committed,
@@ -196,7 +197,7 @@ class SimMachine:
     def _run_for_a_second(self, run: Run, now: float) -> None:
         if not run.alive:
             return
-        if now >= run.lease_deadline:
+        if now >= run.lease_deadline + leases.beyond_s(run.command):
             self._end(run, Stopped(run.command.attempt_id, "interrupted", detail="the guard saw the lease run out"))
         elif run.command.rank == 0 and now - run.started_at >= CLUSTER_STARTS_S:
             self._head_second(run, now)
