@@ -13,7 +13,7 @@ from types import FrameType
 
 import evidence
 import httpx
-from fleet import Fleet, NotShown, go_on_unheard, wait_for
+from fleet import Fleet, NotShown, go_on_unheard, say, wait_for
 from rich.console import Console
 from rich.table import Table
 
@@ -63,24 +63,28 @@ def main(about: str, title: str, story: Story, spec: Path) -> int:
     given = options.parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     fleet, started = Fleet(Path(tempfile.mkdtemp(prefix="godwit-demo-"))), time.monotonic()
-    rows, failure = _tried(fleet, story, given.spec)
+
+    def told(machines: Machines) -> None:
+        rows = story(fleet, given.spec, machines)
+        _summarise(title, rows, time.monotonic() - started)
+        _invite(fleet)
+
+    failure = _tried(fleet, told)
     if failure == INTERRUPTED:
         print("\nstopped; nothing of it is left running", file=sys.stderr)
     elif failure is not None:
         print(f"\nthe demo failed: {failure}\neverything it left to look at is in {fleet.home}", file=sys.stderr)
         return 1
-    else:
-        _summarise(title, rows, time.monotonic() - started)
     if not given.keep:
         shutil.rmtree(fleet.home, ignore_errors=True)
     return 130 if failure else 0
 
 
-def _tried(fleet: Fleet, story: Story, spec: Path) -> tuple[Rows, str | None]:
-    """Show it, and stop everything whatever happens; returns the summary, and what did not happen."""
-    machines, rows, failure = Machines(), Rows(), None
+def _tried(fleet: Fleet, told: Callable[[Machines], None]) -> str | None:
+    """Show it, and stop everything whatever happens; returns what did not happen."""
+    machines, failure = Machines(), None
     try:
-        rows = story(fleet, spec, machines)
+        told(machines)
     except NotShown as exc:
         failure = str(exc)
     except httpx.HTTPError as exc:
@@ -88,14 +92,27 @@ def _tried(fleet: Fleet, story: Story, spec: Path) -> tuple[Rows, str | None]:
     except (KeyboardInterrupt, BrokenPipeError):
         failure = INTERRUPTED
     finally:
-        for told in (signal.SIGINT, signal.SIGTERM):  # a second one must not leave machines behind
-            signal.signal(told, signal.SIG_IGN)
+        for sent in (signal.SIGINT, signal.SIGTERM):  # a second one must not leave machines behind
+            signal.signal(sent, signal.SIG_IGN)
         go_on_unheard()
         try:
             _leave_nothing(fleet, machines)
         except NotShown as exc:
             failure = f"{failure}; {exc}" if failure else str(exc)
-    return rows, failure
+    return failure
+
+
+def _invite(fleet: Fleet) -> None:
+    """Say where all of this can be looked at; at a terminal it stays until somebody presses Enter."""
+    say("the dashboard of this fleet")
+    fleet.run("dashboard", "--no-open")
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        try:
+            input("Open it within two minutes; everything stays until you press Enter here. ")
+        except (EOFError, KeyboardInterrupt):
+            print()
+    else:
+        say("at a terminal it stays until you press Enter; `godwit up` and `godwit dashboard` open your own")
 
 
 def wait_for_process(process: "subprocess.Popen[str]", what: str) -> int:

@@ -17,7 +17,7 @@ const SHOWN: Record<string, string[]> = {
 };
 
 /** At most this often the same queries are asked again: a burst of events is one look. */
-const PAUSE_MS = 700;
+const PAUSE_MS = 1000;
 
 const LiveContext = createContext(false);
 

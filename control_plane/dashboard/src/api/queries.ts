@@ -38,7 +38,10 @@ export const useOverview = () =>
 export const useFleet = () =>
   useQuery({ queryKey: ["fleet"], queryFn: () => get<Fleet>("/fleet"), refetchInterval: UNTOLD_MS, structuralSharing: false });
 
-export const useJobs = () => useQuery({ queryKey: ["jobs"], queryFn: () => list<Job>("/jobs", {}, 5000) });
+/** The newest jobs: a fleet has had more than anybody reads, and the list is asked again whenever one changes. */
+export const JOBS_MAX = 1000;
+
+export const useJobs = () => useQuery({ queryKey: ["jobs"], queryFn: () => list<Job>("/jobs", {}, JOBS_MAX) });
 
 export const useQueue = () =>
   useQuery({ queryKey: ["jobs", "queue"], queryFn: () => get<Queue>("/queue"), refetchInterval: UNTOLD_MS });

@@ -3,7 +3,7 @@ import { Group, Progress, SegmentedControl, Stack, Text, TextInput } from "@mant
 import type { ColumnDef } from "@tanstack/react-table";
 import { useMemo } from "react";
 import { useSearchParams } from "wouter";
-import { useJobs, useQueue } from "../api/queries";
+import { JOBS_MAX, useJobs, useQueue } from "../api/queries";
 import type { Job, Queue } from "../api/types";
 import { JobLink } from "../components/links";
 import { Loaded, PageTitle, Panel } from "../components/panels";
@@ -38,7 +38,7 @@ export function JobsPage() {
   );
   return (
     <Stack>
-      <PageTitle title="Jobs">
+      <PageTitle title="Jobs" below={jobs.data?.length === JOBS_MAX ? `The newest ${JOBS_MAX} jobs; the command line lists all.` : undefined}>
         <TextInput
           type="search"
           size="xs"
