@@ -34,7 +34,7 @@ class Backup:
         db = Database(open_engine(f"sqlite:///{path}"), hints.announce)
         now = world.clock.now()
         with db.write() as tx:
-            settling.settle(tx, self.at, now, end_orphans=end_orphans, end_after_s=END_AFTER_S)
+            settling.settle(tx, world.context.ids, self.at, now, end_orphans=end_orphans, end_after_s=END_AFTER_S)
         later = copy.copy(world)
         later.db, later.hints = db, hints
         later.context = replace(world.context, db=db, hints=hints, serving_since=now)

@@ -170,6 +170,24 @@ def test_a_job_that_ended_after_the_backup_runs_again_once_with_an_epoch_above_a
     assert (start.epoch, later.job(job_id).state) == (floor_of(later), "running")
 
 
+def test_a_job_that_was_starting_is_stopped_where_it_may_have_started_and_starts_above(
+    embedded: World, tmp_path: Path
+) -> None:
+    job_id = embedded.submit("digits")
+    (agent,) = embedded.boot()
+    assert embedded.attempt(job_id).state == "starting"
+    backup = Backup(embedded, tmp_path)
+    agent.take_on()
+    assert embedded.job(job_id).state == "running"
+    later = backup.restore(embedded)
+    (stop,) = agent.take_on()
+    assert (stop.type, agent.live) == ("stop-attempt", [])
+    pass_quietly(later, [agent])
+    later.plan()
+    (start,) = agent.take_on()
+    assert (start.epoch, later.job(job_id).interruptions) == (floor_of(later), 0)
+
+
 def test_a_purchase_that_was_owed_and_was_made_since_is_found_not_made_again(embedded: World, tmp_path: Path) -> None:
     embedded.submit("digits")
     embedded.plan_only()

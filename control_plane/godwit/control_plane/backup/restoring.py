@@ -1,5 +1,6 @@
 """A home and its database from one file: verified first, written whole or not at all, and what was there is kept."""
 
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from godwit.control_plane.store import queries, schema
 from godwit.control_plane.store.database import MIGRATIONS, SERVING, Transaction, open_engine, upgrade
 from godwit.control_plane.store.restored import Restored
 from godwit.domain.errors import Conflict, InvalidRequest
+from godwit.domain.ids import IdSource
 from sqlalchemy import Connection, delete, func, make_url, select, text
 from sqlalchemy.exc import DatabaseError
 
@@ -64,8 +66,9 @@ def restore(folder: Path, source: Path, now: float, wish: Wish) -> Done:
 
         def fill(conn: Connection) -> Restored:
             _fill(conn, source, manifest)
+            ids = IdSource(lambda: now, random.SystemRandom())
             return settling.settle(
-                Transaction(conn), manifest.at, now, end_orphans=wish.end_orphans, end_after_s=ORPHANS_END_AFTER_S
+                Transaction(conn), ids, manifest.at, now, end_orphans=wish.end_orphans, end_after_s=ORPHANS_END_AFTER_S
             )
 
         into = _into_sqlite if make_url(url).get_backend_name() == "sqlite" else _into_postgres

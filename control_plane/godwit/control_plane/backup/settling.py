@@ -5,11 +5,14 @@ from dataclasses import replace
 
 from godwit.control_plane.backup import rows
 from godwit.control_plane.executors.launching import ASKED_AT
+from godwit.control_plane.services import attempts
 from godwit.control_plane.store import access, entities, leases, queries, restored, routing, schema
 from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.store.restored import Restored
 from godwit.domain.events import Event
+from godwit.domain.ids import IdSource
 from godwit.domain.intents import IntentKind, IntentState
+from godwit.domain.jobs import AttemptState, Outcome
 from sqlalchemy import delete, func, select, update
 
 EVENTS_A_SECOND = 1_000
@@ -20,7 +23,9 @@ had come again. Numbers of routes rise to one a second."""
 ACTOR = "restore"
 
 
-def settle(tx: Transaction, backup_at: float, now: float, *, end_orphans: bool, end_after_s: float) -> Restored:
+def settle(
+    tx: Transaction, ids: IdSource, backup_at: float, now: float, *, end_orphans: bool, end_after_s: float
+) -> Restored:
     """Make a database that was just filled from a backup fit to be served; once for each restore."""
     known = Restored(backup_at, now, now + end_after_s if end_orphans else None)
     restored.put(tx, known)
@@ -28,6 +33,7 @@ def settle(tx: Transaction, backup_at: float, now: float, *, end_orphans: bool, 
     restored.forget_orphans(tx)
     _doubt_launches(tx, now)
     _cancel_drills(tx, now)
+    _take_starts_back(tx, ids, now)
     # Whoever was logged in logs in again: who logged out since the backup is not known.
     tx.conn.execute(delete(access.sessions))
     tx.conn.execute(delete(access.login_codes))
@@ -58,6 +64,17 @@ def _cancel_drills(tx: Transaction, now: float) -> None:
     for drill in queries.pending_intents(tx.conn, [IntentKind.DRILL]):
         reason = "it was owed when the backup was taken, and may have been carried out since"
         entities.advance(tx, drill, IntentState.CANCELLED, reason=reason, actor=ACTOR, now=now)
+
+
+def _take_starts_back(tx: Transaction, ids: IdSource, now: float) -> None:
+    """An attempt that was starting may have been given up since, and another one of its job may run elsewhere.
+
+    Its nodes are told to stop it, and the job starts again above all epochs that were lost; that costs it no retry.
+    """
+    for attempt in queries.live_attempts(tx.conn):
+        if attempt.state is AttemptState.STARTING:
+            reason = "it was starting when the backup was taken; what became of it is not known"
+            attempts.settle(tx, ids, attempt, Outcome.EVICTED, reason, ACTOR, now)
 
 
 def _leave_numbers_out(tx: Transaction, now: float) -> None:
