@@ -21,6 +21,8 @@ OUTLOOKS_MAX = 20
 BEHIND_MAX = 100
 """Jobs that wait for other jobs and are shown, the oldest."""
 
+_MAY_WAIT = (JobState.QUEUED, JobState.RECOVERING, JobState.MIGRATING, JobState.RESIZING)
+
 LARGE, PAUSE_S = 500, 2.0
 """With more nodes or waiting jobs than `LARGE` the queue is planned again after `PAUSE_S`, for all who look."""
 
@@ -49,10 +51,12 @@ class Queue:
 def _planned(context: Context) -> tuple[QueueView, bool]:
     now = context.now()
     with context.db.read() as conn:
+        if not sums.in_states(conn, *_MAY_WAIT):  # a snapshot of thousands of nodes takes a second
+            return QueueView(at=now, jobs=0, items=[]), False
         snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
         behind = [job for job in sums.waiting_for_others(conn, BEHIND_MAX) if job.id not in snapshot.job_by_id]
         standings = dependencies.standings(conn, [job.after_id for job in behind if job.after_id is not None])
-        queued = sums.queued(conn)
+        queued = sums.in_states(conn, JobState.QUEUED)
     waiting = [job for job in snapshot.jobs if repair.waits(job)]
     plan = planner.queue(snapshot, now, context.seed, OUTLOOKS_MAX) if waiting else Plan()
     turns = {job_id: turn for turn, job_id in enumerate(plan.refusals)}

@@ -47,9 +47,9 @@ def waiting_for_others(conn: Connection, limit: int) -> list[Job]:
     return [entities.job_from(row) for row in conn.execute(query.order_by(table.c.created_at, table.c.id).limit(limit))]
 
 
-def queued(conn: Connection) -> int:
-    """How many jobs are queued."""
-    return conn.execute(select(func.count()).where(schema.jobs.c.state == JobState.QUEUED)).scalar_one()
+def in_states(conn: Connection, *states: JobState) -> int:
+    """How many jobs are in one of these states."""
+    return conn.execute(select(func.count()).where(schema.jobs.c.state.in_(states))).scalar_one()
 
 
 def attempts_began(conn: Connection, job_id: str) -> dict[str, float]:
