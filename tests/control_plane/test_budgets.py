@@ -1,5 +1,6 @@
 """Budgets are told of as they are spent, and what they stop says why."""
 
+import pytest
 from godwit.control_plane.services import budgets, jobs
 from godwit.control_plane.store import schema
 from godwit.domain.jobs import JobState
@@ -7,6 +8,8 @@ from godwit.domain.wire.costs import BudgetIn, OnBudget
 from sqlalchemy import select
 
 from tests.control_plane.world import World
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 HOUR_S = 3_600.0
 
