@@ -83,6 +83,7 @@ function options(
   return {
     width: look.width,
     height: look.height,
+    padding: [12, 28, 0, 0],
     legend: { live: true },
     cursor: { drag: { x: false, y: false } },
     scales: { y: { range: (_plot, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? (high as number) * 1.05 : 1] } },

@@ -76,5 +76,5 @@ export function Trouble({ error }: { error: Error }) {
 export function Loaded<Data>({ of, children }: { of: UseQueryResult<Data>; children: (data: Data) => ReactNode }) {
   if (of.data !== undefined) return <>{children(of.data)}</>;
   if (of.error) return <Trouble error={of.error} />;
-  return <Skeleton height={120} radius="md" aria-label="loading" />;
+  return <Skeleton height={120} radius="md" role="status" aria-label="loading" />;
 }

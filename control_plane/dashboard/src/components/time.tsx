@@ -33,7 +33,12 @@ function Hover({ at, text }: { at: number; text: string }) {
 /** `5 min ago`, or `in 5 min`. */
 export function Ago({ at }: { at: number }) {
   const now = useNow();
-  return <Hover at={at} text={at > now + 1 ? `in ${duration(at - now)}` : `${duration(now - at)} ago`} />;
+  return <Hover at={at} text={said(at, now)} />;
+}
+
+function said(at: number, now: number): string {
+  if (Math.abs(now - at) < 1.5) return "just now";
+  return at > now ? `in ${duration(at - now)}` : `${duration(now - at)} ago`;
 }
 
 /** How long something has lasted. */

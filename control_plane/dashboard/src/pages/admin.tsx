@@ -11,7 +11,7 @@ import { Loaded, PageTitle, Panel } from "../components/panels";
 import { StateBadge } from "../components/states";
 import { Rows } from "../components/table";
 import { Ago, At } from "../components/time";
-import { duration, figure, many } from "../format";
+import { figure, many } from "../format";
 import { Quota } from "./admin_quota";
 import { Tokens } from "./admin_tokens";
 
@@ -102,7 +102,7 @@ const PROVIDERS: ColumnDef<Provider>[] = [
     header: "Calls lately",
     accessorFn: (one) => one.calls?.calls ?? 0,
     cell: ({ row: { original: { calls } } }) =>
-      calls ? `${calls.calls}, ${many(Object.values(calls.errors ?? {}).reduce((sum, n) => sum + n, 0), "error")}${calls.p99_s ? `, 99 of 100 within ${duration(calls.p99_s)}` : ""}` : "–",
+      calls ? `${calls.calls}, ${many(Object.values(calls.errors ?? {}).reduce((sum, n) => sum + n, 0), "error")}${calls.p99_s ? `, 99 of 100 within ${figure(calls.p99_s * 1000)} ms` : ""}` : "–",
   },
   { id: "detail", header: "Says", enableSorting: false, cell: ({ row: { original: one } }) => <div className="long">{one.offers_trouble || one.detail}</div> },
   { id: "do", header: "Do", enableSorting: false, cell: ({ row }) => <ProviderActions provider={row.original} /> },

@@ -57,7 +57,7 @@ export function MarketPage() {
             <Rows
               label="Offers"
               rows={shown}
-              columns={COLUMNS}
+              columns={shown.some((one) => one.held_until) ? COLUMNS : COLUMNS.filter((one) => one.id !== "held")}
               idOf={(one) => one.key}
               empty="Nothing like that is sold."
               sorted={[{ id: "gpu_hour", desc: false }]}
