@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from typing import Any
 
+import uvloop
 from godwit.domain.wire.routes import KeyRoute, Regulation
 from godwit.gateway.meters import Meters
 
@@ -83,3 +84,17 @@ def test_tokens_come_back_with_time_and_debts_are_paid_first() -> None:
     assert round(short[1]) == 31
     assert meters.of(of, 30.0).ask(30.0) is not None
     assert meters.of(of, 32.0).ask(32.0) is None
+
+
+def test_a_wait_that_is_over_by_the_time_it_is_reckoned_with_is_no_error() -> None:
+    """uvloop, on which the gateway runs, makes of an instant that has passed a handle without any instant."""
+
+    async def play() -> None:
+        async with inside([service([], regulation=Regulation(queue_wait_s=0.001))]) as proxy:
+            regulator = proxy.gate.regulator
+            regulator.wakes_at = lambda now: now - 1.0  # type: ignore[method-assign]
+            found = await asyncio.gather(*(proxy.ask(ECHO) for _ in range(5)))
+            assert {answer.shed for answer in found} == {"no-replica"}
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(play())

@@ -21,7 +21,8 @@ class Gate:
         self.tail = Tail()
         self._loop = loop
         self._waiting: dict[Waiting, asyncio.Future[Verdict]] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0  # not asked of the timer: of an instant that has passed, uvloop makes one that has none
         self.update(route)
 
     def update(self, route: ServiceRoute) -> None:
@@ -95,12 +96,12 @@ class Gate:
 
     def _wake_at(self, when: float | None) -> None:
         if self._timer is not None:
-            if when is not None and self._timer.when() <= when and not self._timer.cancelled():
+            if when is not None and self._timer_at <= when:
                 return  # it asks again then
             self._timer.cancel()
             self._timer = None
         if when is not None:
-            self._timer = self._loop.call_at(when + 0.001, self._woken)
+            self._timer_at, self._timer = when, self._loop.call_at(when + 0.001, self._woken)
 
     def _woken(self) -> None:
         self._timer = None
