@@ -32,6 +32,7 @@ from benchmarks import (
 )
 from benchmarks.figures import Figure
 from benchmarks.gateway import measurement as gateway
+from benchmarks.gateway import memory as gateway_memory
 from benchmarks.gateway import outages
 
 MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
@@ -53,6 +54,7 @@ MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "api_throughput": api_throughput.measure,
     "first_line": first_line.measure,
     "gateway": gateway.measure,
+    "gateway_memory": gateway_memory.measure,
     "gateway_outages": outages.measure,
 }
 """In this order, from the quiet to the loud."""

@@ -1,16 +1,11 @@
-"""Proxies to measure beside the gateway: `python -m benchmarks.gateway.peers KIND PORT TARGET_PORT` runs one."""
+"""The least that a proxy can be, beside the gateway: `python -m benchmarks.gateway.peers PORT TARGET_PORT`."""
 
-import importlib
 import sys
 from typing import Any
 
 import aiohttp
 import uvicorn
 import yarl
-
-PACKAGE = "fastapi_proxy_lib"
-"""Of the reverse proxies on the index the one that ran here: proxy.py 2.4.10 loses its kept connections to replicas
-and answers 4 requests a second. It is measured where it is installed."""
 
 
 class Plain:
@@ -40,17 +35,11 @@ class Plain:
             await send({"type": "http.response.body", "body": b""})
 
 
-def from_package(target: str) -> Any:
-    """The package's own application."""
-    return importlib.import_module(f"{PACKAGE}.fastapi.app").reverse_http_app(base_url=target)
-
-
-def main(kind: str, port: int, target_port: int) -> None:
+def main(port: int, target_port: int) -> None:
     """Serve until told to stop."""
-    target = f"http://127.0.0.1:{target_port}/"
-    app = Plain(target) if kind == "plain" else from_package(target)
+    app = Plain(f"http://127.0.0.1:{target_port}/")
     uvicorn.run(app, port=port, log_level="error", access_log=False, server_header=False, date_header=False)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -47,9 +47,15 @@ class Carrier:
             if gate.regulator.shadows.parts and replayable and not request.tries:
                 self._copy(gate, outgoing)
             may_repeat = replayable and request.tries < found.route.limits.retries
-            late_s = gate.tail.late_s if gate.is_hedged and twice and replayable else None
+            if not request.tries:
+                request.delay_s = self.loop.time() - request.began
             asked = [verdict.replica]
-            exchange = await self._exchange(request, gate, outgoing, asked, late_s, may_repeat=may_repeat)
+            exchange = request.exchange = self._exchange(request, gate, verdict.replica, may_repeat=may_repeat)
+            late_s = gate.tail.late_s if gate.is_hedged and twice and replayable else None
+            if late_s is None:
+                await self._send(request, gate, verdict.replica, outgoing, exchange)
+            else:
+                exchange = await self._race(request, gate, outgoing, asked, late_s)
             if request.fault is not None:
                 raise request.fault
             if exchange.whole:
@@ -70,23 +76,15 @@ class Carrier:
         for copy in self.copies:
             copy.cancel()
 
-    async def _exchange(
-        self,
-        request: Request,
-        gate: Gate,
-        outgoing: Outgoing,
-        asked: list[str],
-        late_s: float | None,
-        *,
-        may_repeat: bool,
+    def _exchange(self, request: Request, gate: Gate, replica: str, *, may_repeat: bool) -> Exchange:
+        usage = openai.UsageReader() if request.found is not None and request.found.model else None
+        return Exchange(retriable=may_repeat, usage=usage, extra=request.own, on_head=partial(gate.headed, replica))
+
+    async def _race(
+        self, request: Request, gate: Gate, outgoing: Outgoing, asked: list[str], late_s: float
     ) -> Exchange:
         """Send it to the replica that was `asked`; and to one more, which is added there, once it is late."""
-
-        def made(replica: str) -> tuple[Exchange, Run]:
-            usage = openai.UsageReader() if request.found is not None and request.found.model else None
-            exchange = Exchange(retriable=may_repeat, usage=usage, extra=request.own)
-            exchange.on_head = partial(gate.headed, replica)
-            return exchange, partial(self._send, request, gate, replica, outgoing)
+        exchange = request.exchange
 
         def second() -> tuple[Exchange, Run] | None:
             granted = gate.hedge(asked[0])
@@ -94,15 +92,10 @@ class Carrier:
                 return None
             gate.tally.hedged += 1
             asked.append(granted.replica)
-            return made(granted.replica)
+            other = self._exchange(request, gate, granted.replica, may_repeat=exchange.retriable)
+            return other, partial(self._send, request, gate, granted.replica, outgoing)
 
-        if not request.tries:
-            request.delay_s = self.loop.time() - request.began
-        exchange, send = made(asked[0])
-        request.exchange = exchange
-        if late_s is None:
-            await send(exchange)
-            return exchange
+        send = partial(self._send, request, gate, asked[0], outgoing)
         counts = request.exchange = await Race().run(exchange, send, late_s, second)
         gate.tally.hedges_won += counts is not exchange and counts.began
         return counts

@@ -9,6 +9,7 @@ import asyncio
 from http import HTTPStatus
 from typing import Any
 
+from godwit.gateway.corked import Corked
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
@@ -31,7 +32,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client came; it owes a head."""
-        super().connection_made(transport)
+        super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]  # all that uvicorn asks of one
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -114,22 +114,36 @@ class Sender:
                     return
                 if exchange.claim is not None and not exchange.claim():
                     return
-                head = passed_on(response.raw_headers)
-                moved = self._loop.time()
-                deadline.reschedule(moved + limits.idle_s)
-                exchange.began = True
-                if exchange.outcome is Outcome.ANSWERED:
-                    exchange.on_head(exchange.latency_s)
-                await send({"type": "http.response.start", "status": response.status, "headers": head + exchange.extra})
-                async for chunk in response.content.iter_any():
-                    if exchange.usage is not None:
-                        exchange.usage.see(chunk)
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                    if (now := self._loop.time()) > moved + limits.idle_s * COARSE:
-                        moved = now
-                        deadline.reschedule(now + limits.idle_s)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                await self._pass_on(response, limits.idle_s, send, exchange, deadline)
                 exchange.whole = True
+
+    async def _pass_on(
+        self,
+        response: aiohttp.ClientResponse,
+        idle_s: float,
+        send: Send,
+        exchange: Exchange,
+        deadline: asyncio.Timeout,
+    ) -> None:
+        content, moved = response.content, self._loop.time()
+        if not content.is_eof():
+            deadline.reschedule(moved + idle_s)
+        exchange.began = True
+        if exchange.outcome is Outcome.ANSWERED:
+            exchange.on_head(exchange.latency_s)
+        head = passed_on(response.raw_headers)
+        await send({"type": "http.response.start", "status": response.status, "headers": head + exchange.extra})
+        async for chunk in content.iter_any():
+            if exchange.usage is not None:
+                exchange.usage.see(chunk)
+            is_last = content.at_eof()
+            await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
+            if is_last:
+                return
+            if (now := self._loop.time()) > moved + idle_s * COARSE:
+                moved = now
+                deadline.reschedule(now + idle_s)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 @lru_cache(maxsize=64)

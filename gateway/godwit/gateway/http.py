@@ -47,7 +47,10 @@ def passed_on(headers: Sequence[tuple[bytes, bytes]], without: frozenset[bytes] 
 
 def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
     """The first header of this name (in small letters), empty when there is none."""
-    return next((value.decode("latin-1") for key, value in headers if key == name), "")
+    for key, value in headers:  # a generator would cost three times as much, several times for each request
+        if key == name:
+            return value.decode("latin-1")
+    return ""
 
 
 async def answer(send: Send, status: int, body: bytes, headers: Headers, kind: bytes = b"application/json") -> None:
