@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from godwit.agents import leases
-from godwit.agents.effects import Effect, HealthEvent, Noticed
+from godwit.agents.effects import Effect, HealthEvent, Noticed, Runs
 from godwit.agents.runtime.guard import boottime_s, write_whole
 from godwit.agents.state import OBSERVATIONS_PER_HEARTBEAT, AgentState
 from godwit.domain.wire.agents import Command, HeartbeatReply, HeartbeatRequest, JobProgress
+from godwit.domain.wire.loads import NodeLoad
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -63,14 +64,15 @@ class Core:
         if effects:  # the journal must say so before it happens: decide again is harmless, nothing comes twice
             self.apply(lambda _state, _now: effects)
 
-    def heartbeat(self) -> HeartbeatRequest:
-        """What to say now."""
+    def heartbeat(self, load: NodeLoad | None = None) -> HeartbeatRequest:
+        """What to say now; `load` is how hard the GPUs work, where that is new."""
         with self._lock:
             return HeartbeatRequest(
                 agent_id=self._state.agent_id,
                 sent_at=boottime_s(),
                 attempts=self._state.live()[:256],
                 observations=self._state.observations(),
+                load=load,
             )
 
     def answered(self, sent_at: float, reply: HeartbeatReply) -> bool:
@@ -113,6 +115,11 @@ class Core:
         """The GPUs (indexes) that live attempts have."""
         with self._lock:
             return {index for command in self._state.commands() for index in command.gpus}
+
+    def runs(self) -> list[Runs]:
+        """The live attempts and whether their programs run."""
+        with self._lock:
+            return self._state.runs()
 
     def _save(self) -> None:
         write_whole(self._node_dir / "journal.json", self._state.to_json())

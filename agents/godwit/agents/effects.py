@@ -52,6 +52,14 @@ class Copy:
     command: CopyCheckpoint
 
 
+@dataclass(frozen=True)
+class Runs:
+    """An attempt that holds GPUs here; `is_working`: its program was seen to run, as far as this node can tell."""
+
+    command: StartAttempt
+    is_working: bool
+
+
 Effect = StartRuntime | StopRuntime | Repair | Check | Copy
 
 Order = RepairNode | RunChecks | CopyCheckpoint

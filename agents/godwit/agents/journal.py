@@ -25,6 +25,12 @@ class AttemptEntry(BaseModel):
     stop_detail: str = ""
     grace_s: float = 0.0
 
+    @property
+    def is_working(self) -> bool:
+        """Whether its program runs, as far as this node can tell: only the head hears of its start."""
+        is_head = self.command is None or self.command.rank == 0
+        return self.phase == "running" or (self.phase == "starting" and not is_head)
+
 
 class Journal(BaseModel):
     """What an agent knows, as it is saved. `orders`: repairs, checks and copies that were taken on and are not over."""

@@ -25,6 +25,7 @@ from godwit.agents.core import Core
 from godwit.agents.dev.relaying import Terminals
 from godwit.agents.effects import HealthEvent, Noticed
 from godwit.agents.link import Dismissed, Forgotten, Link, Unreachable
+from godwit.agents.metrics import loads
 from godwit.agents.node import Node
 from godwit.agents.notices import watch
 from godwit.agents.notices.sigterm import Sigterm
@@ -105,6 +106,8 @@ class Agent:
         self._core.apply(lambda state, now: state.resume(now))
         monitor.start()
         self._show_metrics(monitor)
+        on_paper = machine.joined_gpus(chosen) if chosen.simulated else None
+        self._loads = loads.watch(on_paper, monitor.figures, self._core.runs)
         self._standby.start()
         Arrears(self._settings.node_dir, node.report).start()
         self._listen_for_notices()
@@ -194,7 +197,8 @@ class Agent:
             last = self._is_over()
             sent_at, more = boottime_s(), False
             try:
-                reply = self._link.heartbeat(self._core.heartbeat())
+                request = self._core.heartbeat(self._loads.untold())
+                reply = self._link.heartbeat(request)
             except Dismissed as exc:
                 log.warning("sent away", reason=exc.message)
                 self._is_forgotten = isinstance(exc, Forgotten)
@@ -208,6 +212,7 @@ class Agent:
             else:
                 failed = 0
                 self._on_answer(True)
+                self._loads.told(request.load)
                 self._heartbeat_s = reply.heartbeat_s
                 more = self._core.answered(sent_at, reply)
                 if not self._leased.is_set():

@@ -29,6 +29,7 @@ from godwit.agents.effects import (
     Progress,
     Repaired,
     Running,
+    Runs,
     RuntimeEvent,
     StartRuntime,
     Stopped,
@@ -179,6 +180,10 @@ class AgentState:
     def commands(self) -> list[StartAttempt]:
         """The commands behind the live attempts."""
         return [a.command for a in self._live() if a.command is not None]
+
+    def runs(self) -> list[Runs]:
+        """The live attempts, and whether their programs work."""
+        return [Runs(a.command, a.is_working) for a in self._live() if a.command is not None]
 
     def unacknowledged_intents(self) -> list[str]:
         """The intents that were answered, but whose answer the control plane has not acknowledged."""

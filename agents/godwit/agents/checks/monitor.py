@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import structlog
 from godwit.agents.accelerators import faults, profiles
 from godwit.agents.checks import pci, watching
 from godwit.agents.checks.gpu.events import EventLines
+from godwit.agents.checks.gpu.poller import LOAD
 from godwit.agents.checks.gpu.reader import BUSY_DEADLINE_S, DEADLINE_S, Died, Reading, Silent
 from godwit.agents.checks.gpu.whole import Poll
 from godwit.agents.checks.host.reading import Host
@@ -156,6 +157,17 @@ class Monitor:
                 self._save()
         self._release_waiting()
         self._tell(lambda: watching.judge_host(self._host, self._watched, self._ledger, now))
+
+    def figures(self) -> Sequence[Mapping[str, Any]]:
+        """How hard each GPU works now, as the driver says; nothing before the first poll, nor where it is silent."""
+        if self.seen.polled_at is None:
+            return ()
+        with self._reading_lock:
+            try:
+                return list(self._reading.poll(self._deadline_s, LOAD).get("gpus", ()))
+            except (Silent, Died) as exc:  # the next poll finds out what it is, and tells it
+                log.debug("no loads from the driver this time", reason=str(exc))
+                return ()
 
     def hear(self, sign: KernelSign) -> None:
         """A line of the kernel log means something."""

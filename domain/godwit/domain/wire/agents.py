@@ -17,6 +17,7 @@ from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyCheckpoint, CopyDone
 from godwit.domain.wire.dev import Desk, IdleSeen, OpenTerminal
 from godwit.domain.wire.health import ChecksDone, FindingSeen, RepairDone, RepairNode, RunChecks
+from godwit.domain.wire.loads import NodeLoad
 from godwit.domain.wire.notices import NoticeSeen
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.replicas import ReplicaSeen, Serve
@@ -179,13 +180,14 @@ class HeartbeatRequest(Message):
     """Still here; these attempts run; this happened since the last acknowledged observation.
 
     `sent_at` is the agent's own clock and only grows: a heartbeat that the network delivers late, after a newer one,
-    says nothing of what runs now.
+    says nothing of what runs now. `load` comes with about one in ten: an agent that does not tell it may be older.
     """
 
     agent_id: Annotated[str, Field(max_length=64)]
     sent_at: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     attempts: Annotated[list[LiveAttempt], Field(max_length=256)] = Field(default_factory=list)
     observations: Annotated[list[Observation], Field(max_length=256)] = Field(default_factory=list)
+    load: NodeLoad | None = None
 
 
 class HeartbeatReply(Message):

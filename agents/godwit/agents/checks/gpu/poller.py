@@ -15,6 +15,9 @@ from godwit.agents.checks.gpu import use
 from godwit.agents.checks.gpu.catalogue import CHECKS
 from godwit.agents.checks.gpu.reading import NOT_APPLICABLE, Probe
 
+LOAD = "load"
+"""The line that asks for loads only; any other asks for a poll."""
+
 PEERS_EVERY = 20
 _NVLINK_PEERS = 2
 """NVML_P2P_CAPS_INDEX_NVLINK."""
@@ -40,10 +43,7 @@ class Reader:
         """One poll, as the agent reads it: `error` where the driver as a whole does not answer."""
         number = next(self._polls)
         try:
-            if not self._open:
-                self._nvml.nvmlInit()
-                self._open = True
-            total = self._nvml.nvmlDeviceGetCount()
+            total = self._count()
         except self._nvml.NVMLError as exc:
             self._close()
             return {"error": exc.value, "gpus": []}
@@ -52,6 +52,24 @@ class Reader:
         if number % PEERS_EVERY == 0:
             answer["strangers"] = self._strangers(total)
         return answer
+
+    def load(self) -> dict[str, Any]:
+        """How hard each GPU works, and nothing else; what does not answer is left out, for polls to judge."""
+        found = []
+        try:
+            for index in range(self._count()):
+                probe = Probe(self._nvml, self._nvml.nvmlDeviceGetHandleByIndex(index))
+                use.read_load(probe)
+                found.append({"index": index, "values": probe.values})
+        except self._nvml.NVMLError:
+            self._close()
+        return {"gpus": found}
+
+    def _count(self) -> int:
+        if not self._open:
+            self._nvml.nvmlInit()
+            self._open = True
+        return int(self._nvml.nvmlDeviceGetCount())
 
     def _close(self) -> None:
         """Begin anew at the next poll: the driver may have been loaded again meanwhile."""
@@ -120,8 +138,9 @@ def binding(folder: str | None) -> Any:
 def main() -> None:
     """Answer each line until there is no more."""
     reader = Reader(binding(sys.argv[1] if len(sys.argv) > 1 else None))
-    for _line in sys.stdin:
-        sys.stdout.write(json.dumps(reader.poll()) + "\n")
+    for line in sys.stdin:
+        answer = reader.load() if line.strip() == LOAD else reader.poll()
+        sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 
 

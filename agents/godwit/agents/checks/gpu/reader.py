@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 DEADLINE_S = 10.0
 """A poll of eight GPUs takes well under a second; on a sick driver a call blocks for minutes."""
@@ -46,8 +47,11 @@ class Reading:
         """The process, if there is one."""
         return self._process.pid if self._process is not None else None
 
-    def poll(self, deadline_s: float = DEADLINE_S) -> dict[str, object]:
-        """One answer; the first of a process may take longer. Raises `Silent` or `Died`."""
+    def poll(self, deadline_s: float = DEADLINE_S, ask: str = "") -> dict[str, Any]:
+        """One answer, of a poll unless `ask` says otherwise; the first of a process may take longer.
+
+        Raises `Silent` or `Died`.
+        """
         if self._stuck is not None:
             if self._stuck.poll() is None:
                 raise Silent(f"process {self._stuck.pid} is stuck in a call to the driver and cannot be ended")
@@ -55,7 +59,7 @@ class Reading:
         process = self._started()
         try:
             assert process.stdin is not None
-            process.stdin.write(b"\n")
+            process.stdin.write(f"{ask}\n".encode())
             process.stdin.flush()
             wait_s = deadline_s if self._has_answered else max(self._start_s, deadline_s)
             answer = self._answer(process, time.monotonic() + wait_s, wait_s)
@@ -88,7 +92,7 @@ class Reading:
             self._has_answered = False
         return self._process
 
-    def _answer(self, process: subprocess.Popen[bytes], deadline: float, deadline_s: float) -> dict[str, object]:
+    def _answer(self, process: subprocess.Popen[bytes], deadline: float, deadline_s: float) -> dict[str, Any]:
         assert process.stdout is not None
         fd, block = process.stdout.fileno(), b""
         while not block.endswith(b"\n"):

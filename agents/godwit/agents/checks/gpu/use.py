@@ -16,3 +16,11 @@ def read(probe: Probe) -> None:
     probe.take("sm_clock_mhz", "nvmlDeviceGetClockInfo", _SM)
     probe.take("memory_clock_mhz", "nvmlDeviceGetClockInfo", _MEMORY)
     probe.take("energy_mj", "nvmlDeviceGetTotalEnergyConsumption")
+
+
+def read_load(probe: Probe) -> None:
+    """What is read between polls: percent of the time in which a kernel ran, memory in bytes, power in mW."""
+    probe.take("busy", "nvmlDeviceGetUtilizationRates", of=lambda rates: int(rates.gpu))
+    probe.take("total_bytes", "nvmlDeviceGetMemoryInfo", _MEMORY_V2, of=lambda memory: int(memory.total))
+    probe.take("used_bytes", "nvmlDeviceGetMemoryInfo", _MEMORY_V2, of=lambda memory: int(memory.used))
+    probe.take("power_mw", "nvmlDeviceGetPowerUsage")
