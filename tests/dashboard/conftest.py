@@ -34,16 +34,20 @@ def address(story: Story) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """What drives the browser."""
+    """What drives the browser.
+
+    Its event loop runs in this thread until it is closed, and as long as it does no other may: a test elsewhere that
+    the same worker has next would fail. So it is each module's own.
+    """
     with sync_playwright() as driver:
         yield driver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
-    """One browser for all tests, without a window and without a word to anybody else."""
+    """One browser for all tests of a module, without a window and without a word to anybody else."""
     if not CHROMIUM.exists():
         pytest.skip(f"there is no {CHROMIUM} here, so nobody looks at the dashboard; `make test` says how to get it")
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET), timeout=PATIENCE_MS)
@@ -70,9 +74,14 @@ def log_in(page: Page, token: str = TOKEN, path: str = "/ui/") -> None:
     page.get_by_role("navigation").first.wait_for()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def key(browser: Browser, address: str) -> StorageState:
     """What a browser keeps of an admin who logged in."""
+    return kept_of_an_admin(browser, address)
+
+
+def kept_of_an_admin(browser: Browser, address: str) -> StorageState:
+    """Log in once, and take along what opens the same session in other windows."""
     context = browser.new_context(base_url=address)
     context.set_default_timeout(PATIENCE_MS)
     log_in(context.new_page())

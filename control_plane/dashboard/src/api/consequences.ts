@@ -7,10 +7,11 @@ import type { Consequences } from "./types";
 export async function foreseen(path: string, plainly: string, body?: unknown): Promise<string[]> {
   const found = await send<Consequences>("POST", `${path}/preview`, body);
   if (found.why_not) return [found.why_not];
-  return [sentence(found.text), plainly, ...(found.lines ?? []), ...money(found.usd_per_hour)].filter(Boolean);
+  const lines = [found.text, plainly, ...(found.lines ?? [])].filter(Boolean).map(sentence);
+  return [...new Set(lines), ...money(found.usd_per_hour)];
 }
 
-const sentence = (text: string): string => text && `${text[0]!.toUpperCase()}${text.slice(1)}.`.replace("..", ".");
+const sentence = (text: string): string => `${text[0]!.toUpperCase()}${text.slice(1)}${text.endsWith(".") ? "" : "."}`;
 
 function money(by: number | null | undefined): string[] {
   if (!by) return [];

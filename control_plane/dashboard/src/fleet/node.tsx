@@ -65,9 +65,8 @@ function About({ node }: { node: Node }) {
   );
 }
 
+/** What a verb is, where that does not say it all by what it would do now. */
 const SAID: Record<string, string> = {
-  cordon: "No new work starts on it; what runs goes on.",
-  uncordon: "New work may start on it again.",
   drain: "Its work is told to save and leave, then the machine is given back.",
   terminate: "The machine is given back now; what runs on it is interrupted.",
 };

@@ -45,14 +45,14 @@ function Shown({ incident }: { incident: IncidentDetail }) {
             label: "Test again",
             title: "Test its devices again?",
             least: "operator",
-            unless: isClosed,
+            unless: isClosed ?? (incident.state === "escalated" ? null : "automation sees to it still; it is tested on demand once that gave up"),
             consequences: async () => ["Its devices are tested; what passes takes work again, and the incident closes by itself."],
             run: () => send("POST", `${path}/retest`),
           }}
         />
         <ActionButton
           action={{
-            label: "Close",
+            label: "Close incident",
             title: "Say that nothing is wrong any more?",
             least: "operator",
             isGrave: true,

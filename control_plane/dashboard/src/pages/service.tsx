@@ -167,6 +167,8 @@ function Actions({ service }: { service: ServiceDetail }) {
   const [to, setTo] = useState<string | null>(null);
   const providers = useProviders();
   const { replicas_min: low, replicas_max: high } = service;
+  // A service of a fixed size has another fixed size once it is scaled.
+  const isFixed = low === high;
   const isGoing = service.state === "serving" ? null : `it is ${service.state}`;
   return (
     <>
@@ -175,11 +177,11 @@ function Actions({ service }: { service: ServiceDetail }) {
           label: "Scale",
           title: `Give ${service.name} ${many(replicas, "replica")}?`,
           least: "member",
-          unless: isGoing ?? (low === high ? "it has a fixed number of replicas; `replicas: 1..4` lets it change" : null),
-          ready: replicas >= low && replicas <= high,
+          unless: isGoing,
+          ready: isFixed ? replicas >= 0 : replicas >= low && replicas <= high,
           consequences: () => foreseen(`${path}/scale`, "Replicas that go drain first; autoscaling goes on from there.", { replicas }),
           run: () => send("PUT", `${path}/scale`, { replicas }),
-          children: <NumberInput label="Replicas" min={low} max={high} value={replicas} onChange={(value) => setReplicas(Number(value))} />,
+          children: <NumberInput label="Replicas" min={isFixed ? 0 : low} max={isFixed ? undefined : high} value={replicas} onChange={(value) => setReplicas(Number(value))} />,
         }}
       />
       <ActionButton
@@ -200,7 +202,7 @@ function Actions({ service }: { service: ServiceDetail }) {
           least: "member",
           unless: isGoing ?? (service.versions.length < 2 ? "it has no version before" : null),
           consequences: async () => ["Replicas of the version before take over."],
-          run: () => send("POST", `${path}/rollback`),
+          run: () => send("POST", `${path}/rollout`, { action: "undo" }),
         }}
       />
       <ActionButton
