@@ -1,7 +1,9 @@
 """What users notice of a control plane that is down and of gateways that are killed: a whole system, real processes.
 
 Eight users ask one after the other, each with one retry at the other gateway; each answer streams for 100 ms. Users and
-what they use share a machine, so figures are of failures, not of speed.
+what they use share a machine, so figures are of failures, not of speed. Where three of four replicas break at once, an
+answer that had begun is lost with its replica, and the only retry may come to another one that broke: once for each
+user at most.
 """
 
 import json
@@ -97,12 +99,12 @@ def measure() -> Iterator[Figure]:
     yield Figure(f"control plane down {DOWN_S:g} s: replicas replaced", down.replaced, f"of {REPLICAS}", at_most(0))
     yield from _figures(f"gateway killed {RESTARTS} times, another beside it", killed)
     yield from _figures(f"gateway restarted {RESTARTS} times, another beside it", left)
-    yield from _figures(f"{broken.replaced} of {REPLICAS} replicas killed, hanging, answering garbage", broken)
+    yield from _figures(f"{broken.replaced} of {REPLICAS} replicas killed, hanging, answering garbage", broken, USERS)
 
 
-def _figures(name: str, found: Counted) -> Iterator[Figure]:
+def _figures(name: str, found: Counted, most: int = 0) -> Iterator[Figure]:
     yield Figure(f"{name}: requests", found.requests, "", None, f"in {found.lasted_s:.0f} s")
-    yield Figure(f"{name}: failed", sum(found.failed.values()), "", at_most(0), str(dict(found.failed) or ""))
+    yield Figure(f"{name}: failed", sum(found.failed.values()), "", at_most(most), str(dict(found.failed) or ""))
     yield Figure(
         f"{name}: first tries failed", sum(found.first.values()), "", None, "each was answered by the other one"
     )
