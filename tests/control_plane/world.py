@@ -26,6 +26,7 @@ from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.wire import agents as wire
 from godwit.domain.wire.health import FindingSeen, RepairNode, RunChecks
+from godwit.domain.wire.loads import NodeLoad
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.providers.protocol import Provider
 from godwit.providers.simulated.catalogue import Shape
@@ -78,13 +79,16 @@ class Agent:
         self.seq += 1
         return kind(seq=self.seq, **fields)
 
-    def beat(self, *observations: Any, sent_at: float | None = None) -> wire.HeartbeatReply:
+    def beat(
+        self, *observations: Any, sent_at: float | None = None, load: NodeLoad | None = None
+    ) -> wire.HeartbeatReply:
         """One heartbeat."""
         request = wire.HeartbeatRequest(
             agent_id=self.agent_id,
             sent_at=self._world.clock.now() if sent_at is None else sent_at,
             attempts=self.live,
             observations=list(observations),
+            load=load,
         )
         return agents.heartbeat(self._world.context, self.credential, request)
 

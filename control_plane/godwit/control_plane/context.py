@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from godwit.control_plane.hints import Hints
+from godwit.control_plane.loads import Loads
 from godwit.control_plane.metrics.instruments import Instruments
 from godwit.control_plane.notifying.targets import Target
 from godwit.control_plane.secrets import Keyring
@@ -24,7 +25,7 @@ class Context:
     checkpoint store. `serving_since` is when it began to hear agents. `heartbeat_s` is how often agents report.
     `agent_package` is what a machine without the agent installs. `instruments` count and time what is done.
     `targets` are told of what happens. `spans` takes traces. `prometheus` are the addresses that services may be scaled
-    by queries to.
+    by queries to. `loads` is how hard GPUs work, as agents told this process.
     """
 
     db: Database
@@ -45,6 +46,7 @@ class Context:
     spans: Spans = NOWHERE
     prometheus: tuple[str, ...] = ()
     instruments: Instruments = field(default_factory=Instruments)
+    loads: Loads = field(default_factory=Loads)
 
     def now(self) -> float:
         """The current instant."""

@@ -19,6 +19,7 @@ from godwit.control_plane.reconcilers.instances import InstanceWatch, OfferWatch
 from godwit.control_plane.reconcilers.measures import ASK_EVERY_S, Measures
 from godwit.control_plane.reconcilers.planning import Planning
 from godwit.control_plane.reconcilers.posting import Bookkeeping
+from godwit.control_plane.reconcilers.rolling import Rolling
 from godwit.control_plane.reconcilers.serving import Serving
 from godwit.control_plane.services import budgets
 from godwit.control_plane.store import queries
@@ -152,10 +153,11 @@ class Loops:
             context.hints.wait(hints.EVENTS, seen, max(0.01, pause_s))
 
     def _keep_books(self) -> None:
-        context, books = self._context, Bookkeeping(self._context)
+        context, books, rolling = self._context, Bookkeeping(self._context), Rolling(self._context)
         while not self._stopping.wait(BOOKS_EVERY_S):
             try:
                 with context.instruments.step("ledger"):
+                    rolling.step()
                     books.step()
                     budgets.step(context)
             except Exception:

@@ -91,6 +91,8 @@ def heartbeat(context: Context, credential: str, request: wire.HeartbeatRequest)
         fenced = [live.attempt_id for live in request.attempts if _is_fenced(tx, node, live)]
         if fenced:
             returning.note_strays(tx, node, fenced, now)
+    if request.load is not None and not late:
+        context.loads.hear(node.id, request.load, now)
     return wire.HeartbeatReply(
         lease_s=context.policy.lease_s,
         heartbeat_s=context.heartbeat_s,

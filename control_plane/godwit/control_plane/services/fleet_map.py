@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from godwit.control_plane.store.fleet_rows import FleetRows
 from godwit.domain.jobs import AttemptState
 from godwit.domain.nodes import Health, NodeState
 from godwit.domain.wire.fleet import GPU_USES, HEALTHS, NODE_STATES, GpuUse
+from godwit.domain.wire.loads import GpuLoad
 from pydantic_core import from_json
 
 USE = {use: code for code, use in enumerate(GPU_USES)}
@@ -36,6 +38,10 @@ _BY_WORD = {str(health): code for health, code in HEALTH.items()}
 
 
 _Fields = tuple[int, int, str | None]
+_LEVELS = 255
+
+NodeLoads = Mapping[str, Mapping[int, GpuLoad]]
+"""By node and index of GPU how hard it works."""
 
 
 class Cell(NamedTuple):
@@ -48,7 +54,9 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Drawn:
-    """One node with its cells. `offer` is what it was bought as, as its row has it; prices are in USD per hour."""
+    """One node with its cells, in the order of `indexes`. `offer` is what it was bought as, as its row has it; prices
+    are in USD per hour.
+    """
 
     id: str
     name: str
@@ -60,6 +68,7 @@ class Drawn:
     health: int
     incidents: int
     cells: Sequence[Cell]
+    indexes: Sequence[int] = ()
 
     @property
     def price(self) -> float:
@@ -96,21 +105,22 @@ def _holders(rows: FleetRows) -> dict[str, dict[int, tuple[int, str]]]:
 
 def _node(row: Any, holders: Mapping[str, Mapping[int, tuple[int, str]]], rows: FleetRows) -> Drawn:
     offer = from_json(row.offer)
-    cells = [_one(*cell) for cell in _cells(row, offer, holders.get(row.id, {}))]
+    # A machine that has not joined tells of no GPUs yet: it has those that it was sold with.
+    told = _told(row.gpus) or tuple((index, _HEALTHY) for index in range(offer["gpu_count"]))
+    cells = [_one(*cell) for cell in _cells(row, told, holders.get(row.id, {}))]
     own = _BY_WORD[rows.unfit.get(row.id, "healthy")]
     return Drawn(
         row.id, row.instance_id or "", NodeState(row.state), row.state_since, row.idle_since, row.detail, offer,
         max([own, *(cell.health for cell in cells)]), rows.open_incidents.get(row.id, 0), cells,
+        [index for index, _ in told],
     )  # fmt: skip
 
 
-def _cells(row: Any, offer: Mapping[str, Any], held: Mapping[int, tuple[int, str]]) -> Iterator[_Fields]:
+def _cells(row: Any, told: Sequence[tuple[int, int]], held: Mapping[int, tuple[int, str]]) -> Iterator[_Fields]:
     """A node's GPUs: broken ones first of all, then what its node's state makes of all of them, then who holds each."""
     of_node, kept_for = _OF_NODE.get(row.state), row.reserved_for
     kept = kept_for is not None or row.state == _N.CORDONED
     free = (USE[GpuUse.HELD] if kept else _IDLE, kept_for)
-    # A machine that has not joined tells of no GPUs yet: it has those that it was sold with.
-    told = _told(row.gpus) or [(index, _HEALTHY) for index in range(offer["gpu_count"])]
     for index, health in told:
         use, owner = held.get(index, free)
         use = use if of_node is None else of_node
@@ -145,7 +155,9 @@ class _Names:
         return iter(self.numbers)
 
 
-def columns(nodes: Sequence[Drawn], jobs: Mapping[str, Any], project: str | None) -> dict[str, Any]:
+def columns(
+    nodes: Sequence[Drawn], jobs: Mapping[str, Any], project: str | None, loads: NodeLoads = MappingProxyType({})
+) -> dict[str, Any]:
     """The fields of a `FleetView` but for its version and instant; with a `project` it names only that one's jobs."""
     mine = {job_id: row for job_id, row in jobs.items() if project in {None, row.project}}
     tables = {name: _Names() for name in ("providers", "regions", "zones", "domains", "instance_types", "gpu_models")}
@@ -178,7 +190,7 @@ def columns(nodes: Sequence[Drawn], jobs: Mapping[str, Any], project: str | None
             "use": [cell.use for cell in cells],
             "health": [cell.health for cell in cells],
             "owner": [owners.of(cell.owner if cell.owner in mine else None) for cell in cells],
-            "utilization": [-1] * len(cells),
+            "utilization": [level for node in nodes for level in _levels(node, loads.get(node.id))],
         },
         "tables": {
             **{name: list(table) for name, table in tables.items()},
@@ -188,6 +200,13 @@ def columns(nodes: Sequence[Drawn], jobs: Mapping[str, Any], project: str | None
             "healths": [str(one) for one in HEALTHS],
         },
     }
+
+
+def _levels(node: Drawn, told: Mapping[int, GpuLoad] | None) -> Iterator[int]:
+    """How busy each of its GPUs is, 0 to 255; -1 where nobody said so lately."""
+    for index in node.indexes:
+        gpu = None if told is None else told.get(index)
+        yield -1 if gpu is None else round(gpu.busy_percent * _LEVELS / 100)
 
 
 def _owner(row: Any) -> dict[str, str]:

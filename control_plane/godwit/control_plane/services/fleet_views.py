@@ -10,6 +10,7 @@ from typing import Any
 
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import fleet_map
+from godwit.control_plane.services.fleet_map import NodeLoads
 from godwit.control_plane.store import fleet_rows
 from pydantic_core import to_json
 
@@ -55,12 +56,13 @@ class FleetViews:
             kept = self._kept.get(project)
             if kept is not None and kept.is_large and time.monotonic() - kept.at < PAUSE_S:
                 return kept.answer
+            now = context.now()
             with context.db.read() as conn:
-                stamp = fleet_rows.stamp(conn)
+                stamp = (*fleet_rows.stamp(conn), context.loads.stamp(now))
                 if kept is not None and kept.stamp == stamp:
                     return kept.answer
                 rows = fleet_rows.read(conn)
-            answer = _answer(rows, project, context.now())
+            answer = _answer(rows, context.loads.newest(now), project, now)
             self._kept[project] = _Kept(stamp, time.monotonic(), len(rows.nodes) > LARGE_NODES, answer)
             self._kept.move_to_end(project)
             if len(self._kept) > KEPT_MAX:
@@ -68,8 +70,8 @@ class FleetViews:
             return answer
 
 
-def _answer(rows: fleet_rows.FleetRows, project: str | None, now: float) -> FleetAnswer:
-    content = fleet_map.columns(fleet_map.draw(rows), rows.jobs, project)
+def _answer(rows: fleet_rows.FleetRows, loads: NodeLoads, project: str | None, now: float) -> FleetAnswer:
+    content = fleet_map.columns(fleet_map.draw(rows), rows.jobs, project, loads)
     text = to_json(content)
     version = hashlib.sha256(text).hexdigest()[:24]
     plain = to_json({"version": version, "at": now})[:-1] + b"," + text[1:]

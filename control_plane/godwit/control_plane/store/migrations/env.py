@@ -6,6 +6,7 @@ from godwit.control_plane.store import (
     health_tables,
     leases,
     ledger_tables,
+    loads,
     needs,
     outbox,
     routing,
@@ -18,6 +19,7 @@ assert routing.gateways.metadata is schema.metadata
 assert access.tokens.metadata is schema.metadata
 assert leases.leases.metadata is schema.metadata
 assert ledger_tables.bills.metadata is schema.metadata
+assert loads.gpu_minutes.metadata is schema.metadata
 assert outbox.outbox.metadata is schema.metadata
 assert needs.service_needs.metadata is schema.metadata
 assert series.series.metadata is schema.metadata
