@@ -17,11 +17,13 @@ from tests.control_plane.world import Agent, World
 
 HISTORY_S = 1200.0
 STEPS = 60
+WINDOW_S = 30.0
+"""As far apart as points of a service's traffic are kept."""
 
 
 class Story:
     """What is on the screens: a job that trains after it lost a node, others that wait, ended well and badly, a service
-    with traffic, and a GPU that fell off its bus. It goes on when a test says so.
+    with more traffic than it can take, and a GPU that fell off its bus. It goes on when a test says so.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +56,32 @@ class Story:
         self.waiting = world.submit("pretrain", nodes=40, project="vision")
         world.submit("sweep", gpus="H100:8", nodes=12)
         world.plan_only()
+        self._takes_traffic()
         self.beat(world.clock.now() - time.time())
+        self.services.signal(chat=self._measured(0.9))
+
+    def _takes_traffic(self) -> None:
+        """Requests come in a wave; at its top some wait, and a few are turned away."""
+        window = 0
+        while self.world.clock.now() + WINDOW_S < time.time():
+            window += 1
+            self.world.clock.advance(WINDOW_S)
+            for agent in self.world.agents:
+                agent.beat()
+            self.services.signal(chat=self._measured((1 + math.sin(window / 3)) / 2))
+
+    def _measured(self, busy: float) -> dict[str, Any]:
+        """What a gateway says of a second in which `busy` of the service's replicas have work."""
+        over = max(0.0, busy - 0.8)
+        return {
+            "requests": round(20 + 60 * busy), "in_flight": round(8 * busy), "queued": round(40 * over),
+            "shed": round(30 * over), "failed": 0, "queue_delay_p90_s": 2 * over if over else None,
+            "latency_p50_s": 0.18 + 0.1 * busy, "latency_p99_s": 0.6 + 1.5 * busy**2,
+            "replicas": [
+                {"id": one.attempt_id, "in_flight": round(4 * busy), "answered": round(10 + 30 * busy)}
+                for one in self.services.replicas()
+            ],
+        }  # fmt: skip
 
     def prints(self, text: str) -> None:
         """The job that trains prints something, and its agent sends it."""

@@ -118,7 +118,7 @@ def test_a_node_is_cordoned_returned_drained_and_given_back(page: Page, address:
     go(page, f"/fleet?node={node.id}")
     clicks.do("Cordon", "No new work starts there", clicks.ask("Cordon"))
     clicks.do("Uncordon", "New work may start", clicks.ask("Uncordon"))
-    clicks.do("Drain", "The machine is given back", clicks.ask("Drain"))
+    clicks.do("Drain", "the machine is given back", clicks.ask("Drain"))
     expect(page.get_by_role("dialog").locator(".state").first).to_have_text("draining")
     clicks.do("Terminate", "is interrupted", clicks.ask("Terminate"))
     expect(page.get_by_role("dialog").locator(".state").first).to_have_text("terminating")

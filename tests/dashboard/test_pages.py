@@ -22,7 +22,7 @@ PAGES = {
     "/jobs/pretrain": ("pretrain", "holds 16 of 64 H100"),
     "/jobs/broken-import": ("broken-import", "No module named 'datasets'"),
     "/services": ("Services", "2 of 2"),
-    "/services/chat": ("chat", "python serve.py"),
+    "/services/chat": ("chat", "sheds 3/s"),
     "/market": ("Market", "$2.50"),
     "/costs": ("Costs", "vision"),
     "/costs?by=job": ("Costs", "llama-tune"),

@@ -89,11 +89,22 @@ function options(
     scales: { y: { range: (_plot, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? (high as number) * 1.05 : 1] } },
     axes: [
       { stroke, grid, font, values: times, space: 84 },
-      { stroke, grid, font, size: 64, values: (_plot, ticks) => ticks.map(look.format) },
+      { stroke, grid, font, size: (_plot, labels) => axisWidth(labels), values: (_plot, ticks) => ticks.map(look.format) },
     ],
-    series: [{ label: "at", value: (_plot, value) => (value ? new Date(value * 1000).toLocaleString() : "–") }, ...(look.isStacked ? series.reverse() : series)],
+    series: [{ label: "at", value: (plot, value) => moment(value ?? plot.data[0].at(-1)) }, ...(look.isStacked ? series.reverse() : series)],
   };
 }
+
+const MARK_PX = 20;
+const LETTER_PX = 7.5;
+
+/** Room for the longest label beside the axis: letters of 12 pixels are no wider than this. */
+const axisWidth = (labels: string[] | null): number =>
+  Math.max(48, MARK_PX + LETTER_PX * Math.max(0, ...(labels ?? []).map((label) => label.length)));
+
+/** The instant whose figures the legend shows: under the pointer, else the last one. */
+const moment = (at: number | null | undefined): string =>
+  at ? new Date(at * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium", hour12: false }) : "–";
 
 /** Times of the day; days where the axis is longer than two. */
 function times(plot: uPlot, ticks: number[]): string[] {

@@ -5,7 +5,7 @@ import type { ReactNode } from "react";
 
 export function PageTitle({ title, children, below }: { title: ReactNode; children?: ReactNode; below?: ReactNode }) {
   return (
-    <Stack gap={2} mb="md">
+    <Stack gap={6} mb="md">
       <Group justify="space-between" gap="sm">
         <Title order={1} size="h3">
           {title}

@@ -8,7 +8,7 @@ const TONES: Record<string, string> = {
   migrating: "violet", resizing: "violet", recovering: "orange", repairing: "orange", stopping: "grape", draining: "grape",
   terminating: "grape", deleting: "grape", cordoned: "grape", held: "yellow", suspect: "orange",
   // What is wrong.
-  failed: "red", lost: "red", faulty: "red", broken: "red", quarantined: "red", retired: "red", open: "red", escalated: "red",
+  failed: "red", lost: "red", faulty: "red", broken: "red", quarantined: "red", retired: "red", open: "red", escalated: "red", unhealthy: "red",
 };
 
 /** The tone of a state; grey for what is over or unknown. */

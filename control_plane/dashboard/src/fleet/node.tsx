@@ -67,8 +67,8 @@ function About({ node }: { node: Node }) {
 
 /** What a verb is, where that does not say it all by what it would do now. */
 const SAID: Record<string, string> = {
-  drain: "Its work is told to save and leave, then the machine is given back.",
-  terminate: "The machine is given back now; what runs on it is interrupted.",
+  drain: "Its work is told to save and leave before.",
+  terminate: "It is given back now; what runs on it is interrupted.",
 };
 
 function Verbs({ node }: { node: Node }) {

@@ -12,7 +12,7 @@ import { Loaded, Nothing, PageTitle, Panel } from "../components/panels";
 import { StateBadge } from "../components/states";
 import { EventList } from "../components/timeline";
 import { Ago, At } from "../components/time";
-import { duration, many } from "../format";
+import { duration } from "../format";
 
 export function IncidentPage() {
   const { id = "" } = useParams();
@@ -57,11 +57,7 @@ function Shown({ incident }: { incident: IncidentDetail }) {
             least: "operator",
             isGrave: true,
             unless: isClosed,
-            consequences: () =>
-              foreseen(
-                `${path}/close`,
-                `${incident.gpus.length ? many(incident.gpus.length, "GPU") : "The node"} counts as healthy at once, untested.`,
-              ),
+            consequences: () => foreseen(`${path}/close`, "Nothing is tested before."),
             run: () => send("POST", `${path}/close`),
           }}
         />

@@ -59,11 +59,19 @@ function Migrate({ job, unless }: { job: JobDetail; unless: string | null }) {
 
 function planned(plan: MigrationPlan): string[] {
   if (plan.why_not) return [plan.why_not];
+  const { sum } = plan;
+  const instead = sum ? `, instead of ${usd(sum.from_usd_per_hour)}/h here` : "";
   return [
-    `It would go to ${plan.to}, for ${usd(plan.price_usd_per_hour)}/h.`,
-    ...(plan.sum ? [plan.sum.text] : []),
+    `It would go to ${plan.to}, for ${usd(plan.price_usd_per_hour)}/h${instead}.`,
+    ...(sum ? [pays(sum)] : []),
     "It trains on until the new nodes are ready, and stands still only for its restart.",
   ];
+}
+
+/** Whether a move pays: what it costs by itself, against what differs for the rest of the job. */
+function pays(sum: NonNullable<MigrationPlan["sum"]>): string {
+  const rest = sum.saving_usd >= 0 ? `saves ${usd(sum.saving_usd)}` : `costs ${usd(-sum.saving_usd)} more`;
+  return `Moving costs ${usd(sum.cost_usd)} by itself; the rest of the job ${rest} there. It ${sum.saving_usd > sum.cost_usd ? "pays" : "does not pay"}.`;
 }
 
 function Resize({ job, unless }: { job: JobDetail; unless: string | null }) {

@@ -91,7 +91,7 @@ function Traffic({ of }: { of: ServiceDetail }) {
             label="Regulator"
             tone={traffic.shed_per_s > 0 ? "bad" : "good"}
             value={traffic.shed_per_s > 0 ? `sheds ${figure(traffic.shed_per_s)}/s` : "lets all in"}
-            note={traffic.queue_delay_p90_s ? `the queue delays by ${duration(traffic.queue_delay_p90_s)}` : "nobody waits"}
+            note={traffic.queue_delay_p90_s ? `the queue delays by ${traffic.queue_delay_p90_s < 1 ? milliseconds(traffic.queue_delay_p90_s * 1000) : duration(traffic.queue_delay_p90_s)}` : "nobody waits"}
           />
           <Figure label="Failed" tone={traffic.failed_per_s > 0 ? "bad" : "good"} value={`${figure(traffic.failed_per_s)}/s`} />
         </div>
