@@ -6,6 +6,7 @@ import pytest
 from godwit.control_plane import settings
 from godwit.domain.errors import InvalidRequest
 from godwit.scheduler.giving_way import GivesWay, Preemption
+from godwit.scheduler.idle_jobs import IdleJobs
 
 
 def read(folder: Path, text: str) -> Preemption:
@@ -68,3 +69,16 @@ def test_every_wrong_word_is_named(tmp_path: Path, section: str, says: str) -> N
     with pytest.raises(InvalidRequest) as refused:
         read(tmp_path, f"scheduling: {section}")
     assert says in refused.value.message
+
+
+def test_what_becomes_of_jobs_whose_gpus_do_nothing_is_said_in_seconds_and_a_word(tmp_path: Path) -> None:
+    assert settings.read(tmp_path).policy.idle_jobs == IdleJobs(1_800.0, reclaims=False)
+    (tmp_path / "config.yaml").write_text("scheduling: {idle_job_after_s: 600, reclaim_idle_jobs: true}")
+    assert settings.read(tmp_path).policy.idle_jobs == IdleJobs(600.0, reclaims=True)
+    (tmp_path / "config.yaml").write_text("scheduling: {idle_job_after_s: 0}")
+    assert settings.read(tmp_path).policy.idle_jobs == IdleJobs(0.0, reclaims=False)
+    (tmp_path / "config.yaml").write_text("scheduling: {idle_job_after_s: 30, reclaim_idle_jobs: maybe}")
+    with pytest.raises(
+        InvalidRequest, match=r"idle_job_after_s must be 0 .*; scheduling.reclaim_idle_jobs must be true"
+    ):
+        settings.read(tmp_path)

@@ -21,7 +21,7 @@ from godwit.control_plane.reconcilers.planning import Planning
 from godwit.control_plane.reconcilers.posting import Bookkeeping
 from godwit.control_plane.reconcilers.rolling import Rolling
 from godwit.control_plane.reconcilers.serving import Serving
-from godwit.control_plane.services import budgets
+from godwit.control_plane.services import budgets, idle_jobs
 from godwit.control_plane.store import queries
 from godwit.domain.ids import IntentId
 from godwit.domain.nodes import NodeState
@@ -158,6 +158,7 @@ class Loops:
             try:
                 with context.instruments.step("ledger"):
                     rolling.step()
+                    idle_jobs.step(context)
                     books.step()
                     budgets.step(context)
             except Exception:

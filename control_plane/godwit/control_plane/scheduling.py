@@ -9,9 +9,13 @@ from pathlib import Path
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.scheduler.averages import Forgetting
 from godwit.scheduler.giving_way import GivesWay, Preemption
+from godwit.scheduler.idle_jobs import IdleJobs
 from godwit.scheduler.snapshot import Policy
 
-_KEYS = ("preemption", "min_run_s", "time_sharing", "half_life_s", "migration")
+_KEYS = ("preemption", "min_run_s", "time_sharing", "half_life_s", "migration", "idle_job_after_s", "reclaim_idle_jobs")
+
+IDLE_JOB_S_RANGE = (300.0, 86_400.0)
+"""Minutes are told: fewer than five say little, and they are kept for two days."""
 
 MIN_RUN_S_MAX = 30 * 86_400.0
 """The longest guard: a month, so that a slip of the finger (milliseconds) is noticed."""
@@ -28,7 +32,7 @@ def ordered(policy: Policy, section: object, path: Path) -> Policy:
         what = f"must hold keys and values, such as {{preemption: off}}, not {section!r}"
         raise _wrong(path, [Problem(("scheduling",), what)])
     problems = [_unknown(str(key)) for key in section if key not in _KEYS]
-    problems += _wrong_words(section)
+    problems += [*_wrong_words(section), *_wrong_idle(section)]
     by = section.get("preemption")
     was, named = policy.preemption, policy.preemption.by if by is None else _by(by)
     if not problems and named is GivesWay.OFF and section.get("time_sharing"):
@@ -38,8 +42,13 @@ def ordered(policy: Policy, section: object, path: Path) -> Policy:
         raise _wrong(path, problems)
     guard_s, is_shared = section.get("min_run_s"), section.get("time_sharing")
     half_life_s, moves = section.get("half_life_s"), section.get("migration")
+    idle_s, reclaims = section.get("idle_job_after_s"), section.get("reclaim_idle_jobs")
     return replace(
         policy,
+        idle_jobs=IdleJobs(
+            policy.idle_jobs.after_s if idle_s is None else float(idle_s),
+            policy.idle_jobs.reclaims if reclaims is None else reclaims,
+        ),
         migration=policy.migration if moves is None else replace(policy.migration, acts=moves),
         preemption=Preemption(
             named or GivesWay.OFF,
@@ -68,6 +77,17 @@ def _wrong_words(section: Mapping[str, object]) -> Iterator[Problem]:
     if half_life_s is not None and not _is_seconds(half_life_s, least, most):
         what = f"must be seconds from {least:.0f} to {most:.0f}, not {half_life_s!r}"
         yield Problem(("scheduling", "half_life_s"), what)
+
+
+def _wrong_idle(section: Mapping[str, object]) -> Iterator[Problem]:
+    after_s, reclaims = section.get("idle_job_after_s"), section.get("reclaim_idle_jobs")
+    least, most = IDLE_JOB_S_RANGE
+    if after_s is not None and not _is_seconds(after_s, 0, 0) and not _is_seconds(after_s, least, most):
+        what = f"must be 0 (never) or seconds from {least:.0f} to {most:.0f}, not {after_s!r}"
+        yield Problem(("scheduling", "idle_job_after_s"), what)
+    if reclaims is not None and not isinstance(reclaims, bool):
+        what = f"must be true or false, not {reclaims!r}"
+        yield Problem(("scheduling", "reclaim_idle_jobs"), what, ("true", "false"))
 
 
 def _by(value: object) -> GivesWay | None:

@@ -60,8 +60,9 @@ providers:
 
 # Who gives way when there is no room: off, quota (only what was borrowed), priority (also what is less urgent). What
 # started less than min_run_s seconds ago is left alone. With time_sharing: on, long jobs also give way to short ones of
-# their priority, soon after they saved. What a project held half_life_s seconds ago counts half as much.
-# scheduling: {preemption: priority, min_run_s: 300, time_sharing: off, half_life_s: 604800}
+# their priority, soon after they saved. What a project held half_life_s seconds ago counts half as much. Who trains and
+# leaves its GPUs idle for idle_job_after_s seconds is told (0: never); reclaim_idle_jobs: true ends it then.
+# scheduling: {preemption: priority, min_run_s: 300, time_sharing: off, half_life_s: 604800, idle_job_after_s: 1800}
 
 # What is done about sick GPUs and nodes; with acts: false it is only told. spares: nodes kept idle wherever gangs run,
 # or auto for as many as pay. All keys: docs/health-policy.md.

@@ -18,6 +18,7 @@ from godwit.scheduler.estimates import Estimate, Past
 from godwit.scheduler.giving_way import Preemption
 from godwit.scheduler.health.policy import HealthPolicy
 from godwit.scheduler.health.view import HealthView
+from godwit.scheduler.idle_jobs import IdleJobs
 from godwit.scheduler.migration.policy import MigrationPolicy
 from godwit.scheduler.reservations import Patience
 from godwit.scheduler.resizing.terms import Terms
@@ -43,7 +44,8 @@ class Policy:
     project held counts against it.
     `loss_memory_s`: a provider that lost a node is the last choice for this long. `health`: what findings lead to.
     `migration`: when running jobs are moved by the planner's own decision.
-    `resizing`: how careful changes of a running job's size are.
+    `resizing`: how careful changes of a running job's size are. `idle_jobs`: what becomes of jobs whose GPUs do
+    nothing.
     """
 
     missed_after_s: float = 4.0
@@ -61,6 +63,7 @@ class Policy:
     forgetting: Forgetting = field(default_factory=Forgetting)
     migration: MigrationPolicy = field(default_factory=MigrationPolicy)
     resizing: Terms = field(default_factory=Terms)
+    idle_jobs: IdleJobs = field(default_factory=IdleJobs)
 
 
 @dataclass(frozen=True)

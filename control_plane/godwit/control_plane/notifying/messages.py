@@ -14,7 +14,9 @@ from godwit.domain.jobs import JobState
 
 REASON_CHARACTERS_MAX = 1_000
 
-BUDGETS = ("budget.alert", "budget.spent")
+BUDGETS = ("budget.alert", "budget.spent", "job.idle")
+"""What is told because it costs: shares of budgets, and jobs whose GPUs do nothing."""
+
 KINDS = ("incident.state", "breaker.tripped", "breaker.reset", "job.state", *BUDGETS)
 """Kinds of events that are looked at."""
 

@@ -12,12 +12,16 @@ from godwit.control_plane.loads import Key, Sums
 from godwit.control_plane.store import queries, schema, writes
 from godwit.control_plane.store.database import Transaction, batches
 from godwit.control_plane.store.schema import metadata
+from godwit.scheduler.idle_jobs import BUSY_PERCENT
 from pydantic_core import from_json
 from sqlalchemy import Column, Connection, Float, Index, Integer, String, Table, and_, delete, func, insert, select
 
 HOUR_S = 3_600.0
 MINUTES_KEPT_S, HOURS_KEPT_S = 2 * 86_400.0, 100 * 86_400.0
 """Minutes for the question what happened last night, hours as long as those of the ledger."""
+
+TOLD = "job.idle"
+"""The kind of the event by which the owner of a job is told that its GPUs do nothing."""
 
 _UNTIL = "gpu_hours_until"
 
@@ -52,11 +56,19 @@ gpu_hours = _table("gpu_hours", "hour")
 
 @dataclass(frozen=True)
 class Worked:
-    """What the GPUs of a job did over some minutes: `minutes` of them are known, percent of one GPU."""
+    """What the GPUs of a job did over some minutes, of which that many are known, summed over its nodes.
 
-    minutes: int
+    Percent of one GPU.
+    """
+
+    node_minutes: int
     busy_mean: float
     busy_max: float
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any of them did anything."""
+        return self.busy_max >= BUSY_PERCENT
 
 
 def add_minute(tx: Transaction, minute: float, told: Mapping[Key, Sums]) -> int:
@@ -124,9 +136,23 @@ def worked(conn: Connection, since: float) -> dict[str, Worked]:
     """By job what its GPUs did in the minutes from `since` on."""
     table = gpu_minutes
     mean = func.sum(table.c.busy_mean * table.c.samples) / func.sum(table.c.samples)
-    query = select(table.c.job_id, func.count(table.c.minute.distinct()), mean, func.max(table.c.busy_max))
+    query = select(table.c.job_id, func.count(), mean, func.max(table.c.busy_max))
     rows = conn.execute(query.where(table.c.minute >= since).group_by(table.c.job_id))
-    return {job_id: Worked(minutes, busy_mean, busy_max) for job_id, minutes, busy_mean, busy_max in rows}
+    return {job_id: Worked(known, busy_mean, busy_max) for job_id, known, busy_mean, busy_max in rows}
+
+
+def busy_at(conn: Connection, job_id: str) -> float | None:
+    """The last minute that is kept in which a GPU of the job did anything."""
+    table = gpu_minutes
+    of_job = (table.c.job_id == job_id, table.c.busy_max >= BUSY_PERCENT)
+    return conn.execute(select(func.max(table.c.minute)).where(*of_job)).scalar()
+
+
+def told_at(conn: Connection, job_id: str) -> float | None:
+    """When the owner of a job was last told that its GPUs do nothing."""
+    table = schema.events
+    of_job = (table.c.job_id == job_id, table.c.kind == TOLD)
+    return conn.execute(select(func.max(table.c.at)).where(*of_job)).scalar()
 
 
 def _jobs(conn: Connection, attempt_ids: Iterable[str]) -> dict[str, tuple[str, frozenset[str]]]:
