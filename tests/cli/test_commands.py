@@ -27,6 +27,7 @@ def _gpu(index: int) -> dict[str, Any]:
         "health": "healthy",
         "attempt_id": "at-1" if index == 0 else None,
         "job_id": None,
+        "busy_percent": None,
     }
 
 

@@ -7,6 +7,8 @@ from godwit.control_plane.reconcilers.rolling import Rolling
 from godwit.control_plane.store import loads as stored
 from godwit.domain.wire.fleet import FleetView
 from godwit.domain.wire.loads import GpuLoad, NodeLoad
+from godwit.domain.wire.overview import LoadView, OverviewView
+from godwit.domain.wire.views import NodeView
 from sqlalchemy import select
 
 from tests.control_plane.apis import client_of
@@ -54,6 +56,21 @@ def test_the_fleet_shows_how_busy_each_gpu_is_until_its_node_falls_silent(embedd
     assert shown.version != before.version
     world.clock.advance(FRESH_S + 1)
     assert set(fleet(client).gpus.utilization) == {-1}
+
+
+def test_nodes_and_the_first_screen_say_how_hard_gpus_work_and_which_jobs_leave_them_idle(embedded: World) -> None:
+    world, client = embedded, client_of(embedded)
+    job_id, (agent,) = world.run(gpus="H100:4")
+    silent = OverviewView.model_validate_json(client.get("/v1/overview").content).load
+    assert silent == LoadView(gpus=0, busy_percent=None, quiet_gpus=0, quiet_usd_per_hour=0.0, quiet_jobs=[])
+    tell(world, agent, world.attempt(job_id).id, 0, 0, 100, 50, 0, 0, 0, 0)
+    found = OverviewView.model_validate_json(client.get("/v1/overview").content).load
+    assert found is not None
+    assert (found.gpus, found.busy_percent) == (4, 37.5), "only what programs have counts"
+    assert (found.quiet_gpus, found.quiet_usd_per_hour) == (2, 5.0)
+    assert [(one.id, one.gpus, one.usd_per_hour) for one in found.quiet_jobs] == [(job_id, 2, 5.0)]
+    node = NodeView.model_validate_json(client.get(f"/v1/nodes/{agent.node_id}").content)
+    assert [gpu.busy_percent for gpu in node.gpus[:4]] == [0, 0, 100, 50]
 
 
 def test_an_agent_that_tells_nothing_is_heard_as_before(embedded: World) -> None:

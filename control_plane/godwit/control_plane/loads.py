@@ -73,6 +73,9 @@ class Sums:
             mine.merge(others)
 
 
+NodeLoads = Mapping[str, Mapping[int, GpuLoad]]
+"""By node and index of GPU how hard it works."""
+
 Key = tuple[str, str]
 """A node and an attempt."""
 
@@ -99,7 +102,7 @@ class Loads:
             while len(self._minutes) > MINUTES_MAX:
                 del self._minutes[min(self._minutes)]
 
-    def newest(self, now: float) -> Mapping[str, Mapping[int, GpuLoad]]:
+    def newest(self, now: float) -> NodeLoads:
         """By node and index of GPU what was told lately; a node that is silent is forgotten."""
         with self._lock:
             for node_id in [node_id for node_id, (at, _) in self._newest.items() if now - at > FRESH_S]:

@@ -86,10 +86,16 @@ def row(node: NodeView, now: float) -> tuple[str, ...]:
     market = "*" if node.spot else ""
     price = figures.usd(node.price_usd_per_hour) + market
     heard = figures.age(node.last_seen_at, now)
-    return (node.id, node.state, where, gpus, f"{busy}/{len(node.gpus)}", price, heard)
+    return (node.id, node.state, where, gpus, f"{busy}/{len(node.gpus)}{load(node)}", price, heard)
 
 
 def health(node: NodeView) -> str:
     """What is believed of its GPUs: how many are in which state other than healthy."""
     bad = Counter(gpu.health for gpu in node.gpus if gpu.health != Health.HEALTHY)
     return " ".join(f"{count} {state}" for state, count in sorted(bad.items())) or OK if node.gpus else NONE
+
+
+def load(node: NodeView) -> str:
+    """How hard the GPUs that something holds work on average, where its agent told lately."""
+    told = [gpu.busy_percent for gpu in node.gpus if gpu.attempt_id is not None and gpu.busy_percent is not None]
+    return f" {sum(told) / len(told):.0f}%" if told else ""

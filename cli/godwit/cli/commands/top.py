@@ -67,7 +67,7 @@ def _listen(happened: threading.Event) -> None:
 
 def screen(view: OverviewView, width: int) -> RenderableType:
     """The whole picture, no wider than `width`."""
-    parts: list[RenderableType] = [_head(view), _gpus(view, width), *_broken(view), *_idle(view)]
+    parts: list[RenderableType] = [_head(view), _gpus(view, width), *_broken(view), *_idle(view), *_quiet(view)]
     return Group(*parts, *_waiting(view, width), *_services(view))
 
 
@@ -93,6 +93,9 @@ def _gpus(view: OverviewView, width: int) -> RenderableType:
     for use, count in _ordered(counts):
         said.append(f"{count} {use}  ", style=_STYLES.get(use, "white"))
     said.append(f"of {total}; {counts.get('busy', 0) / total:.0%} busy")
+    load = view.load
+    if load is not None and load.busy_percent is not None:
+        said.append(f"\nwhat programs have works {load.busy_percent:.0f}% of the time ({load.gpus} GPUs measured)")
     return Group(bar, said)
 
 
@@ -122,6 +125,18 @@ def _idle(view: OverviewView) -> list[RenderableType]:
         f"{one.node_id} at {one.provider}: {one.gpus} of {one.of_gpus} GPUs, {figures.usd_per_hour(one.usd_per_hour)}"
         + ("" if one.since is None else f", for {figures.age(one.since, view.at)}")
         for one in idle.nodes
+    ]
+    return [Text(head, style="bold yellow"), *_lines(lines)]
+
+
+def _quiet(view: OverviewView) -> list[RenderableType]:
+    load = view.load
+    if load is None or not load.quiet_gpus:
+        return []
+    head = f"programs run, GPUs do not: {load.quiet_gpus}, {figures.usd_per_hour(load.quiet_usd_per_hour)}"
+    lines = [
+        f"{one.name} of {one.project}: {one.gpus} GPUs, {figures.usd_per_hour(one.usd_per_hour)}"
+        for one in load.quiet_jobs
     ]
     return [Text(head, style="bold yellow"), *_lines(lines)]
 

@@ -40,15 +40,17 @@ def list_nodes(
     with state.context.db.read() as conn:
         found = queries.nodes_page(conn, limit, cursor, final=include_final)
         holders = views.holders(queries.live_attempts(conn))
-    items = [views.node(node, holders) for node in found]
+    loads = state.context.loads.newest(state.context.now())
+    items = [views.node(node, holders, loads) for node in found]
     return Page(items=items, next_cursor=found[-1].id if len(found) == limit else None)
 
 
 @router.get("/nodes/{node}")
 def get_node(state: Godwit, _actor: Actor, node: NodeRef) -> NodeView:
     """One node."""
+    loads = state.context.loads.newest(state.context.now())
     with state.context.db.read() as conn:
-        return views.node(queries.node(conn, node), views.holders(queries.live_attempts(conn)))
+        return views.node(queries.node(conn, node), views.holders(queries.live_attempts(conn)), loads)
 
 
 @router.post("/nodes/{node}/{verb}", status_code=202)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from godwit.control_plane.loads import NodeLoads
 from godwit.control_plane.store.fleet_rows import FleetRows
 from godwit.domain.jobs import AttemptState
 from godwit.domain.nodes import Health, NodeState
@@ -39,9 +40,6 @@ _BY_WORD = {str(health): code for health, code in HEALTH.items()}
 
 _Fields = tuple[int, int, str | None]
 _LEVELS = 255
-
-NodeLoads = Mapping[str, Mapping[int, GpuLoad]]
-"""By node and index of GPU how hard it works."""
 
 
 class Cell(NamedTuple):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from godwit.control_plane.context import Context
+from godwit.control_plane.loads import NodeLoads
 from godwit.control_plane.services import fleet_map
-from godwit.control_plane.services.fleet_map import NodeLoads
 from godwit.control_plane.store import fleet_rows
 from pydantic_core import to_json
 

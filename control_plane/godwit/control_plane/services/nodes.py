@@ -99,4 +99,5 @@ def _change(context: Context, node_id: str, change: Callable[[Transaction, Node]
         node = queries.node(tx.conn, node_id)
         if not lifecycle.is_final(node.state):
             node = change(tx, node)
-        return views.node(node, views.holders(queries.live_attempts(tx.conn)))
+        loads = context.loads.newest(context.now())
+        return views.node(node, views.holders(queries.live_attempts(tx.conn)), loads)

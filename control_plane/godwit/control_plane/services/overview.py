@@ -6,7 +6,7 @@ from itertools import islice
 
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import fleet_map, incidents, service_views
+from godwit.control_plane.services import fleet_load, fleet_map, incidents, service_views
 from godwit.control_plane.services.fleet_map import Drawn
 from godwit.control_plane.store import fleet_rows, health, sums
 from godwit.control_plane.store import services as stored
@@ -43,6 +43,7 @@ def first_screen(
             at=now,
             broken=_broken(context, conn, nodes, contacts, rows, project),
             idle=_idle(nodes),
+            load=fleet_load.of(nodes, context.loads.newest(now), rows.jobs, project),
             waiting=_waiting(queue),
             services=services,
             money=_money(context, nodes, sums.usd_since(conn, midnight, now)),

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from godwit.control_plane.contacts import Contact
+from godwit.control_plane.loads import NodeLoads
 from godwit.control_plane.store import entities
 from godwit.domain import times
 from godwit.domain.afters import When
@@ -161,15 +162,16 @@ def attempt(of: Attempt, began_at: float | None = None) -> views.AttemptView:
     )  # fmt: skip
 
 
-def node(of: Node, holders: Mapping[tuple[str, int], Attempt]) -> views.NodeView:
-    """A node; `holders` says which attempt holds which GPU of which node."""
-    gpus = []
+def node(of: Node, holders: Mapping[tuple[str, int], Attempt], loads: NodeLoads) -> views.NodeView:
+    """A node; `holders` says which attempt holds which GPU of which node, `loads` how hard each works."""
+    gpus, told = [], loads.get(of.id, {})
     for gpu in of.gpus:
-        holder = holders.get((of.id, gpu.index))
+        holder, load = holders.get((of.id, gpu.index)), told.get(gpu.index)
         gpus.append(
             views.GpuView(
                 index=gpu.index, uuid=gpu.uuid, model=gpu.model, memory_gib=gpu.memory_gib, health=gpu.health,
                 attempt_id=None if holder is None else holder.id, job_id=None if holder is None else holder.job_id,
+                busy_percent=None if load is None else load.busy_percent,
             )
         )  # fmt: skip
     return views.NodeView(

@@ -72,6 +72,30 @@ class IdleView(Message):
     nodes: list[IdleNodeView]
 
 
+class QuietJobView(Message):
+    """A job whose program runs, and of whose GPUs `gpus` do nothing now, at `usd_per_hour`."""
+
+    id: str
+    name: str
+    project: str
+    gpus: int
+    usd_per_hour: float
+
+
+class LoadView(Message):
+    """How hard GPUs work on which programs run, as far as their agents told lately: `gpus` of them.
+
+    `busy_percent` is their mean, None of none. `quiet_gpus` of them do nothing now, at `quiet_usd_per_hour`; of their
+    jobs the most expensive ones are listed, 10 at the most.
+    """
+
+    gpus: int
+    busy_percent: float | None
+    quiet_gpus: int
+    quiet_usd_per_hour: float
+    quiet_jobs: list[QuietJobView]
+
+
 class WaitingJobView(Message):
     """A job that waits. `reason` is the first thing that keeps it, None where it would start now; `why`: in words.
 
@@ -147,6 +171,7 @@ class OverviewView(Message):
     services: list[ServiceView]
     money: MoneyView
     counts: CountsView
+    load: LoadView | None = None
 
 
 Resource = Literal["jobs", "nodes", "incidents", "services", "projects", "providers", "migrations", "other"]

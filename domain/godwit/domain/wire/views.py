@@ -182,7 +182,7 @@ class ExplainView(Message):
 
 
 class GpuView(Message):
-    """A GPU of a node; `attempt_id` is what holds it."""
+    """A GPU of a node; `attempt_id` is what holds it, `busy_percent` how hard it works, where its agent told lately."""
 
     index: int
     uuid: str
@@ -191,6 +191,7 @@ class GpuView(Message):
     health: str
     attempt_id: str | None = None
     job_id: str | None = None
+    busy_percent: float | None = None
 
 
 class NodeView(Message):
