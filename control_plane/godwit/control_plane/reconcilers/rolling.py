@@ -22,7 +22,8 @@ class Rolling:
             with context.db.write() as tx:
                 count += loads.add_minute(tx, minute, told)
             context.loads.written(minute)
-        if self._make_hours(now - SETTLE_S):
+        if self._make_hours(now - SETTLE_S) or count:
+            # A minute for a minute: to drop many at once would keep other writers waiting.
             with context.db.write() as tx:
                 loads.forget(tx, now)
         return count
