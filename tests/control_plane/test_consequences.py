@@ -7,6 +7,7 @@ from godwit.domain.wire.consequences import AffectedJob, ConsequencesView
 
 from tests.control_plane.apis import client_of
 from tests.control_plane.caring import opened
+from tests.control_plane.replicated import Services
 from tests.control_plane.test_preemption import commit
 from tests.control_plane.world import World, spec
 
@@ -74,15 +75,68 @@ def test_scaling_says_how_many_come_and_go(client: TestClient, embedded: World) 
         embedded.context, embedded.shelf, spec("chat", kind="service", port=8000, replicas="1..4"), "test"
     )
     assert "2 more start" in asked(client, f"services/{chat.id}/scale", {"replicas": 3}).text
-    assert asked(client, f"services/{chat.id}/scale", {"replicas": 1}).why_not == "1 replicas are wanted already"
+    assert asked(client, f"services/{chat.id}/scale", {"replicas": 1}).why_not == "1 replica is wanted already"
     assert "its own bounds" in asked(client, f"services/{chat.id}/scale", {"replicas": 9}).why_not
+
+
+def test_resizing_says_how_many_nodes_come_or_go_and_how_the_job_goes_on(client: TestClient, embedded: World) -> None:
+    job_id, _ = embedded.run(resources={"nodes": "1..3"})
+    found = asked(client, f"jobs/{job_id}/size", {"nodes": 3})
+    assert found.text == (
+        "from 1 to 3 nodes; 2 more are taken where they are free, or bought; it starts again from its last checkpoint"
+    )
+    assert [one.id for one in found.jobs] == [job_id]
+    assert "1..3" in asked(client, f"jobs/{job_id}/size", {"nodes": 4}).why_not
+    assert asked(client, f"jobs/{job_id}/size", {"nodes": None}).why_not == "the planner chooses already"
+    bends, _ = embedded.run(name="bends", resources={"nodes": "2..3"}, elastic="in-place")
+    assert asked(client, f"jobs/{bends}/size", {"nodes": 2}).text.endswith("it goes on meanwhile")
+    embedded.cancel(bends)
+    waits = embedded.submit("waits", resources={"nodes": "1..2"})
+    assert "once it starts" in asked(client, f"jobs/{waits}/size", {"nodes": 1}).text
+    client.post(f"/v1/jobs/{waits}/cancel")
+    assert asked(client, f"jobs/{waits}/size", {"nodes": 2}).why_not == "it is cancelled"
+
+
+def test_moving_and_removing_a_service_says_what_drains_and_is_refused(client: TestClient, embedded: World) -> None:
+    services = Services(embedded)
+    services.put(replicas=2)
+    services.come_up()
+    services.signal(chat={"in_flight": 3, "requests": 9})
+    found = asked(client, "services/chat/move", {"to": "dear"})
+    assert found.text.startswith("2 replicas of chat start in dear first")
+    assert found.lines == ["3 requests are in flight"]
+    assert asked(client, "services/chat-0/move", {}).text.startswith("1 replica of chat start")
+    assert client.post("/v1/services/chat/move/preview", json={"to": "nowhere"}).status_code == 422
+    client.post("/v1/services/chat/move", json={"to": "dear"})
+    assert asked(client, "services/chat/move", {"to": "dear"}).why_not == "all of it moves there already"
+    found = asked(client, "services/chat/delete")
+    assert found.text == "2 replicas drain and stop, for good; requests to chat are refused from then on"
+    assert "2 GPUs become free" in found.lines[-1]
+    client.delete("/v1/services/chat")
+    assert asked(client, "services/chat/delete").why_not == "it is deleting"
+
+
+def test_going_back_a_version_says_what_takes_the_requests_or_why_not(client: TestClient, embedded: World) -> None:
+    services = Services(embedded)
+    services.put()
+    services.come_up()
+    undo = {"action": "undo"}
+    assert "no version before" in asked(client, "services/chat/rollout", undo).why_not
+    assert "changes to no other" in asked(client, "services/chat/rollout", {"action": "pause"}).why_not
+    services.put(run="python serve.py --new")
+    assert asked(client, "services/chat/rollout", undo).text.startswith("version 1 takes all requests again")
+    assert "version 2 takes all" in asked(client, "services/chat/rollout", {"action": "promote"}).text
+    client.post("/v1/services/chat/rollout", json={"action": "promote"})
+    for _ in range(3):
+        services.come_up()
+    assert "to the program of version 1" in asked(client, "services/chat/rollout", undo).text
 
 
 def test_closing_an_incident_says_what_counts_as_healthy_again(client: TestClient, embedded: World) -> None:
     _, (agent,) = embedded.run()
     agent.beat(agent.found("xid:79", gpu=0))
     incident = opened(embedded, agent.node_id, 0)
-    assert "1 GPUs" in asked(client, f"incidents/{incident.id}/close").text
+    assert asked(client, f"incidents/{incident.id}/close").text.startswith("1 GPU of")
 
 
 def affected(saved_s_ago: float | None, kind: str = "train") -> AffectedJob:

@@ -95,13 +95,13 @@ def test_a_job_is_moved_and_resized(page: Page, address: str, story: Story) -> N
 def test_a_service_goes_back_grows_moves_and_is_deleted(page: Page, address: str, story: Story) -> None:
     clicks = Clicks(page, address)
     go(page, "/services/chat")
-    clicks.do("Roll back", "version before", clicks.ask("Roll back"))
+    clicks.do("Roll back", "takes all requests again", clicks.ask("Roll back"))
     question = clicks.ask("Scale")
     question.get_by_label("Replicas").fill("3")
     clicks.do("Scale", "From 2 to 3 replicas", question)
     question = clicks.ask("Move")
     choose(page, question, "Where to", "dear")
-    clicks.do("Move", "start there first", question)
+    clicks.do("Move", "start in dear first", question)
     assert story.services.service().replicas == 3
     assert {one.moves_to for one in story.services.replicas()} == {"dear"}
     clicks.do("Delete", "drain and stop", clicks.ask("Delete"))
@@ -132,7 +132,7 @@ def test_an_incident_is_closed_and_is_not_tested_while_automation_is_at_it(
     clicks = Clicks(page, address)
     go(page, f"/health/{story.incident}")
     expect(page.get_by_role("button", name="Test again")).to_have_attribute("aria-disabled", "true")
-    clicks.do("Close incident", "count as healthy again", clicks.ask("Close incident"))
+    clicks.do("Close incident", "counts as healthy again", clicks.ask("Close incident"))
     expect(page.locator("h1 .state")).to_have_text("closed")
     assert clicks.written() == [f"POST /v1/incidents/{story.incident}/close"]
 

@@ -86,7 +86,7 @@ function Resize({ job, unless }: { job: JobDetail; unless: string | null }) {
         least: "member",
         unless: unless ?? fixed,
         ready: nodes >= low && nodes <= high,
-        consequences: async () => [`The planner follows: it has between ${low} and ${high} nodes, and goes on from its last checkpoint.`],
+        consequences: () => foreseen(`/jobs/${job.id}/size`, `It may have between ${low} and ${high} nodes; the planner follows.`, { nodes }),
         run: () => send("PUT", `/jobs/${job.id}/size`, { nodes }),
         children: <NumberInput label="Nodes" min={low} max={high} value={nodes} onChange={(value) => setNodes(Number(value))} />,
       }}

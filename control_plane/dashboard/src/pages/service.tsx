@@ -190,7 +190,7 @@ function Actions({ service }: { service: ServiceDetail }) {
           title: `Move ${service.name}${to ? ` to ${to}` : " to where it costs least"}?`,
           least: "member",
           unless: isGoing,
-          consequences: async () => ["Others start there first; then those here drain and stop."],
+          consequences: () => foreseen(`${path}/move`, "", to ? { to } : {}),
           run: () => send("POST", `${path}/move`, to ? { to } : {}),
           children: <Select label="Where to" placeholder="where it costs least" clearable value={to} onChange={setTo} data={(providers.data ?? []).map((one) => one.name)} />,
         }}
@@ -201,7 +201,7 @@ function Actions({ service }: { service: ServiceDetail }) {
           title: `Take ${service.name} back to the version before?`,
           least: "member",
           unless: isGoing ?? (service.versions.length < 2 ? "it has no version before" : null),
-          consequences: async () => ["Replicas of the version before take over."],
+          consequences: () => foreseen(`${path}/rollout`, "", { action: "undo" }),
           run: () => send("POST", `${path}/rollout`, { action: "undo" }),
         }}
       />
@@ -212,7 +212,7 @@ function Actions({ service }: { service: ServiceDetail }) {
           least: "member",
           isGrave: true,
           unless: isGoing,
-          consequences: async () => [`Its ${many(service.replica_list.length, "replica")} drain and stop; requests to it are refused from then on.`],
+          consequences: () => foreseen(`${path}/delete`, ""),
           run: () => send("DELETE", path),
         }}
       />

@@ -8,10 +8,11 @@ from godwit.control_plane.api.incidents import IncidentRef
 from godwit.control_plane.api.jobs import JobRef
 from godwit.control_plane.api.services import ServiceRef
 from godwit.control_plane.api.state import Godwit
-from godwit.control_plane.services import consequences
+from godwit.control_plane.services import consequences, service_consequences
 from godwit.domain.wire.consequences import ConsequencesView
 from godwit.domain.wire.migrations import MigrationRequest
-from godwit.domain.wire.services import ScaleWanted
+from godwit.domain.wire.services import MoveWanted, RolloutWanted, ScaleWanted
+from godwit.domain.wire.sizes import SizeWanted
 
 router = APIRouter(prefix="/v1")
 
@@ -26,6 +27,12 @@ def preview_node(state: Godwit, _actor: Actor, node: NodeRef, verb: NodeVerb) ->
 def preview_cancel(state: Godwit, _actor: Actor, job: JobRef) -> ConsequencesView:
     """What cancelling a job would do now."""
     return consequences.of_cancel(state.context, job)
+
+
+@router.post("/jobs/{job}/size/preview")
+def preview_resize(state: Godwit, _actor: Actor, job: JobRef, size: SizeWanted) -> ConsequencesView:
+    """What another number of nodes would do now."""
+    return consequences.of_resize(state.context, job, size.nodes)
 
 
 @router.post("/arrays/{array}/cancel/preview")
@@ -43,7 +50,25 @@ def preview_migration(state: Godwit, _actor: Actor, job: JobRef, request: Migrat
 @router.post("/services/{service}/scale/preview")
 def preview_scale(state: Godwit, _actor: Actor, service: ServiceRef, wanted: ScaleWanted) -> ConsequencesView:
     """What another number of replicas would do now."""
-    return consequences.of_scale(state.context, service, wanted.replicas)
+    return service_consequences.of_scale(state.context, service, wanted.replicas)
+
+
+@router.post("/services/{service}/move/preview")
+def preview_move(state: Godwit, _actor: Actor, service: ServiceRef, wanted: MoveWanted) -> ConsequencesView:
+    """What moving a service or one of its replicas would do now."""
+    return service_consequences.of_move(state.context, service, wanted.to)
+
+
+@router.post("/services/{service}/rollout/preview")
+def preview_rollout(state: Godwit, _actor: Actor, service: ServiceRef, wanted: RolloutWanted) -> ConsequencesView:
+    """What holding, ending or taking back a change of versions would do now."""
+    return service_consequences.of_rollout(state.context, service, wanted)
+
+
+@router.post("/services/{service}/delete/preview")
+def preview_removal(state: Godwit, _actor: Actor, service: ServiceRef) -> ConsequencesView:
+    """What removing a service would do now."""
+    return service_consequences.of_removal(state.context, service)
 
 
 @router.post("/incidents/{incident}/close/preview")

@@ -1,20 +1,19 @@
-"""What an action on nodes, jobs or services would do now; nothing is written. The words are for whoever confirms it."""
+"""What an action on nodes, jobs or incidents would do; nothing is written. The words are for whoever confirms it."""
 
 import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import migrations, traffic
-from godwit.control_plane.store import arrays, queries, routing, tenancy
+from godwit.control_plane.services import migrations
+from godwit.control_plane.store import arrays, entities, queries, tenancy
 from godwit.control_plane.store import health as remembered
-from godwit.control_plane.store import services as stored
 from godwit.domain import lifecycle, times
+from godwit.domain.elasticity import Bends
 from godwit.domain.errors import InvalidTransition
 from godwit.domain.health import IncidentState
 from godwit.domain.jobs import Attempt, Job, JobKind
 from godwit.domain.nodes import Node, NodeState
-from godwit.domain.services import ReplicaState, ServiceState
 from godwit.domain.wire.consequences import AffectedJob, ConsequencesView
 from godwit.domain.wire.migrations import MigrationRequest
 from sqlalchemy import Connection
@@ -114,41 +113,49 @@ def of_migration(context: Context, name_or_id: str, wanted: MigrationRequest) ->
     )
 
 
-def of_scale(context: Context, name_or_id: str, replicas: int) -> ConsequencesView:
-    """What another number of replicas would do. Raises `NotFound`."""
+def of_resize(context: Context, name_or_id: str, nodes: int | None) -> ConsequencesView:
+    """What another number of nodes would do. Raises `NotFound`."""
     now = context.now()
     with context.db.read() as conn:
-        service = stored.get(conn, name_or_id)
-        here = [one for one in stored.replicas_of(conn, service.id) if one.state is not ReplicaState.DRAINING]
-        measured = traffic.measured(routing.all_gateways(conn, now), service.project, service.name, now)
-    asked, flying = service.newest.serving, None if measured is None else measured.in_flight
-    change = replicas - service.replicas
+        job = queries.job(conn, name_or_id)
+        running = [one for one in queries.live_attempts(conn) if one.job_id == job.id]
+        rests = "goes on meanwhile" if job.spec.elastic is Bends.IN_PLACE else "starts again from its last checkpoint"
+        found = _affected(conn, running, rests, now)
+    asked, has = job.spec.resources, sum(len(one.staying) for one in running)
     why_not = ""
-    if service.state is not ServiceState.SERVING:
-        why_not = f"it is {service.state}"
-    elif asked.replicas_min != asked.replicas_max and not asked.replicas_min <= replicas <= asked.replicas_max:
-        why_not = f"{replicas} is not within {asked.replicas_min}..{asked.replicas_max}, its own bounds"
-    elif not change:
-        why_not = f"{replicas} replicas are wanted already"
-    goes = max(0, len(here) - replicas)
-    said = f"from {service.replicas} to {replicas} replicas"
-    if change > 0:
-        said += f"; {change} more start on free GPUs, or on machines that are bought"
-    if goes:
-        said += f"; {goes} drain and stop once they have answered what they have"
-    lines = [] if flying is None else [f"{flying} requests are in flight"]
-    if not replicas:
-        lines.append("nobody answers its requests then")
-    return ConsequencesView(text=said, lines=lines, why_not=why_not)
+    if lifecycle.is_final(job.state):
+        why_not = f"it is {job.state}"
+    elif nodes is not None and not asked.nodes_min <= nodes <= asked.nodes_max:
+        why_not = f"{nodes} is not within {entities.nodes_text(asked)}, its own bounds"
+    elif nodes == job.nodes_wanted:
+        why_not = "the planner chooses already" if nodes is None else f"{_nodes(nodes)} wanted already"
+    return ConsequencesView(
+        text=f"{_resized(has, nodes)}; it {rests}" if has else "it has so many nodes once it starts",
+        lines=[_line(one) for one in found], jobs=found, why_not=why_not,
+    )  # fmt: skip
+
+
+def _resized(has: int, nodes: int | None) -> str:
+    if nodes is None:
+        return f"the planner chooses how many nodes it has; now it has {has}"
+    if nodes > has:
+        return f"from {has} to {_nodes(nodes)}; {nodes - has} more are taken where they are free, or bought"
+    return f"from {has} to {_nodes(nodes)}; what it leaves is free for others, and given back once it has idled"
+
+
+def _nodes(count: int) -> str:
+    return f"{count} node{'' if count == 1 else 's'}"
 
 
 def of_incident_close(context: Context, incident_id: str) -> ConsequencesView:
     """What closing an incident would do. Raises `NotFound`."""
     with context.db.read() as conn:
         incident = remembered.incident(conn, incident_id)
-    what = f"{len(incident.gpus)} GPUs" if incident.gpus else "the whole node"
+    count = len(incident.gpus)
+    what = f"{count} GPU{'' if count == 1 else 's'}" if count else "the whole node"
     why_not = "it is closed already" if incident.state is IncidentState.CLOSED else ""
-    text = f"{what} of {incident.node_id} count as healthy again, and new work may start there"
+    counts = "count" if count > 1 else "counts"
+    text = f"{what} of {incident.node_id} {counts} as healthy again, and new work may start there"
     return ConsequencesView(text=text, lines=[f"found was: {incident.reason}"], usd_per_hour=0.0, why_not=why_not)
 
 

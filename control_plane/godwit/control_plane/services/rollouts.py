@@ -17,18 +17,19 @@ def change(context: Context, name_or_id: str, wanted: RolloutWanted, actor: str)
     with context.db.write() as tx:
         service = serving_one(tx.conn, name_or_id)
         if wanted.action == "undo" and (service.rollout is None or wanted.to is not None):
-            before = _version(service, wanted.to)
+            before = version_before(service, wanted.to)
             service = to_specification(tx, service, before.spec, actor, now)
         else:
-            under_way = _under_way(service)
-            after = _after(service, under_way, wanted.action, actor, now)
-            if after != under_way:
-                reason = f"{actor} wants it: {wanted.action} the change to version {after.to}"
-                service = tell(tx, service, replace(service, rollout=after), reason, actor, now)
+            found = under_way(service)
+            changed = after(service, found, wanted.action, actor, now)
+            if changed != found:
+                reason = f"{actor} wants it: {wanted.action} the change to version {changed.to}"
+                service = tell(tx, service, replace(service, rollout=changed), reason, actor, now)
         return service_views.view(tx.conn, service)
 
 
-def _after(service: Service, of: Rollout, action: str, actor: str, now: float) -> Rollout:
+def after(service: Service, of: Rollout, action: str, actor: str, now: float) -> Rollout:
+    """The change of versions once this was done to it. Raises `Conflict`. Pure."""
     if action == "undo":
         return of if of.backwards else replace(of, backwards="its owner takes it back", paused="")
     if of.backwards:
@@ -40,14 +41,15 @@ def _after(service: Service, of: Rollout, action: str, actor: str, now: float) -
     return rollout.promoted(of, service.newest.serving.change)
 
 
-def _under_way(service: Service) -> Rollout:
+def under_way(service: Service) -> Rollout:
+    """The change of versions that a service is in. Raises `Conflict` where there is none. Pure."""
     if service.rollout is None:
         raise Conflict(f"service {service.name} is at version {service.newest.number} and changes to no other")
     return service.rollout
 
 
-def _version(service: Service, number: int | None) -> Version:
-    """The version of that number; or the last one before what the service is at."""
+def version_before(service: Service, number: int | None) -> Version:
+    """The version of that number, or the last one before what it is at. Raises `Conflict`, `NotFound`. Pure."""
     if service.rollout is not None:
         raise Conflict(f"service {service.name} changes to version {service.rollout.to}; undo that first, without --to")
     others = {one.number: one for one in service.versions if one is not service.newest}

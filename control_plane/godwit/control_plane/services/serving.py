@@ -162,19 +162,10 @@ def move(context: Context, name_or_id: str, to: str | None, actor: str) -> Servi
     `to` is provider[/region[/zone]], None for anywhere. Raises `NotFound`, `Conflict`, `InvalidRequest`.
     """
     now = context.now()
-    where = "" if to is None else str(parse_infra(to))
-    if where and where.partition("/")[0] not in context.providers:
-        raise InvalidRequest(problems=[Problem(("to",), f"no provider is called {where.partition('/')[0]!r}")])
+    where = place(context, to)
     with context.db.write() as tx:
-        service = stored.find(tx.conn, name_or_id)
-        replicas = [] if service is None else stored.replicas_of(tx.conn, service.id)
-        if service is None:
-            replicas = [one for one in [_replica(tx.conn, name_or_id)] if one is not None]
-            if not replicas:
-                raise NotFound(f"there is no service and no replica {name_or_id!r}; `godwit services` lists them all")
-            service = stored.get(tx.conn, replicas[0].service_id)
+        service, going = movable(tx.conn, name_or_id)
         service = serving_one(tx.conn, service.id)
-        going = [one for one in replicas if one.state in {ReplicaState.STARTING, ReplicaState.READY}]
         for replica in going:
             if replica.moves_to != where:
                 entities.save(tx, replace(replica, moves_to=where))
@@ -182,6 +173,26 @@ def move(context: Context, name_or_id: str, to: str | None, actor: str) -> Servi
         reason = f"its owner moves {names or 'nothing'} to {where or 'another place'}"
         entities.append(tx, Event(now, "service.moves", "service", service.id, reason, actor))
         return service_views.view(tx.conn, service)
+
+
+def place(context: Context, to: str | None) -> str:
+    """Where `to` is, "" for anywhere. Raises `InvalidRequest` where nobody has such a place."""
+    where = "" if to is None else str(parse_infra(to))
+    if where and where.partition("/")[0] not in context.providers:
+        raise InvalidRequest(problems=[Problem(("to",), f"no provider is called {where.partition('/')[0]!r}")])
+    return where
+
+
+def movable(conn: Connection, name_or_id: str) -> tuple[Service, list[Replica]]:
+    """A service by its name or that of a replica, and what of it would move. Raises `NotFound`."""
+    service = stored.find(conn, name_or_id)
+    replicas = [] if service is None else stored.replicas_of(conn, service.id)
+    if service is None:
+        replicas = [one for one in [_replica(conn, name_or_id)] if one is not None]
+        if not replicas:
+            raise NotFound(f"there is no service and no replica {name_or_id!r}; `godwit services` lists them all")
+        service = stored.get(conn, replicas[0].service_id)
+    return service, [one for one in replicas if one.state in {ReplicaState.STARTING, ReplicaState.READY}]
 
 
 def _replica(conn: Connection, name_or_id: str) -> Replica | None:
