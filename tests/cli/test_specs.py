@@ -174,7 +174,8 @@ def test_an_option_wins_over_the_file_and_is_what_a_complaint_names(tmp_path: Pa
     [
         (["python", "train.py", "--lr", "3"], "train", "python train.py --lr 3"),
         (["echo hi && date"], "echo", "echo hi && date"),
-        (["sh", "-c", "a b"], "a-b", "sh -c 'a b'"),
+        (["sh", "-c", "a b"], "a", "sh -c 'a b'"),
+        (["sh", "-c", "python train.py 1/9 loss"], "train", "sh -c 'python train.py 1/9 loss'"),
     ],
 )
 def test_a_command_becomes_a_job_with_a_name_of_its_own(command: list[str], name: str, run: str) -> None:

@@ -57,8 +57,8 @@ def from_data(data: Mapping[str, Any], options: Options) -> Given:
 
 
 def name_for(command: Sequence[str]) -> str:
-    """A name for a job that was given none: the program's own, without interpreter and suffix."""
-    words = command[0].split() if len(command) == 1 else list(command)
+    """A name for a job that was given none: its program without interpreter and suffix, also in a line of shell."""
+    words = [word for part in command for word in part.split()]
     interpreters = ("python", "python3", "sh", "bash", "env", "exec")
     chosen = next((word for word in words if not word.startswith("-") and Path(word).name not in interpreters), "job")
     slug = re.sub(r"[^a-z0-9]+", "-", Path(chosen).stem.lower()).strip("-")[:40].strip("-")

@@ -151,7 +151,8 @@ def _waiting(view: OverviewView, width: int) -> list[RenderableType]:
     for one in waiting.first[:ROWS]:
         wants = f"{one.nodes} x {one.gpus}"
         grid.add_row(one.name, one.project, wants, figures.age(one.since, view.at), one.why or "it starts")
-    head = f"\nwaiting: {waiting.jobs} jobs for {waiting.gpus} GPUs"
+    jobs, gpus = "job" if waiting.jobs == 1 else "jobs", "GPU" if waiting.gpus == 1 else "GPUs"
+    head = f"\nwaiting: {waiting.jobs} {jobs} for {waiting.gpus} {gpus}"
     return [Text(head, style="bold"), grid]
 
 
