@@ -109,7 +109,7 @@ def test_only_an_exporter_that_is_configured_makes_traces(env: dict[str, str], k
 
 
 def test_an_exporter_that_there_is_not_is_refused_with_what_there_is() -> None:
-    with pytest.raises(InvalidRequest, match="knows otlp, console and none"):
+    with pytest.raises(InvalidRequest, match="it takes otlp, console or none"):
         tracing.asked({"OTEL_TRACES_EXPORTER": "zipkin"})
     with pytest.raises(InvalidRequest, match="http/protobuf"):
         tracing.asked({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})

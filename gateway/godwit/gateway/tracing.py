@@ -9,13 +9,12 @@ from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import Any, Protocol
 
+from godwit.domain import tracing
 from godwit.domain.errors import InvalidRequest
 from godwit.gateway.exchange import Exchange, Outgoing
 from godwit.gateway.http import Headers, first
 
 TRACEPARENT = b"traceparent"
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 _LENGTH = 55
 """Of a traceparent of version 00: two digits, 32, 16 and two, with hyphens between them."""
@@ -51,18 +50,9 @@ def asked(env: Mapping[str, str]) -> str:
 
     Raises `InvalidRequest` for one that there is not, or whose package is missing.
     """
-    if env.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return ""
-    kind = env.get("OTEL_TRACES_EXPORTER", "").strip().lower()
+    kind = tracing.exporter(env)
     if not kind:
-        kind = "otlp" if any(env.get(name) for name in ENDPOINTS) else "none"
-    if kind == "none":
         return ""
-    if kind not in ("otlp", "console"):
-        raise InvalidRequest(f"OTEL_TRACES_EXPORTER is {kind!r}; the gateway knows otlp, console and none")
-    protocol = next((env[name] for name in PROTOCOLS if env.get(name)), "http/protobuf")
-    if kind == "otlp" and protocol != "http/protobuf":
-        raise InvalidRequest(f"traces are sent by http/protobuf, not {protocol!r}; set {PROTOCOLS[0]}=http/protobuf")
     needed = "opentelemetry.exporter.otlp.proto.http" if kind == "otlp" else "opentelemetry.sdk"
     if not _is_there(needed):
         raise InvalidRequest("traces are configured (OTEL_*), but not installed; pip install 'godwit[gateway,traces]'")
