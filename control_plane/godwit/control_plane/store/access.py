@@ -7,9 +7,8 @@ from typing import Any
 
 from godwit.control_plane.store import statements
 from godwit.control_plane.store.database import Transaction
-from godwit.control_plane.store.schema import metadata
+from godwit.control_plane.store.schema import SEQUENCE, metadata
 from sqlalchemy import (
-    BigInteger,
     Column,
     Connection,
     Float,
@@ -23,9 +22,6 @@ from sqlalchemy import (
     or_,
     select,
 )
-
-# SQLite numbers rows by itself only in a column that is declared INTEGER.
-_SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
 
 tokens = Table(
     "tokens",
@@ -66,7 +62,7 @@ login_codes = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
     Column("at", Float, nullable=False),
     Column("actor", String(64), nullable=False),
     Column("role", String(16), nullable=False),

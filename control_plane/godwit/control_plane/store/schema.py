@@ -27,7 +27,7 @@ metadata = MetaData(
 )
 
 # SQLite numbers rows by itself only in a column that is declared INTEGER.
-_SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
+SEQUENCE = BigInteger().with_variant(Integer(), "sqlite")
 
 meta = Table("meta", metadata, Column("key", String(64), primary_key=True), Column("value", Text, nullable=False))
 
@@ -252,7 +252,7 @@ intents = Table(
 events = Table(
     "events",
     metadata,
-    Column("seq", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("seq", SEQUENCE, primary_key=True, autoincrement=True),
     Column("at", Float, nullable=False),
     Column("kind", String(64), nullable=False),
     Column("subject", String(16), nullable=False),
