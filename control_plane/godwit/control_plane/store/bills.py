@@ -1,11 +1,10 @@
 """What machines are billed: a row for each that was ever seen to carry our mark, whether or not a node has it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from godwit.control_plane.store import ledger_days
-from godwit.control_plane.store.database import Transaction, batches
+from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.store.ledger_tables import bills, ledger_hours
 from godwit.domain.ids import NodeId, ProviderName
 from godwit.scheduler.ledger.bills import Bill
@@ -87,15 +86,6 @@ def open_until(conn: Connection, until: float) -> list[Posting]:
     """Bills that have seconds before `until` which are not written down."""
     query = select(bills).where(bills.c.is_closed.is_(False), bills.c.began_at < until, bills.c.posted_until < until)
     return [Posting(bill_from(row), row.posted_until) for row in conn.execute(query.order_by(bills.c.id))]
-
-
-def of_nodes(conn: Connection, node_ids: Iterable[str]) -> list[Bill]:
-    """All bills of these nodes."""
-    return [
-        bill_from(row)
-        for batch in batches(node_ids)
-        for row in conn.execute(select(bills).where(bills.c.node_id.in_(batch)).order_by(bills.c.began_at))
-    ]
 
 
 def settled_until(conn: Connection, edge: float) -> float:
