@@ -9,13 +9,14 @@ DASHBOARD := control_plane/godwit/control_plane/dashboard/static/index.html
 DASHBOARD_SOURCES := $(shell find control_plane/dashboard -type d \( -name node_modules -o -name build -o -name __pycache__ \) -prune \
 	-o -type f ! -name schema.ts ! -name '*.md' -print)
 
-.PHONY: help demo demo-migrate test drills partitions explore check bench dashboard browser clean
+.PHONY: help demo demo-migrate test e2e drills partitions explore check bench dashboard browser clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo    a real training job survives the loss of a node (under 3 minutes once installed)"
 	@echo "make demo-migrate  a real training job grows, loses a node and moves to another cloud while it trains"
-	@echo "make test    the whole test suite"
+	@echo "make test    the test suite, but for whole journeys (under 12 minutes once installed)"
+	@echo "make e2e     whole journeys: fleets of processes, real Ray, real models, networks that break"
 	@echo "make drills  every fault that agents know, on a real fleet with jobs on it (minutes)"
 	@echo "make partitions  many seeded schedules of cuts between hosts in network namespaces (root; a quarter of an hour)"
 	@echo "make explore the properties of the planner, the domain and the simulation on new random examples"
@@ -29,13 +30,17 @@ demo: $(VENV)/installed-demo
 	@$(MAKE) --silent $(DASHBOARD) || echo "going on without the dashboard"
 	@$(BIN)/python examples/digits/demo.py
 
-# One process waits for Ray most of the time, so that two cores have work for three. Tests start a hundred processes:
-# what these import is compiled once, even where nothing else leaves compiled files behind.
 demo-migrate: $(VENV)/installed-demo
 	@$(BIN)/python examples/digits/move.py
 
+# One process waits for Ray most of the time, so that two cores have work for three. Tests start a hundred processes:
+# what these import is compiled once, even where nothing else leaves compiled files behind.
 test: $(VENV)/installed-dev $(DASHBOARD) browser
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "not drills and not partitions"
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "not e2e and not drills and not partitions"
+
+e2e: $(VENV)/installed-dev $(DASHBOARD)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "e2e and not drills and not partitions" \
+		tests/end_to_end tests/network
 
 drills: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -s -m drills tests/end_to_end
