@@ -16,6 +16,7 @@ from godwit.control_plane.notifying import targets
 from godwit.control_plane.notifying.targets import Target
 from godwit.control_plane.version import AGENT_PACKAGE
 from godwit.domain.errors import InvalidRequest, Problem
+from godwit.domain.given import secret
 from godwit.scheduler.snapshot import Policy
 
 DEFAULT_PORT = 7461
@@ -157,7 +158,7 @@ def read(home: Path) -> Settings:
         port=_port(_whole(os.environ.get("GODWIT_PORT")) or config.get("port") or 0, path),
         url=_url(config.get("url"), path),
         agent_package=_agent_package(config.get("agent_package"), path),
-        database_url=os.environ.get("GODWIT_DATABASE_URL")
+        database_url=secret(os.environ, "GODWIT_DATABASE_URL", lambda file: Path(file).read_text())
         or str(config.get("database") or f"sqlite:///{home.absolute()}/godwit.db"),
         store_url=str(config.get("checkpoints") or f"file://{home.absolute()}/checkpoints"),
         providers=tuple(providers),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from godwit.domain.errors import InvalidRequest
+from godwit.domain.given import secret
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def read(arguments: Sequence[str], env: Mapping[str, str]) -> Settings:
         port=given.port,
         name=given.name or f"{os.uname().nodename[:40]}-{os.getpid()}-{secrets.token_hex(2)}",
         url=None if given.routes or not url else url.rstrip("/"),
-        token=env.get("GODWIT_TOKEN", ""),
+        token=secret(env, "GODWIT_TOKEN", lambda file: Path(file).read_text()),
         routes=given.routes,
         cache=given.cache,
         header_s=given.header_s,
