@@ -22,7 +22,7 @@ def secret(env: Mapping[str, str], name: str, read: Callable[[str], str]) -> str
     try:
         held = read(path).strip()
     except (OSError, UnicodeDecodeError) as exc:
-        raise InvalidRequest(f"{name}_FILE names {path}, which cannot be read: {exc}; who runs this must own it") from exc
+        raise InvalidRequest(f"{name}_FILE names {path}, which cannot be read: {exc}") from exc
     if not held or len(held) > CHARACTERS_MAX:
         raise InvalidRequest(f"{name}_FILE names {path}, which holds {len(held)} characters; write the secret into it")
     return held
