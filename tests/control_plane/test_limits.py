@@ -14,6 +14,8 @@ from tests.control_plane.apis import client_of
 from tests.control_plane.test_run_times import run
 from tests.control_plane.world import World, spec
 
+pytestmark = pytest.mark.embedded
+
 
 def feasibility(world: World, **fields: Any) -> FeasibilityView | None:
     world.read_offers()

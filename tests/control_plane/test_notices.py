@@ -1,5 +1,6 @@
 """A machine that is taken back: its node takes no more work, what runs there saves, its place is bought meanwhile."""
 
+import pytest
 from godwit.control_plane.store import queries
 from godwit.domain import grace
 from godwit.domain.jobs import AttemptState, JobState, Outcome
@@ -9,6 +10,8 @@ from godwit.domain.wire.notices import NoticeSeen
 
 from tests.control_plane.replicated import Services
 from tests.control_plane.world import Agent, World
+
+pytestmark = pytest.mark.embedded
 
 
 def notice(agent: Agent, within_s: float | None = 120.0) -> NoticeSeen:

@@ -8,6 +8,8 @@ from godwit.domain.nodes import NodeState
 
 from tests.control_plane.world import World
 
+pytestmark = pytest.mark.embedded
+
 
 def test_a_cordoned_node_keeps_its_job_and_gets_no_other(world: World) -> None:
     job_id, (agent,) = world.run()

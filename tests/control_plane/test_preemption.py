@@ -12,6 +12,8 @@ from godwit.scheduler.giving_way import GivesWay, Preemption
 from tests.control_plane.apis import client_of
 from tests.control_plane.world import Agent, World, spec
 
+pytestmark = pytest.mark.embedded
+
 MIN_RUN_S = 60.0
 
 

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 
 from tests.control_plane.world import Agent, World, spec
 
+pytestmark = pytest.mark.embedded
+
 PROCESS: dict[str, Any] = {"checkpoint": {"mode": "process"}}
 NO_CRIU = "there is no criu on its PATH"
 

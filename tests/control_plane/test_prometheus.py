@@ -16,6 +16,8 @@ from godwit.domain.errors import InvalidRequest
 from tests.control_plane.replicated import Services
 from tests.control_plane.world import World
 
+pytestmark = pytest.mark.embedded
+
 URL = "http://prometheus:9090"
 SCALE = {"on": "prometheus", "query": "sum(depth)", "target": 10, "window": "2s", "down_after": "60s"}
 

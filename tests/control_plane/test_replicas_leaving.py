@@ -15,6 +15,8 @@ from tests.control_plane import caring
 from tests.control_plane.replicated import Services
 from tests.control_plane.world import World
 
+pytestmark = pytest.mark.embedded
+
 
 @pytest.fixture
 def services(world: World) -> Services:

@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import pytest
 from godwit.control_plane.services import jobs
 from godwit.control_plane.store import queries, run_times
 from godwit.domain.wire import agents as wire
 from godwit.scheduler.estimates import Past
 
 from tests.control_plane.world import World, spec
+
+pytestmark = pytest.mark.embedded
 
 
 def run(world: World, seconds: float, name: str = "digits", **more: Any) -> str:

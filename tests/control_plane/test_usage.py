@@ -14,6 +14,8 @@ from godwit.scheduler.snapshot import Snapshot
 from tests.control_plane.apis import client_of
 from tests.control_plane.world import Agent, World
 
+pytestmark = pytest.mark.embedded
+
 VISION, SPEECH = ProjectId("vision"), ProjectId("speech")
 HOUR_S = 3_600.0
 
