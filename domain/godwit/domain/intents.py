@@ -44,7 +44,8 @@ class Intent:
     """An action owed to one node.
 
     Its id is the idempotency key of the effect: carried out twice, it happens once. `tries` counts attempts to carry
-    it out, `not_before` is when the next may come, `detail` is what the last one said.
+    it out, `not_before` is when the next may come, `detail` is what the last one said. `holder` is the worker that carries
+    it out now, empty for nobody and for the control plane that leads.
     """
 
     id: IntentId
@@ -61,3 +62,4 @@ class Intent:
     not_before: float = 0.0
     detail: str = ""
     version: int = 1
+    holder: str = ""

@@ -14,6 +14,7 @@ import structlog
 from godwit.control_plane import hints
 from godwit.control_plane.context import Context
 from godwit.control_plane.executors import bootstrap
+from godwit.control_plane.executors.claims import Claim, Claims
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.tracing import carried_out
@@ -42,9 +43,6 @@ log = structlog.get_logger()
 ACTOR = "executor"
 MAX_TRIES = 8
 """Tries to reach a provider for a launch before the next offer gets its chance: with the backoff, about a minute."""
-
-CLAIM_S = 60.0
-"""For how long nobody else tries an intent that is being carried out: longer than any provider call may take."""
 
 LIST_LAG_S = 60.0
 """For how long after its end a launch of unknown outcome may still appear in a provider's list. EC2's API reference
@@ -77,11 +75,12 @@ def _asked(launch: Intent, now: float) -> Mapping[str, Any]:
 
 
 class Executor:
-    """Carries out one intent at a time; several threads may run it on different intents."""
+    """Carries out one intent at a time; several threads may run it on different intents, several processes on any."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, claims: Claims | None = None) -> None:
         self._context = context
-        self._effects: Mapping[IntentKind, Callable[[Intent, Node, Provider], None]] = {
+        self._claims = claims or Claims(context.db)
+        self._effects: Mapping[IntentKind, Callable[[Claim, Node, Provider], None]] = {
             IntentKind.LAUNCH_NODE: self._launch,
             IntentKind.TERMINATE_NODE: self._terminate,
             IntentKind.DRILL: self._drill,
@@ -94,10 +93,11 @@ class Executor:
             return [i.id for i in queries.pending_intents(conn, FOR_PROVIDERS) if i.not_before <= now]
 
     def resume(self) -> None:
-        """Take up what a dead predecessor had begun. Only for the sole executor of a database, before it starts."""
+        """Take up what a dead predecessor had begun, and no worker. Only for who leads, before it starts."""
         with self._context.db.write() as tx:
             for intent in queries.pending_intents(tx.conn, FOR_PROVIDERS):
-                entities.save(tx, replace(intent, not_before=self._context.now()))
+                if not intent.holder:
+                    entities.save(tx, replace(intent, not_before=self._context.now()))
 
     def next_due_at(self) -> float | None:
         """When the next intent comes due; None when none is owed."""
@@ -105,37 +105,39 @@ class Executor:
             return min((i.not_before for i in queries.pending_intents(conn, FOR_PROVIDERS)), default=None)
 
     def carry_out(self, intent_id: IntentId) -> None:
-        """Carry one intent out, unless it is owed no more. Carried out twice, it happens once."""
+        """Carry one intent out if it is owed, due and held by nobody. Carried out twice, it happens once."""
         try:
-            intent, node = self._begin(intent_id)
-            if intent is None or node is None:
+            begun = self._begin(intent_id)
+            if begun is None:
                 return
+            claim, node = begun
+            intent = claim.intent
             provider = self._context.providers.get(node.offer.provider)
             if provider is None:
                 self._unconfigured(intent, node)
                 return
             trace_id = tracing.of_work(intent.job_id or node.reserved_for, node.id)
             told = {"godwit.intent": intent.id, "godwit.node": node.id, "godwit.reason": intent.reason[:300]}
-            with carried_out(self._context.spans, intent.kind, trace_id, told):
-                self._effects[intent.kind](intent, node, provider)
+            with carried_out(self._context.spans, intent.kind, trace_id, told), self._claims.holding(claim):
+                self._effects[intent.kind](claim, node, provider)
         except StaleWrite as stale:
             log.debug("the intent was changed meanwhile; its new state decides", intent=intent_id, why=stale.message)
 
-    def _begin(self, intent_id: IntentId) -> tuple[Intent | None, Node | None]:
-        """Count the try before anything happens; the returned intent still says how often it was tried *before*."""
+    def _begin(self, intent_id: IntentId) -> tuple[Claim, Node] | None:
+        """Count the try before anything happens; the claim's intent still says how often it was tried *before*."""
         with self._context.db.write() as tx:
             intent = queries.intent(tx.conn, intent_id)
-            if intent.state is not IntentState.PENDING:
-                return None, None
             now = self._context.now()
             payload = _asked(intent, now) if intent.kind is IntentKind.LAUNCH_NODE else intent.payload
-            counted = replace(intent, tries=intent.tries + 1, not_before=now + CLAIM_S, payload=payload)
-            counted = entities.save(tx, counted)
+            claim = self._claims.take(tx, replace(intent, tries=intent.tries + 1, payload=payload), now)
+            if claim is None:
+                return None
             # As it was before: what is not known of earlier tries is what decides about this one.
-            before = replace(counted, tries=intent.tries, payload=intent.payload)
-            return before, queries.node(tx.conn, intent.node_id)
+            claim.intent = replace(claim.intent, tries=intent.tries, payload=intent.payload)
+            return claim, queries.node(tx.conn, intent.node_id)
 
-    def _launch(self, intent: Intent, node: Node, provider: Provider) -> None:
+    def _launch(self, claim: Claim, node: Node, provider: Provider) -> None:
+        intent = claim.intent
         try:
             instance = self._find(provider, intent.id) if intent.tries else None
             if instance is None and intent.tries >= MAX_TRIES:
@@ -145,10 +147,9 @@ class Executor:
                 self._put_off(intent, UnknownOutcome("the launch may yet turn up in the provider's list"))
                 return
             if instance is None:
-                join_token = self._context.keyring.join_token(node.id, intent.id)
-                url, package = self._context.url, self._context.agent_package
-                script = bootstrap.startup_script(url, join_token, package, spot=node.offer.spot)
-                instance = provider.launch(LaunchRequest(node.offer, intent.id, self._context.identity, script))
+                request = self._request(intent, node)
+                claim.check()
+                instance = provider.launch(request)
         except REFUSALS as refusal:
             self._refused(intent, node, refusal.message)
         except ProviderError as error:
@@ -159,6 +160,12 @@ class Executor:
             self._put_off(intent, error)
         else:
             self._launched(intent, node, instance)
+
+    def _request(self, intent: Intent, node: Node) -> LaunchRequest:
+        join_token = self._context.keyring.join_token(node.id, intent.id)
+        url, package = self._context.url, self._context.agent_package
+        script = bootstrap.startup_script(url, join_token, package, spot=node.offer.spot)
+        return LaunchRequest(node.offer, intent.id, self._context.identity, script)
 
     def _find(self, provider: Provider, token: str) -> Instance | None:
         return next((i for i in provider.instances() if i.token == token), None)
@@ -186,7 +193,8 @@ class Executor:
             if node.state is NodeState.REQUESTED:
                 entities.advance(tx, replace(node, detail=why), NodeState.FAILED, reason=why, actor=ACTOR, now=now)
 
-    def _terminate(self, intent: Intent, node: Node, provider: Provider) -> None:
+    def _terminate(self, claim: Claim, node: Node, provider: Provider) -> None:
+        intent = claim.intent
         try:
             instance_id = node.instance_id
             if instance_id is None:
@@ -226,12 +234,14 @@ class Executor:
                 reason = "no machine was ever launched for it"
                 entities.advance(tx, node, NodeState.TERMINATED, reason=reason, actor=ACTOR, now=now)
 
-    def _drill(self, intent: Intent, node: Node, provider: Provider) -> None:
+    def _drill(self, claim: Claim, node: Node, provider: Provider) -> None:
+        intent = claim.intent
         kind, gpu = Drill(intent.payload["kind"]), intent.payload["gpu"]
         if kind not in provider.capabilities.drills or node.instance_id is None:
             self._finish(intent, IntentState.FAILED, f"{node.offer.provider} cannot be drilled")
             return
         try:
+            claim.check()
             cast("FaultPanel", provider).drill(node.instance_id, kind, gpu)
         except REFUSALS as refusal:
             self._finish(intent, IntentState.FAILED, refusal.message)
@@ -253,6 +263,7 @@ class Executor:
         unknown = isinstance(error, UnknownOutcome) and intent.kind is IntentKind.LAUNCH_NODE
         payload = _asked(intent, now) if unknown else intent.payload
         intent = replace(intent, tries=intent.tries + 1, not_before=now + pause, detail=error.message, payload=payload)
+        intent = replace(intent, holder="")
         with self._context.db.write() as tx:
             entities.save(tx, intent)
             tx.hint(hints.INTENTS)

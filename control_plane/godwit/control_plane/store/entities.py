@@ -89,7 +89,7 @@ def intent_from(row: Row[Any]) -> Intent:
         id=row.id, kind=IntentKind(row.kind), state=IntentState(row.state), node_id=row.node_id,
         created_at=row.created_at, state_since=row.state_since, reason=row.reason, attempt_id=row.attempt_id,
         job_id=row.job_id, payload=json.loads(row.payload), tries=row.tries, not_before=row.not_before,
-        detail=row.detail, version=row.version,
+        detail=row.detail, version=row.version, holder=row.holder,
     )  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def _intent_values(intent: Intent) -> dict[str, Any]:
         "kind": intent.kind, "state": intent.state, "node_id": intent.node_id, "attempt_id": intent.attempt_id,
         "job_id": intent.job_id, "payload": json.dumps(dict(intent.payload)), "reason": intent.reason,
         "created_at": intent.created_at, "state_since": intent.state_since, "tries": intent.tries,
-        "not_before": intent.not_before, "detail": intent.detail,
+        "not_before": intent.not_before, "detail": intent.detail, "holder": intent.holder,
     }  # fmt: skip
 
 

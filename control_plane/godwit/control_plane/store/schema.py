@@ -245,6 +245,7 @@ intents = Table(
     Column("not_before", Float, nullable=False),
     Column("detail", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("holder", String(64), nullable=False, server_default=""),
     Index(None, "state", "kind"),
     Index(None, "node_id", "state"),
 )
