@@ -111,3 +111,27 @@ def test_a_refused_write_is_not_repeated() -> None:
 
 def test_a_name_stays_one_segment_of_the_path() -> None:
     assert client.path_of("/v1/jobs", "../nodes?x", "logs") == "/v1/jobs/..%2Fnodes%3Fx/logs"
+
+
+@pytest.mark.parametrize("told", ["3", "999999999"])
+def test_who_is_told_to_wait_waits_and_asks_again(told: str) -> None:
+    scripted, pauses = ScriptedControlPlane(), list[float]()
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        if len(scripted.asked) < 2:
+            return httpx.Response(429, headers={"Retry-After": told}, json=problem("too-many-requests", "wait", 429))
+        return httpx.Response(200, json=job())
+
+    scripted.routes["GET", "/v1/jobs/x"] = answer
+    asking = scripted.client()
+    asking._pause = pauses.append
+    asking.get("/v1/jobs/x", JobView)
+    assert pauses == [min(float(told), client.WAIT_MAX_S)]
+
+
+def test_who_is_told_to_wait_again_and_again_gives_up() -> None:
+    scripted = ScriptedControlPlane()
+    scripted.routes["GET", "/v1/jobs/x"] = lambda _request: httpx.Response(429, headers={"Retry-After": "1"})
+    with pytest.raises(client.Refused, match="429"):
+        scripted.client().get("/v1/jobs/x", JobView)
+    assert len(scripted.asked) == client.ATTEMPTS_MAX

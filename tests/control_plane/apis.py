@@ -13,11 +13,13 @@ from fastapi.testclient import TestClient
 from godwit.control_plane import secrets
 from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.state import State
+from godwit.control_plane.connection import Connection
 from godwit.control_plane.roster import Roster
 from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.store import writes
 from godwit.control_plane.vault import Vault, new_key
 from godwit.providers.layers import CallMetrics
+from starlette.types import ASGIApp
 
 from tests.control_plane.world import World
 
@@ -45,10 +47,10 @@ def client_of(world: World) -> TestClient:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def served(app: ASGIApp, http: type[Connection] = Connection) -> Iterator[str]:
     """The application behind a real server, for what never ends; yields its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1, http=http)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -28,6 +28,9 @@ ATTEMPTS_MAX = 6
 BACKOFF_S = 0.5
 """Writes are repeated under their own key: 0.5, 1, 2, 4, 8 s, enough for a control plane to be started again."""
 
+TOO_MANY, WAIT_MAX_S = 429, 30.0
+"""Who asks too often waits as long as the answer says, within reason."""
+
 PAGE_LIMIT = 100
 EXIT_BY_STATUS = {
     400: ExitCode.USAGE, 401: ExitCode.UNREACHABLE, 403: ExitCode.UNREACHABLE, 404: ExitCode.NOT_FOUND,
@@ -147,10 +150,16 @@ class ControlPlane:
             raise Unreachable(self.url, exc) from exc
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
-        try:
-            response = self._http.request(method, path, **request)
-        except httpx.TransportError as exc:
-            raise Unreachable(self.url, exc) from exc
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                response = self._http.request(method, path, **request)
+            except httpx.TransportError as exc:
+                raise Unreachable(self.url, exc) from exc
+            # Whoever is told to wait was not served, so anything may be sent again; but for a file, which was read.
+            pause_s = None if "content" in request else _told_to_wait_s(response)
+            if pause_s is None or attempt == ATTEMPTS_MAX - 1:
+                break
+            self._pause(pause_s)
         if response.is_error:
             raise _refusal(response)
         return response
@@ -186,6 +195,13 @@ def _parse(response: httpx.Response, reply: type[Reply]) -> Reply:
             f"the answer of {response.request.url.path} is not understood ({where}: {first['msg']}); "
             "`godwit version` shows whether this command and the control plane are of one version"
         ) from exc
+
+
+def _told_to_wait_s(response: httpx.Response) -> float | None:
+    told = response.headers.get("Retry-After", "")
+    if response.status_code != TOO_MANY or not told.isdecimal():
+        return None
+    return min(float(told[:6]), WAIT_MAX_S)
 
 
 def _refusal(response: httpx.Response) -> Refused:

@@ -16,6 +16,7 @@ from godwit.control_plane import secrets
 from godwit.control_plane import settings as settings_module
 from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.state import State
+from godwit.control_plane.connection import Connection
 from godwit.control_plane.context import Context
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.home import Holder, Home
@@ -60,7 +61,7 @@ def serve(folder: Path) -> None:
         shelf, logs = Shelf(folder / "archives"), LogStore(folder / "logs")
         state = State(
             context, shelf, logs, accounts, leading.contacts, open_metrics=settings.open_metrics,
-            leads=lambda: leading.is_leading,
+            leads=lambda: leading.is_leading, limits=settings.limits,
         )  # fmt: skip
         app = create_app(state)
         server = uvicorn.Server(
@@ -70,6 +71,7 @@ def serve(folder: Path) -> None:
                 access_log=False,
                 timeout_graceful_shutdown=2,
                 lifespan="off",
+                http=Connection,
                 # A terminal that waits for its reader answers no pings; whether its environment lives is looked at.
                 ws_ping_timeout=None,
                 ws_max_size=4 * CHUNK_BYTES,

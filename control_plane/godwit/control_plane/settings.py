@@ -14,6 +14,8 @@ import yaml
 from godwit.control_plane import caring, fleet, prometheus, scheduling
 from godwit.control_plane.notifying import targets
 from godwit.control_plane.notifying.targets import Target
+from godwit.control_plane.rates import Limits
+from godwit.control_plane.rates import read as read_limits
 from godwit.control_plane.version import AGENT_PACKAGE
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.given import secret
@@ -72,6 +74,10 @@ providers:
 # Prometheus reads /metrics with a token; open: true lets whoever reaches this port read it without one.
 # metrics: {open: false}
 
+# How many requests one token or session may send, and one agent: so many a second for ever, and burst at once. Each
+# process counts for itself; 0 a second: no limit.
+# limits: {requests_per_s: 100, burst: 1000, agent_requests_per_s: 50, agent_burst: 500}
+
 # Which Prometheus services may be scaled by (`autoscale: {on: prometheus}`); no other address is asked for anybody.
 # prometheus: [http://prometheus:9090]
 
@@ -94,6 +100,7 @@ _KEYS = (
     "scheduling",
     "health",
     "metrics",
+    "limits",
     "prometheus",
     "notifications",
 )
@@ -121,6 +128,7 @@ class Settings:
     providers: tuple[Mapping[str, Any], ...] = ()
     policy: Policy = field(default_factory=Policy)
     open_metrics: bool = False
+    limits: Limits = field(default_factory=Limits)
     targets: tuple[Target, ...] = ()
     prometheus: tuple[str, ...] = ()
 
@@ -164,6 +172,7 @@ def read(home: Path) -> Settings:
         providers=tuple(providers),
         policy=policy,
         open_metrics=_open_metrics(config.get("metrics"), path),
+        limits=read_limits(config.get("limits"), path),
         prometheus=prometheus.allowed(config.get("prometheus"), path),
         targets=targets.read(config.get("notifications"), os.environ, path),
     )

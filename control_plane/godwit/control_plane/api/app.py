@@ -32,6 +32,8 @@ from godwit.control_plane.api import (
 )
 from godwit.control_plane.api.access import Doorkeeper
 from godwit.control_plane.api.auditing import Auditing
+from godwit.control_plane.api.bodies import Bodies
+from godwit.control_plane.api.limiting import Limiting
 from godwit.control_plane.api.requests import Tracing
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.metrics.timing import Timing
@@ -49,12 +51,14 @@ _PROBLEMS = {
     401: {"description": "no valid token", **_PROBLEM},
     403: {"description": "the role or the project of the token does not allow this", **_PROBLEM},
     404: {"description": "no such thing", **_PROBLEM},
+    408: {"description": "the body came too slowly", **_PROBLEM},
     409: {"description": "the state does not allow this", **_PROBLEM},
+    413: {"description": "more than is taken", **_PROBLEM},
     422: {"description": "the request is not valid", **_PROBLEM},
+    429: {"description": "too many requests; `Retry-After` says how many seconds to wait", **_PROBLEM},
 }
 _AGENT_PROBLEMS = {
     410: {"description": "this node is not wanted any more", **_PROBLEM},
-    413: {"description": "more than is taken", **_PROBLEM},
 }
 _ARCHIVE_PROBLEMS = {413: {"description": "the workdir is too large", **_PROBLEM}}
 
@@ -65,7 +69,10 @@ def create_app(state: State) -> FastAPI:
     app.state.godwit = state
     app.state.doorkeeper = Doorkeeper(state.context)
     errors.install(app)
+    # The last one sees a request first.
     app.add_middleware(Auditing, state=state)
+    app.add_middleware(Limiting, limits=state.limits)
+    app.add_middleware(Bodies)
     app.add_middleware(Timing, state=state)
     app.add_middleware(Tracing, state=state)
 

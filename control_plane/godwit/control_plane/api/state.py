@@ -10,6 +10,7 @@ from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
 from godwit.control_plane.metrics.reading import Exposition
 from godwit.control_plane.notifying.sending import Send, Sender
+from godwit.control_plane.rates import NO_LIMITS, Limits
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.fleet_views import FleetViews
 from godwit.control_plane.services.logs import LogStore
@@ -24,7 +25,8 @@ class State:
 
     `contacts` says for each provider that is watched how the last look at it went. `terminals`, `fleet_views`
     and `queue` are those of this process. `open_metrics`: whoever reaches this control plane may read its metrics.
-    `send` is how receivers outside are told. `leads` says whether this process runs the loops.
+    `send` is how receivers outside are told. `leads` says whether this process runs the loops. `limits` are how often
+    one caller may ask this process.
     """
 
     context: Context
@@ -38,6 +40,7 @@ class State:
     open_metrics: bool = False
     send: Send = field(default_factory=lambda: Sender().send)
     leads: Callable[[], bool] = lambda: True
+    limits: Limits = NO_LIMITS
 
     @cached_property
     def exposition(self) -> Exposition:
