@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from godwit.control_plane.notifying import addresses, sending, targets
-from godwit.control_plane.notifying.addresses import Forbidden
+from godwit.control_plane import addresses
+from godwit.control_plane.addresses import Forbidden
+from godwit.control_plane.notifying import sending, targets
 from godwit.control_plane.notifying.sending import Sender
 from godwit.control_plane.notifying.targets import Kind, Target, Topic
 from godwit.domain.errors import InvalidRequest
@@ -74,7 +75,7 @@ def test_two_targets_of_one_name_and_too_many_are_refused() -> None:
     [
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "0.0.0.0", "::1", "fc00::1", "fe80::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "169.254.169.254", "224.0.0.1",
-        "ff02::1", "fd00:ec2::254", "255.255.255.255",
+        "ff02::1", "fd00:ec2::254", "255.255.255.255", "::10.0.0.1", "64:ff9b:1::a00:1",
     ],
 )  # fmt: skip
 def test_nothing_is_sent_into_private_networks_by_itself(address: str) -> None:

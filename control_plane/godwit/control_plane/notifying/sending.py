@@ -2,22 +2,18 @@
 
 import hashlib
 import hmac
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from urllib.parse import urlsplit
 
 import httpx
-from godwit.control_plane.notifying import addresses, messages
-from godwit.control_plane.notifying.addresses import Lookup
+from godwit.control_plane import addresses, outward
+from godwit.control_plane.addresses import Lookup
+from godwit.control_plane.notifying import messages
 from godwit.control_plane.notifying.targets import Target
 from godwit.control_plane.version import VERSION
 
 TIMEOUT_S = 10.0
 RETRY_AFTER_MAX_S = 3_600.0
-
-_PORTS = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True)
@@ -48,39 +44,24 @@ class Sender:
 
     def send(self, target: Target, delivery: str, told: str, now: float) -> Answer:
         """Send one message; see `Send`."""
-        url = urlsplit(target.url)
-        host, port = url.hostname or "", url.port or _PORTS[url.scheme]
-        try:
-            address = addresses.allowed(host, port, private=target.allow_private, lookup=self._lookup)
-        except addresses.Forbidden as forbidden:
-            return Answer(delivered=False, detail=str(forbidden))
-        except (OSError, ValueError) as exc:
-            return Answer(delivered=False, detail=f"{host} has no address ({type(exc).__name__})")
+        host = target.host
         body = messages.written_for(target.kind, told)
         headers = {
-            "Host": url.netloc, "Content-Type": "application/json", "User-Agent": f"godwit/{VERSION}",
-            "X-Godwit-Delivery": delivery,
+            "Content-Type": "application/json", "User-Agent": f"godwit/{VERSION}", "X-Godwit-Delivery": delivery,
         }  # fmt: skip
         if target.secret:
             headers["X-Godwit-Signature"] = signature(target.secret, now, body)
-        where = f"[{address}]" if ":" in address else address
-        dialled = url._replace(netloc=f"{where}:{port}", fragment="").geturl()
+        way = outward.Judged(private=target.allow_private, lookup=self._lookup, total_s=2 * self._timeout_s)
         try:
-            # The address that was judged is dialled; the certificate is still checked against the name.
             with (
-                httpx.Client(timeout=self._timeout_s, trust_env=False, verify=_trusted()) as client,
-                client.stream(
-                    "POST", dialled, content=body, headers=headers, extensions={"sni_hostname": host}
-                ) as response,
+                httpx.Client(transport=way, timeout=self._timeout_s, trust_env=False) as client,
+                client.stream("POST", target.url, content=body, headers=headers) as response,
             ):
                 return _answer(response)
-        except httpx.HTTPError as exc:
+        except outward.NotDialled as refused:
+            return Answer(delivered=False, detail=str(refused))
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
             return Answer(delivered=False, detail=f"{host} did not answer ({type(exc).__name__})")
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    return ssl.create_default_context()
 
 
 def _answer(response: httpx.Response) -> Answer:

@@ -1,4 +1,4 @@
-"""Where a message may go: the open internet, and private networks only where the settings say so.
+"""Where this process may dial: the open internet, and private networks only where the settings say so.
 
 Whoever can make this machine send to an address of their choice could reach what only this machine may reach, such as
 the metadata service of its cloud. The name is looked up once, every address is judged, and the judged one is dialled.
@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Lookup = Callable[[str, int], Sequence[str]]
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-"""RFC 6052: an IPv4 address behind a translator, which would reach what the IPv4 address does."""
+_STANDING_FOR_IPV4 = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
+"""An IPv4 address in the last four bytes, which a translator would reach: RFC 6052, RFC 8215 (as most are set up), and
+RFC 4291, section 2.5.5.1, of old."""
 
 _METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16")))
 """Where clouds answer their own machines beside 169.254.169.254: EC2 over IPv6, Alibaba Cloud and Azure, each as its
@@ -48,7 +49,7 @@ def refusal(address: Address, *, private: bool) -> str | None:
     if address.is_multicast or address.is_unspecified:
         return "is no address of one machine"
     if not private and not address.is_global:
-        return "lies in a private network; allow_private: true lets this target do so"
+        return "lies in a private network; `allow_private: true` in its settings allows that"
     return None
 
 
@@ -56,7 +57,7 @@ def _inner(address: Address) -> Address:
     """The IPv4 address that an IPv6 address stands for, if it does."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if address in _NAT64:
+    if any(address in network for network in _STANDING_FOR_IPV4):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     teredo = None if address.teredo is None else address.teredo[1]
     return address.ipv4_mapped or address.sixtofour or teredo or address
