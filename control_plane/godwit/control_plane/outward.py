@@ -19,8 +19,8 @@ from godwit.control_plane import addresses
 from godwit.control_plane.addresses import Lookup
 
 TOTAL_S = 20.0
-"""For one request with its answer: twice what one step of it may take. Timeouts of the client are for each step, and who
-sends a byte now and then would hold it for ever."""
+"""For one request with its answer: twice what one step of it may take. Timeouts of the client are for each step, and
+who sends a byte now and then would hold it for ever."""
 
 _PORTS = {"https": 443, "http": 80}
 
