@@ -1,8 +1,10 @@
 """The REST API: who may call, what errors look like, and how lists are walked."""
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -13,6 +15,7 @@ from godwit.domain import errors
 from godwit.domain.wire.pages import ProblemDetails
 from godwit.domain.wire.views import ExplainView, JobDetail, JobView, LedgerView, NodeView, PlanView
 from pydantic import TypeAdapter
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
 from tests.control_plane.apis import app_of, client_of
 from tests.control_plane.world import World, spec
@@ -114,6 +117,27 @@ def test_a_crash_says_nothing_of_its_inside() -> None:
     response = TestClient(app, raise_server_exceptions=False).get("/")
     assert problem_of(response).code == "internal-server-error"
     assert "password" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (OperationalError("SELECT 1", {}, psycopg.OperationalError("the server closed the connection")), 503),
+        (OperationalError("SELECT x", {}, sqlite3.OperationalError("no such column: x")), 500),
+        (IntegrityError("INSERT", {}, psycopg.errors.UniqueViolation("twice")), 500),
+    ],
+)
+def test_who_asks_while_the_database_is_away_is_told_to_ask_again(failure: SQLAlchemyError, status: int) -> None:
+    app = FastAPI()
+    api_errors.install(app)
+
+    @app.get("/")
+    def fail() -> None:
+        raise failure
+
+    response = TestClient(app, raise_server_exceptions=False).get("/")
+    assert problem_of(response).status == status
+    assert ("Retry-After" in response.headers) == (status == 503)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ _PROBLEMS = {
     413: {"description": "more than is taken", **_PROBLEM},
     422: {"description": "the request is not valid", **_PROBLEM},
     429: {"description": "too many requests; `Retry-After` says how many seconds to wait", **_PROBLEM},
+    503: {"description": "the database is away; `Retry-After` says how many seconds to wait", **_PROBLEM},
 }
 _AGENT_PROBLEMS = {
     410: {"description": "this node is not wanted any more", **_PROBLEM},

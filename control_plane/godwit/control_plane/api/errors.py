@@ -7,8 +7,10 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from godwit.control_plane.store.database import is_away
 from godwit.domain import errors
 from godwit.domain.wire.pages import FieldProblem, ProblemDetails
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 log = structlog.get_logger()
@@ -26,12 +28,16 @@ STATUSES: dict[type[errors.GodwitError], HTTPStatus] = {
 }
 """The first class that fits, in this order."""
 
+AWAY_S = 2
+"""When to ask again while the database is away: a PostgreSQL that was killed is back after one or two seconds."""
+
 
 def install(app: FastAPI) -> None:
     """Answer every error of the application as problem details."""
     app.add_exception_handler(errors.GodwitError, _godwit_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(SQLAlchemyError, _database_error)
     app.add_exception_handler(Exception, _crash)
 
 
@@ -77,6 +83,18 @@ def _http_error(_request: Request, error: Exception) -> Response:
     code = HTTPStatus(error.status_code).name.lower().replace("_", "-")
     response = problem(error.status_code, code, str(error.detail))
     response.headers.update(error.headers or {})
+    return response
+
+
+def _database_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, SQLAlchemyError) or not is_away(error):
+        raise error
+    log.warning("the database is away", method=request.method, path=request.url.path, why=type(error).__name__)
+    response = problem(
+        HTTPStatus.SERVICE_UNAVAILABLE, "database-away",
+        f"the database does not answer; ask again in {AWAY_S} s, with the same Idempotency-Key if there was one",
+    )  # fmt: skip
+    response.headers["Retry-After"] = str(AWAY_S)
     return response
 
 

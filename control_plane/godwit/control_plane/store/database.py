@@ -2,18 +2,25 @@
 
 import copy
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from godwit.control_plane import wakes
+from godwit.domain.errors import Conflict
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.pool import StaticPool
+
+log = structlog.get_logger()
 
 Value = TypeVar("Value")
 
@@ -21,6 +28,12 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 _EVENTS_IN_ORDER = 0x676F64776974  # "godwit": the key of the advisory lock below
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")
+
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's documentation, appendix A, error codes
+
+LOCK_TIMEOUT_S, MIGRATE_TRIES, MIGRATE_PAUSE_S = 3, 10, 2.0
+"""A change of a table waits so long for those who use it, since everybody else waits behind it (PostgreSQL's
+documentation, "Explicit Locking": requests queue); then it lets them by, and tries again after the pause."""
 
 
 IN_MAX = 10_000
@@ -95,11 +108,29 @@ class Database:
         fenced._check = check
         return fenced
 
-    def migrate(self) -> None:
-        """Bring the tables up to date; called before anything else, safe to repeat, one at a time."""
+    def migrate(self, pause: Callable[[float], None] = time.sleep) -> None:
+        """Bring the tables up to date; called before anything else, safe to repeat, one at a time.
+
+        Raises `Conflict` when others keep reading a table that has to change: end what reads for so long, and start again.
+        """
+        for number in range(1, MIGRATE_TRIES + 1):
+            try:
+                return self._migrate()
+            except OperationalError as exc:
+                if getattr(exc.orig, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+                    raise
+                log.warning("a table that has to change is in use", tried=number)
+                pause(MIGRATE_PAUSE_S)
+        raise Conflict(
+            f"the database could not be brought up to date: others kept a table in use, {MIGRATE_TRIES} times for "
+            f"{LOCK_TIMEOUT_S} s; look for long transactions (pg_stat_activity), end them, and start again"
+        )
+
+    def _migrate(self) -> None:
         with self.engine.begin() as conn:
             if self.engine.dialect.name == "postgresql":
                 conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENTS_IN_ORDER})
+                conn.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
             upgrade(conn)
 
     def close(self) -> None:
@@ -137,6 +168,18 @@ def open_engine(url: str, name: str = "godwit") -> Engine:
     engine = create_engine(parsed, pool_pre_ping=True, connect_args={"application_name": name})
     event.listen(engine, "before_cursor_execute", _without_nul, retval=True)
     return engine
+
+
+def is_away(error: SQLAlchemyError) -> bool:
+    """Whether a statement failed because the database is gone or ends us, so that it may be well in a moment.
+
+    Of a SQLite file it says nothing: what is wrong there is wrong for good.
+    """
+    if isinstance(error, NoConnectionLeft):
+        return True
+    if not isinstance(error, DBAPIError) or not type(error.orig).__module__.startswith("psycopg"):
+        return False
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
 
 
 def _without_nul(
