@@ -65,10 +65,10 @@ def attempt_from(row: Row[Any]) -> Attempt:
     """An attempt from its row."""
     return Attempt(
         id=row.id, job_id=row.job_id, epoch=row.epoch, state=AttemptState(row.state),
-        slots=_SLOTS.validate_json(row.slots), port=row.port, created_at=row.created_at, state_since=row.state_since,
+        slots=_slots_from(row.slots), port=row.port, created_at=row.created_at, state_since=row.state_since,
         outcome=None if row.outcome is None else Outcome(row.outcome), exit_code=row.exit_code,
         failed_at=row.failed_at, detail=row.detail, yields_to=row.yields_to, version=row.version,
-        left=_SLOTS.validate_json(row.left_slots), resized_at=row.resized_at, leaves_by=row.leaves_by,
+        left=_slots_from(row.left_slots), resized_at=row.resized_at, leaves_by=row.leaves_by,
     )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def node_from(row: Row[Any]) -> Node:
     return Node(
         id=row.id, offer=offer_from(row.offer), state=NodeState(row.state), created_at=row.created_at,
         state_since=row.state_since, instance_id=row.instance_id, address=row.address,
-        gpus=_GPUS.validate_json(row.gpus), cpus=row.cpus, memory_gib=row.memory_gib, last_seen_at=row.last_seen_at,
+        gpus=_gpus_from(row.gpus), cpus=row.cpus, memory_gib=row.memory_gib, last_seen_at=row.last_seen_at,
         lease_until=row.lease_until, gone=row.gone, reserved_for=row.reserved_for, idle_since=row.idle_since,
         leaves_at=row.leaves_at, detail=row.detail, version=row.version,
     )  # fmt: skip
@@ -101,6 +101,10 @@ def event_from(row: Row[Any]) -> Event:
     )  # fmt: skip
 
 
+# What a row holds of these never changes while the text is the same, and most rows are read again and again.
+
+
+@lru_cache(maxsize=16_384)
 def offer_from(text: str) -> Offer:
     """An offer from its column."""
     return _OFFER.validate_json(text)
@@ -108,12 +112,17 @@ def offer_from(text: str) -> Offer:
 
 def listed_offer_from(text: str, seen_at: float) -> Offer:
     """An offer from its row in the market; most rows say the same at every refresh but for when they were seen."""
-    return replace(_offer_unseen(text), seen_at=seen_at)
+    return replace(offer_from(text), seen_at=seen_at)
 
 
 @lru_cache(maxsize=16_384)
-def _offer_unseen(text: str) -> Offer:
-    return _OFFER.validate_json(text)
+def _gpus_from(text: str) -> tuple[Gpu, ...]:
+    return _GPUS.validate_json(text)
+
+
+@lru_cache(maxsize=16_384)
+def _slots_from(text: str) -> tuple[Slot, ...]:
+    return _SLOTS.validate_json(text)
 
 
 def offer_row(offer: Offer) -> dict[str, Any]:
