@@ -9,7 +9,7 @@ DASHBOARD := control_plane/godwit/control_plane/dashboard/static/index.html
 DASHBOARD_SOURCES := $(shell find control_plane/dashboard -type d \( -name node_modules -o -name build -o -name __pycache__ \) -prune \
 	-o -type f ! -name schema.ts ! -name '*.md' -print)
 
-.PHONY: help demo demo-migrate test e2e drills partitions explore check bench dashboard browser clean
+.PHONY: help demo demo-migrate test e2e drills partitions chaos explore check bench dashboard browser clean
 .NOTPARALLEL:
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make e2e     whole journeys: fleets of processes, real Ray, real models, networks that break"
 	@echo "make drills  every fault that agents know, on a real fleet with jobs on it (minutes)"
 	@echo "make partitions  many seeded schedules of cuts between hosts in network namespaces (root; a quarter of an hour)"
+	@echo "make chaos   processes of a whole fleet are killed at random for ten minutes, while jobs run"
 	@echo "make explore the properties of the planner, the domain and the simulation on new random examples"
 	@echo "make check   format, lint, types, layers"
 	@echo "make bench   the figures that docs and decisions quote"
@@ -36,7 +37,7 @@ demo-migrate: $(VENV)/installed-demo
 # One process waits for Ray most of the time, so that two cores have work for three. Tests start a hundred processes:
 # what these import is compiled once, even where nothing else leaves compiled files behind.
 test: $(VENV)/installed-dev $(DASHBOARD) browser
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "not e2e and not drills and not partitions"
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "not e2e and not drills and not partitions and not chaos"
 
 e2e: $(VENV)/installed-dev $(DASHBOARD)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "e2e and not drills and not partitions" \
@@ -47,6 +48,10 @@ drills: $(VENV)/installed-dev
 
 partitions: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n 4 -rP -m partitions tests/network
+
+# GODWIT_CHAOS_SEED, GODWIT_CHAOS_MINUTES: which kills, and for how long.
+chaos: $(VENV)/installed-dev
+	@$(BIN)/python -m pytest -s -m chaos tests/chaos
 
 explore: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n 2 --hypothesis-profile=explore tests/scheduler tests/domain tests/simulation

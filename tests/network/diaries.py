@@ -74,3 +74,13 @@ def still_alive(folder: Path) -> list[int]:
             except BlockingIOError:
                 alive.append(int(path.stem.removeprefix("epoch-")))
     return alive
+
+
+def stepped_anew(folder: Path, since: float) -> bool:
+    """Whether a process that began after an instant of the machine's monotonic clock has done a step."""
+    for path in folder.glob("*.jsonl"):
+        with path.open() as file:
+            first = file.readline()
+            if first.endswith("}\n") and json.loads(first)["at"] > since and '"what": "step"' in file.read():
+                return True
+    return False

@@ -38,10 +38,11 @@ class Relay:
                 continue
             callee.settimeout(None)
             for source, sink in ((caller, callee), (callee, caller)):
-                threading.Thread(target=_pump, args=(source, sink), daemon=True).start()
+                threading.Thread(target=pump, args=(source, sink), daemon=True).start()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def pump(source: socket.socket, sink: socket.socket) -> None:
+    """Pass on what one end says until either is closed, and close both."""
     with suppress(OSError):
         while block := source.recv(_BLOCK_BYTES):
             sink.sendall(block)

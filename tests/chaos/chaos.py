@@ -1,0 +1,118 @@
+"""One run: kill by the schedule while people work, let everything end, judge."""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.chaos import clouds, judge, rows, told
+from tests.chaos import fleet as fleets
+from tests.chaos.fleet import Fleet
+from tests.chaos.judge import Verdict
+from tests.chaos.killing import Killer, Wound
+from tests.chaos.schedule import Kill, Victim
+from tests.chaos.work import Client, People, Sort
+
+LOOK_S, TELL_S = 0.2, 10.0
+START_S, END_S = 180.0, 420.0
+"""Very long on purpose: nothing is measured by them but what must never be."""
+
+
+@dataclass
+class Run:
+    """What happened in one run so far."""
+
+    fleet: Fleet
+    people: People
+    began: float = field(default_factory=time.monotonic)
+    open: list[Wound] = field(default_factory=list)
+    healed: list[tuple[Wound, float]] = field(default_factory=list)
+    missed: Counter[Victim] = field(default_factory=Counter)
+    _told_at: float = 0.0
+
+    def say(self, text: str) -> None:
+        """Print a line of the progress."""
+        print(told.line(time.monotonic() - self.began, text), flush=True)
+
+    def go_through(self, kills: Sequence[Kill]) -> None:
+        """Strike when it is time, and look how long it takes until all is well."""
+        killer = Killer(self.fleet)
+        for kill in kills:
+            self._watch(lambda at=kill.at_s: time.monotonic() - self.began >= at, killer)  # type: ignore[misc]
+            wound = killer.strike(kill)
+            if wound is None:
+                self.missed[kill.victim] += 1
+            else:
+                self.open.append(wound)
+                self.say(f"kill {wound.victim} {wound.whom}")
+        for cloud in clouds.NAMES:
+            self.fleet.clouds.faults(cloud)
+
+    def end(self) -> None:
+        """Wait until every job has ended, every machine is given back, and every wound is healed."""
+        self.people.stop()
+        self.say("no more kills: waiting for all jobs to end")
+        self._in_time("the end of all jobs", lambda: self.people.is_over)
+        self.say("all jobs have ended: waiting for all machines to be given back")
+        self._in_time("the end of all machines", lambda: judge.is_quiet(self.fleet))
+        self._in_time("all to be well", lambda: not self.open)
+
+    def _in_time(self, what: str, look: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + END_S
+
+        def is_over() -> bool:
+            assert time.monotonic() < deadline, (
+                f"{what} did not come within {END_S:g} s: {rows.unsettled(self.fleet.db)}"
+            )
+            return look()
+
+        self._watch(is_over, None)
+
+    def _watch(self, until: Callable[[], bool], killer: Killer | None) -> None:
+        while not until():
+            if killer is not None:
+                killer.tend()
+            for wound in [wound for wound in self.open if wound.is_well()]:
+                self.open.remove(wound)
+                self.healed.append((wound, time.monotonic() - wound.at))
+            if time.monotonic() - self._told_at > TELL_S:
+                self._told_at = time.monotonic()
+                counts = ", ".join(f"{count} {state}" for state, count in self.people.counts().items())
+                self.say(f"  jobs: {counts}; nodes: {rows.living_nodes(self.fleet.db)}; not well yet: {len(self.open)}")
+            assert not self.people.is_over or killer is None, "everybody went home early"
+            time.sleep(LOOK_S)
+
+
+def live_through(folder: Path, kills: Sequence[Kill], sorts: Sequence[Sort], seed: int) -> Verdict:
+    """A fleet lives through the kills; returns what a judge finds at its end, and prints all of it."""
+    with fleets.running(folder) as fleet:
+        try:
+            _wait_until_it_serves(fleet)
+            client = Client(fleet.url, fleet.token)
+            people = People(Client(fleet.url, fleet.token), fleet.diaries, sorts, random.Random(seed))
+            run = Run(fleet, people)
+            run.go_through(kills)
+            run.end()
+            verdict = judge.judged(fleet, client, people.jobs)
+            for row in (
+                "",
+                *told.wounds(run.healed, run.missed),
+                "",
+                *told.work(people.jobs, rows.tries(fleet.db)),
+                "",
+            ):
+                print(row)
+            print("\n".join(told.verdict(verdict)), flush=True)
+        except BaseException:
+            print(fleet.log())
+            raise
+    return verdict
+
+
+def _wait_until_it_serves(fleet: Fleet) -> None:
+    deadline = time.monotonic() + START_S
+    while not all(unit.is_up() for unit in fleet.replicas.values()) or fleet.leader() is None:
+        assert time.monotonic() < deadline, f"the fleet did not serve within {START_S} s"
+        time.sleep(LOOK_S)
