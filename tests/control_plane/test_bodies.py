@@ -88,7 +88,7 @@ def test_a_body_that_drips_is_given_up_after_half_a_minute() -> None:
 
     async def run() -> None:
         scope = {"type": "http", "path": "/v1/jobs", "headers": []}
-        await bodies.Bodies(reads, now=lambda: drip.at)(scope, drip, send)  # type: ignore[arg-type]
+        await bodies.Bodies(reads, now=lambda: drip.at)(scope, drip, send)
 
     with pytest.raises(Exception, match="slower than"):
         asyncio.run(run())

@@ -1,8 +1,10 @@
 """The control plane over HTTP: wire messages in and out, and every error turned into a sentence and an exit code."""
 
+import json
+import re
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote
@@ -10,6 +12,7 @@ from urllib.parse import quote
 import httpx
 from godwit.cli.connection import Connection
 from godwit.cli.exits import ExitCode, Failure
+from godwit.domain.plain_text import visible, visible_within
 from godwit.domain.wire.pages import FieldProblem, Message, Page, ProblemDetails
 from pydantic import ValidationError
 
@@ -30,6 +33,9 @@ BACKOFF_S = 0.5
 
 TOO_MANY, WAIT_MAX_S = 429, 30.0
 """Who asks too often waits as long as the answer says, within reason."""
+
+_STEERING = re.compile(rb"\\u00[01789]|\\u20[26]|\\[bfr]|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
+"""Where JSON may hold control characters, escaped or not, or what turns the direction of writing."""
 
 PAGE_LIMIT = 100
 EXIT_BY_STATUS = {
@@ -145,7 +151,7 @@ class ControlPlane:
                 if response.is_error:
                     response.read()
                     raise _refusal(response)
-                yield response.iter_lines()
+                yield _lines(response.iter_text())
         except httpx.TransportError as exc:
             raise Unreachable(self.url, exc) from exc
 
@@ -185,9 +191,27 @@ def _set(params: Params | None) -> dict[str, Scalar | Sequence[Scalar]]:
     return {key: value for key, value in (params or {}).items() if value is not None}
 
 
+def _lines(pieces: Iterable[str]) -> Iterator[str]:
+    """Lines that end with a line feed, as event streams are written; httpx would also split at what text may hold."""
+    begun = ""
+    for piece in pieces:
+        *whole, begun = (begun + piece).split("\n")
+        yield from (line.removesuffix("\r") for line in whole)
+
+
+def _tamed(content: bytes) -> bytes:
+    """JSON whose texts steer no terminal: names and reasons are by users, nodes and providers. Most needs no change."""
+    if _STEERING.search(content) is None:
+        return content
+    try:
+        return json.dumps(visible_within(json.loads(content))).encode()
+    except ValueError:
+        return content  # no JSON: what reads it next says so
+
+
 def _parse(response: httpx.Response, reply: type[Reply]) -> Reply:
     try:
-        return reply.model_validate_json(response.content)
+        return reply.model_validate_json(_tamed(response.content))
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -207,9 +231,9 @@ def _told_to_wait_s(response: httpx.Response) -> float | None:
 def _refusal(response: httpx.Response) -> Refused:
     status = response.status_code
     try:
-        details = ProblemDetails.model_validate_json(response.content)
+        details = ProblemDetails.model_validate_json(_tamed(response.content))
     except ValidationError:
-        words = response.text.strip()[:200] or response.reason_phrase
+        words = visible(response.text.strip()[:200]) or response.reason_phrase
         return Refused(f"the control plane answered {status}: {words}", status)
     meant = next((problem.did_you_mean for problem in details.problems if problem.did_you_mean), None)
     message = (details.detail or details.title) + (f"; did you mean {meant}?" if meant else "")

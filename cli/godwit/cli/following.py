@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from godwit.cli.client import ControlPlane, Refused, Unreachable
+from godwit.domain.plain_text import visible_within
 
 PATIENCE_S = 600.0
 """A control plane that is away for longer is not being restarted; then a person must look."""
+
+OUTPUT = "log"
+"""The kind of events that hold a job's own output."""
 
 BACKOFF_MIN_S = 0.2
 BACKOFF_MAX_S = 5.0
@@ -42,13 +46,15 @@ class Back:
 def parse_events(lines: Iterable[str]) -> Iterator[StreamEvent]:
     """Read `text/event-stream` lines, as https://html.spec.whatwg.org/multipage/server-sent-events.html has them.
 
-    Comments are skipped; an event cut short by the end of the stream is dropped, since it will be sent again.
+    Comments are skipped; an event cut short by the end of the stream is dropped, since it will be sent again. Output
+    of jobs (kind `log`) is as it was written; of all else, what would steer a terminal is made visible.
     """
     kind, cursor, data = "message", None, list[str]()
     for line in lines:
         if not line:
             if data:
-                yield StreamEvent(kind, json.loads("\n".join(data)), cursor)
+                told = json.loads("\n".join(data))
+                yield StreamEvent(kind, told if kind == OUTPUT else visible_within(told), cursor)
             kind, data = "message", []
             continue
         key, _, value = line.partition(":")

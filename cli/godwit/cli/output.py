@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
+from godwit.domain import plain_text
 from pydantic import BaseModel
 
 WIDTH_MIN = 40
@@ -64,6 +65,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], empty: str, 
     from rich.text import Text  # noqa: PLC0415
 
     room = width or terminal_width()
+    rows = [[plain_text.visible(cell, one_line=True) for cell in row] for row in rows]
     widths = fitting(columns, rows, room)
     grid = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
     for column, column_width in zip(columns, widths, strict=True):
@@ -98,6 +100,24 @@ def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int)
 def terminal_width() -> int:
     """Columns of the terminal; 80 when output goes elsewhere, unless COLUMNS says otherwise."""
     return max(WIDTH_MIN, shutil.get_terminal_size((80, 24)).columns)
+
+
+class JobOutput:
+    """A job's own output on its way out: as it is into files and pipes, without what steers a terminal onto one."""
+
+    def __init__(self, to: TextIO) -> None:
+        self._to = to
+        self._tamed = plain_text.Output() if to.isatty() else None
+
+    def write(self, text: str) -> None:
+        """Show what came."""
+        self._to.write(text if self._tamed is None else self._tamed.pass_on(text))
+        self._to.flush()
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        if self._tamed is not None:
+            self._to.write(self._tamed.rest())
 
 
 def note(text: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 from godwit.cli import figures, following
 from godwit.cli.client import ControlPlane, Refused, Unreachable
 from godwit.cli.exits import ExitCode, Failure
+from godwit.cli.output import JobOutput
 from godwit.domain.wire.views import EventView, JobDetail, JobView
 
 QUEUE_MAX = 1_000
@@ -75,6 +76,10 @@ class Story:
     log_ended: bool = False
     away: set[str] = field(default_factory=set)
     _midline: bool = False
+    _output: JobOutput = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._output = JobOutput(self.stdout)
 
     def tell(self, heard: Heard) -> None:
         """Print what was heard."""
@@ -104,11 +109,11 @@ class Story:
     def _log(self, event: following.StreamEvent) -> None:
         if event.kind == "end":
             self.log_ended = True
+            self._output.end()
         elif event.kind == "log":
             text = str(event.data.get("text", ""))
             self.status.clear()
-            self.stdout.write(text)
-            self.stdout.flush()
+            self._output.write(text)
             self._midline = bool(text) and not text.endswith("\n")
 
     def _event(self, event: EventView) -> None:

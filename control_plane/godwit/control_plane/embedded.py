@@ -8,7 +8,10 @@ import os
 import random
 import socket
 import sys
+from collections.abc import MutableMapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvicorn
@@ -34,6 +37,7 @@ from godwit.domain.clock import SystemClock
 from godwit.domain.errors import Conflict
 from godwit.domain.ids import IdSource
 from godwit.domain.wire.dev import CHUNK_BYTES
+from godwit.domain.plain_text import visible
 from godwit.providers import registry
 from sqlalchemy import make_url
 
@@ -170,3 +174,9 @@ def configure_log() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(20),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+def in_plain_text(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor: whoever reads the log in a terminal is not at the mercy of what strangers call their things."""
+    return {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+            in_plain_text,

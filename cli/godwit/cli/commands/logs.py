@@ -17,30 +17,33 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
     tail: Annotated[int | None, typer.Option(min=0, help="Only the last lines.")] = None,
 ) -> None:
-    """Show the output of a job, of all its attempts."""
+    """Show the output of a job, of all its attempts. A terminal gets its colours, but nothing that steers it."""
     if not follow:
-        sys.stdout.write(console.control_plane().get_text(path_of("/v1/jobs", job, "logs"), {"tail": tail}))
+        shown = output.JobOutput(sys.stdout)
+        shown.write(console.control_plane().get_text(path_of("/v1/jobs", job, "logs"), {"tail": tail}))
+        shown.end()
         return
     if tail is not None:
         raise Failure("--tail and --follow do not go together; following starts at the beginning", ExitCode.USAGE)
+    shown = output.JobOutput(sys.stdout)
     try:
         for event in following.follow(
             console.control_plane, path_of("/v1/jobs", job, "logs", "stream"), {}, last_kind="end"
         ):
-            _show(event)
+            _show(event, shown)
     except KeyboardInterrupt:
         output.note(f"\nleft {job} alone; come back with `godwit logs -f {job}`")
 
 
-def _show(event: following.StreamEvent | following.Away | following.Back) -> None:
+def _show(event: following.StreamEvent | following.Away | following.Back, shown: output.JobOutput) -> None:
     if isinstance(event, following.Away):
         output.note(f"[godwit] {event.message}; trying again for {following.PATIENCE_S / 60:.0f} minutes")
     elif isinstance(event, following.Back):
         output.note("[godwit] the control plane answers again")
     elif event.kind == "log":
-        sys.stdout.write(str(event.data.get("text", "")))
-        sys.stdout.flush()
+        shown.write(str(event.data.get("text", "")))
     elif event.kind == "end":
+        shown.end()
         code = event.data.get("exit_code")
         output.note(f"[godwit] {job_end(str(event.data.get('state')), code)}")
 
