@@ -33,7 +33,7 @@ from godwit.control_plane.store import access, queries, writes
 from godwit.control_plane.store.database import SERVING, Database, open_engine
 from godwit.control_plane.tracing import Spans, TracedCalls, open_spans
 from godwit.control_plane.wakes import Listener
-from godwit.domain.clock import SystemClock
+from godwit.domain.clock import SteadyClock
 from godwit.domain.errors import Conflict
 from godwit.domain.ids import IdSource
 from godwit.domain.wire.dev import CHUNK_BYTES
@@ -109,7 +109,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, home: Home, co
 
 
 def _context(home: Home, settings: Settings, listener: socket.socket, roster: Roster, spans: Spans) -> Context:
-    clock, hints = SystemClock(), Hints()
+    clock, hints = SteadyClock(), Hints()
     db = Database(open_engine(settings.database_url, SERVING), hints.announce, _process_name(settings))
     db.migrate()
     ids = IdSource(clock.now, random.SystemRandom())
