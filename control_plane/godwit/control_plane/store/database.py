@@ -111,7 +111,7 @@ class Database:
     def migrate(self, pause: Callable[[float], None] = time.sleep) -> None:
         """Bring the tables up to date; called before anything else, safe to repeat, one at a time.
 
-        Raises `Conflict` when others keep reading a table that has to change: end what reads for so long, and start again.
+        Raises `Conflict` when others keep reading a table that has to change: end what reads so long, and start again.
         """
         for number in range(1, MIGRATE_TRIES + 1):
             try:
