@@ -9,7 +9,6 @@ import random
 import socket
 import sys
 from collections.abc import MutableMapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
