@@ -68,9 +68,9 @@ def test_a_secret_is_private_from_its_first_byte_whatever_the_umask(home: Home) 
 
 def test_the_keyring_derives_the_same_from_the_same_and_shows_nothing(home: Home) -> None:
     one, two = home.keyring(), home.keyring()
-    assert one.credential("node-1", "agent-1") == two.credential("node-1", "agent-1")
-    assert one.credential("node-1", "agent-1") != one.credential("node-1", "agent-2")
-    assert one.join_token("node-1", "x") != one.credential("node-1", "x")
+    assert (one.key_id, one.signature("node-1")) == (two.key_id, two.signature("node-1"))
+    assert one.signature("node-1") != one.signature("node-2")
+    assert one.join_token("node-1", "x") != one.ray_token("node-1/x")
     assert (home.folder / "secret.key").read_bytes().hex() not in repr(one)
 
 

@@ -27,6 +27,13 @@ Reply = TypeVar("Reply", bound=Message)
 ARCHIVE_BYTES_MAX = 256 * 1024 * 1024
 """The largest workdir the control plane takes."""
 
+KEPT_S = 65.0
+"""How long an idle connection is kept: longer than the longest pause between heartbeats, 60 s, and not as long as the
+control plane keeps it, 75 s."""
+
+SECONDS_DIGITS_MAX = 7
+"""Of a `Retry-After`; what is longer says nothing of when to come back, and neither does a date."""
+
 _DISMISSALS = frozenset({401, 403, 410})
 
 
@@ -39,14 +46,22 @@ class Forgotten(Dismissed):
 
 
 class Unreachable(GodwitError):
-    """The control plane did not answer as it should; nothing is known to have happened, try again later."""
+    """The control plane did not answer as it should; nothing is known to have happened, try again later.
+
+    `after_s` is for how long it asked to be left alone.
+    """
+
+    def __init__(self, message: str, after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.after_s = after_s
 
 
 class Link:
     """Calls to the control plane. Each blocks; each raises `Unreachable` or `Dismissed`, nothing else."""
 
     def __init__(self, url: str, credential: str = "") -> None:
-        self._client = httpx.Client(base_url=url, timeout=httpx.Timeout(5.0))
+        kept = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEPT_S)
+        self._client = httpx.Client(base_url=url, timeout=httpx.Timeout(5.0), limits=kept)
         self._credential = credential
 
     def join(self, token: str, request: JoinRequest) -> JoinReply:
@@ -54,6 +69,10 @@ class Link:
         reply = self._post("/v1/agent/join", request, JoinReply, token=token)
         self._credential = reply.credential
         return reply
+
+    def renew(self, credential: str) -> None:
+        """Present this credential from now on."""
+        self._credential = credential
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
         """Renew the lease and hand over observations."""
@@ -118,4 +137,6 @@ def _check(response: httpx.Response) -> None:
     if response.status_code in _DISMISSALS and problem:
         kind = Forgotten if response.status_code == HTTPStatus.UNAUTHORIZED else Dismissed
         raise kind(f"the control plane sends this node away: {response.text[:500]}")
-    raise Unreachable(f"the control plane answered {response.status_code}: {response.text[:500]}")
+    after = response.headers.get("retry-after", "")
+    after_s = float(after) if after.isdecimal() and len(after) < SECONDS_DIGITS_MAX else 0.0
+    raise Unreachable(f"the control plane answered {response.status_code}: {response.text[:500]}", after_s)

@@ -1,20 +1,17 @@
 """The agent: joins, then keeps a heartbeat and a command loop going until it is sent away."""
 
 import fcntl
-import json
 import os
 import random
-import secrets
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 
 import structlog
-from godwit.agents import core, machine, settings, tracing
+from godwit.agents import core, joining, machine, pauses, settings, tracing
 from godwit.agents.accelerators import faults
 from godwit.agents.caring import Caring
 from godwit.agents.checkpoints.arrears import Arrears
@@ -29,13 +26,13 @@ from godwit.agents.metrics import loads
 from godwit.agents.node import Node
 from godwit.agents.notices import watch
 from godwit.agents.notices.sigterm import Sigterm
-from godwit.agents.runtime.guard import boottime_s, write_whole
+from godwit.agents.runtime.guard import boottime_s
 from godwit.agents.runtime.process import probe
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.runtime.standby_keeper import StandbyKeeper
 from godwit.agents.settings import Settings
 from godwit.domain.errors import GodwitError, InvalidRequest
-from godwit.domain.wire.agents import CommandsRequest, JoinReply
+from godwit.domain.wire.agents import CommandsRequest
 
 log = structlog.get_logger()
 
@@ -76,24 +73,27 @@ class Agent:
         self._gone = threading.Event()
         self._leased = threading.Event()
         self._sigterm = Sigterm(chosen.notice_s)
-        self._heartbeat_s = 1.0
+        self._heartbeat_s, self._lease_s = 1.0, 15.0
+        self._rng = random.Random()  # noqa: S311 - spreads a fleet's calls
         self._is_forgotten = False
         self._on_answer: Callable[[bool], None] = lambda _answered: None
         self._abilities = probe.probe(os.environ, simulated=chosen.simulated)
 
     def run(self) -> int:
         """Join, resume, and serve until dismissed."""
+        chosen = self._settings
         try:
-            joined = self._join()
+            joined = joining.join(chosen, self._link, self._abilities, self._rng)
         except Dismissed as exc:
             log.warning("not admitted; leaving for good", reason=exc.message)
             return 0
-        self._heartbeat_s = joined.heartbeat_s
-        chosen, devices = self._settings, machine.known_devices(self._settings.node_dir)
+        self._joined = joined
+        self._heartbeat_s, self._lease_s = joined.heartbeat_s, joined.lease_s
+        devices = machine.known_devices(chosen.node_dir)
         facts = NodeFacts(chosen.address, os.cpu_count() or 1, chosen.python, chosen.simulated, devices)
         self._link = Link(self._settings.url, joined.credential)
         self._terminals = Terminals(chosen.node_dir, chosen.url, joined.credential)
-        state = core.load(self._settings.node_dir, _agent_id(self._settings.node_dir))
+        state = core.load(chosen.node_dir, joining.agent_id(chosen.node_dir))
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
         self._core = Core(state, self._settings.node_dir, node.carry_out)
         node.abilities = self._abilities
@@ -169,29 +169,9 @@ class Agent:
         caring.check, node.care, caring.apart = checks.start, caring.take, standby.away
         return monitor
 
-    def _join(self) -> JoinReply:
-        path = self._settings.node_dir / "credential"
-        if path.exists():
-            return JoinReply.model_validate_json(path.read_text())
-        agent_id = _agent_id(self._settings.node_dir)
-        request = machine.introduce(agent_id, self._settings, version("godwit"), self._abilities)
-        pause_s = 0.1
-        while True:  # no bound: a machine without a control plane has nothing else to do, and is ended by its provider
-            try:
-                reply = self._link.join(self._settings.join_token, request)
-                break
-            except Unreachable as exc:
-                log.warning("cannot join yet", reason=exc.message, next_try_s=round(pause_s, 1))
-                time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet's retries
-                pause_s = min(pause_s * 2, 5.0)
-        machine.remember_devices(self._settings.node_dir, request.gpus)
-        _write_private(path, reply.model_dump_json())
-        log.info("joined", node_id=reply.node_id)
-        return reply
-
     def _beat(self) -> None:
         """Heartbeats until dismissed. A failed one is followed by the next: the lease is the bound."""
-        failed = 0
+        failed, is_first = 0, True
         while not self._gone.is_set():
             self._core.urgent.clear()
             last = self._is_over()
@@ -208,12 +188,15 @@ class Agent:
                 self._on_answer(False)
                 if failed == 1:
                     log.warning("heartbeat not answered", reason=exc.message)
-                time.sleep(min(0.1 * failed, 0.5))
+                is_first = True
+                time.sleep(self._pause_s(failed, exc))
             else:
-                failed = 0
+                failed, pause_s = 0, pauses.next_beat_s(reply.heartbeat_s, self._rng, is_first=is_first)
+                is_first = False
                 self._on_answer(True)
                 self._loads.told(request.load)
-                self._heartbeat_s = reply.heartbeat_s
+                self._heartbeat_s, self._lease_s = reply.heartbeat_s, reply.lease_s
+                self._renew(reply.credential)
                 more = self._core.answered(sent_at, reply)
                 if not self._leased.is_set():
                     self._leased.set()
@@ -221,8 +204,21 @@ class Agent:
             self._core.tick()
             if last:
                 return
-            if not more:
-                self._core.urgent.wait(self._heartbeat_s)
+            if not more and not failed:
+                self._core.urgent.wait(pause_s)
+
+    def _pause_s(self, failed: int, exc: Unreachable) -> float:
+        """The pause after the `failed`th call in a row that brought no answer."""
+        return pauses.again_s(failed, pauses.longest_s(self._heartbeat_s, self._lease_s), self._rng, exc.after_s)
+
+    def _renew(self, credential: str | None) -> None:
+        """Keep a new credential, then use it; the one before is good for as long as it was."""
+        if credential is None:
+            return
+        self._joined = self._joined.model_copy(update={"credential": credential})
+        joining.keep(self._settings.node_dir, self._joined)
+        self._link.renew(credential)
+        self._terminals.renew(credential)
 
     def _is_over(self) -> bool:
         """Whether the machine goes down and nothing runs here any more: one heartbeat is still tried."""
@@ -230,7 +226,7 @@ class Agent:
 
     def _take_commands(self) -> None:
         self._leased.wait()  # a start that came before the first lease would be refused
-        pause_s = 0.1
+        failed = 0
         while not self._gone.is_set():  # no bound: this is what the agent is for
             try:
                 known = self._core.intents()[-768:] + self._terminals.known()
@@ -239,11 +235,11 @@ class Agent:
                 self._core.urgent.set()  # the heartbeat will hear it too, and decides
                 time.sleep(1.0)
                 continue
-            except Unreachable:
-                time.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet's retries
-                pause_s = min(pause_s * 2, 2.0)
+            except Unreachable as exc:
+                failed += 1
+                time.sleep(self._pause_s(failed, exc))
                 continue
-            pause_s = 0.1
+            failed = 0
             self._terminals.take(reply.terminals)
             before = self._core.intents()
             for command in reply.commands:
@@ -262,24 +258,9 @@ class Agent:
         self._standby.close()
         if self._is_forgotten:
             # Started again, it asks to join with the token of its machine, and is told whether that is for good.
-            (self._settings.node_dir / "credential").unlink(missing_ok=True)
+            joining.forget(self._settings.node_dir)
         # Whoever was only asked to end, on a machine that stays, is started again.
         return 1 if self._core.count()[0] or self._sigterm.heard.is_set() or self._is_forgotten else 0
-
-
-def _agent_id(node_dir: Path) -> str:
-    """This agent's own name, kept from before its first join, so that a lost answer can be asked for again."""
-    path = node_dir / "agent.json"
-    if not path.exists():
-        write_whole(path, json.dumps({"agent_id": f"agent-{secrets.token_hex(8)}"}))
-    return str(json.loads(path.read_text())["agent_id"])
-
-
-def _write_private(path: Path, text: str) -> None:
-    draft = path.with_name(path.name + ".tmp")
-    draft.touch(mode=0o600)
-    write_whole(path, text)
-    path.chmod(0o600)
 
 
 def exit_code() -> int:

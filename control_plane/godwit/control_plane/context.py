@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from godwit.control_plane import credentials
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.loads import Loads
 from godwit.control_plane.metrics.instruments import Instruments
@@ -22,10 +23,11 @@ class Context:
     """The seams to the world and the settings that decisions depend on.
 
     `url` is where agents reach this control plane. `identity` marks what it launches. `store_url` is the default
-    checkpoint store. `serving_since` is when it began to hear agents. `heartbeat_s` is how often agents report.
-    `agent_package` is what a machine without the agent installs. `instruments` count and time what is done.
-    `targets` are told of what happens. `spans` takes traces. `prometheus` are the addresses that services may be scaled
-    by queries to. `loads` is how hard GPUs work, as agents told this process.
+    checkpoint store. `serving_since` is when it began to hear agents. `heartbeat_s` is how often agents report, and
+    `credential_s` how long their credentials live. `agent_package` is what a machine without the agent installs.
+    `instruments` count and time what is done. `targets` are told of what happens. `spans` takes traces. `prometheus`
+    are the addresses that services may be scaled by queries to. `loads` is how hard GPUs work, as agents told this
+    process.
     """
 
     db: Database
@@ -40,6 +42,7 @@ class Context:
     serving_since: float
     policy: Policy = field(default_factory=Policy)
     heartbeat_s: float = 1.0
+    credential_s: float = credentials.LIFE_S
     agent_package: str = AGENT_PACKAGE
     seed: int = 0
     targets: tuple[Target, ...] = ()

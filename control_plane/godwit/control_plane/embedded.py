@@ -42,6 +42,10 @@ from sqlalchemy import make_url
 
 log = structlog.get_logger()
 
+KEEP_ALIVE_S = 75
+"""How long an idle connection stays open: longer than agents pause between two heartbeats, so that it is never closed
+just when the next one is sent. nginx's default."""
+
 
 def serve(folder: Path) -> None:
     """Run a control plane on `folder` until it is told to stop. Raises `Conflict` when another one holds it."""
@@ -74,7 +78,11 @@ def serve(folder: Path) -> None:
                 access_log=False,
                 timeout_graceful_shutdown=2,
                 lifespan="off",
+<<<<<<< Updated upstream
                 http=Connection,
+=======
+                timeout_keep_alive=KEEP_ALIVE_S,
+>>>>>>> Stashed changes
                 # A terminal that waits for its reader answers no pings; whether its environment lives is looked at.
                 ws_ping_timeout=None,
                 ws_max_size=4 * CHUNK_BYTES,
@@ -124,6 +132,8 @@ def _context(home: Home, settings: Settings, listener: socket.socket, roster: Ro
         store_url=settings.store_url,
         serving_since=clock.now(),
         policy=settings.policy,
+        heartbeat_s=settings.agents.heartbeat_s,
+        credential_s=settings.agents.credential_s,
         targets=settings.targets,
         spans=spans,
         prometheus=settings.prometheus,

@@ -12,6 +12,8 @@ class Keyring:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self.key_id = self._derive("key")[:8]
+        """Tells this key from others, and nothing else of it."""
 
     def __repr__(self) -> str:
         return "Keyring(...)"
@@ -20,9 +22,9 @@ class Keyring:
         """What a booting machine joins with, once; it is in that machine's startup script and nowhere else."""
         return f"{node_id}.{self._derive('join', node_id, launch_token)}"
 
-    def credential(self, node_id: str, agent_id: str) -> str:
-        """What an agent that joined presents from then on; it opens only that node's rows."""
-        return f"{node_id}.{self._derive('agent', node_id, agent_id)}"
+    def signature(self, said: str) -> str:
+        """That we said so: what `credentials` puts behind a node's credential."""
+        return self._derive("node", said)
 
     def ray_token(self, attempt_id: str) -> str:
         """The token of an attempt's own Ray cluster: 64 hex digits, as Ray wants."""

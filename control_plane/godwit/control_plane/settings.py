@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from godwit.control_plane import caring, fleet, prometheus, scheduling
+from godwit.control_plane import caring, dialling, fleet, prometheus, scheduling
+from godwit.control_plane.dialling import Dialling
 from godwit.control_plane.notifying import targets
 from godwit.control_plane.notifying.targets import Target
 from godwit.control_plane.rates import Limits
@@ -58,6 +59,10 @@ providers:
 # Times in seconds that decide when a node is lost, or idle.
 # policy: {missed_after_s: 4, lease_s: 15}
 
+# How often agents report, and how long their credentials live, which are renewed at half. Thousands of nodes want 5 s;
+# then a node counts as lost after 20 s, unless `policy` says otherwise.
+# agents: {heartbeat_s: 1, credential_s: 86400}
+
 # What the fleet may grow to and cost, how long a node may idle, what is never given back, and what is kept ready.
 # fleet: {max_nodes: 16, max_usd_per_hour: 400, idle_s: 300, min_nodes: 0, warm: [{gpus: H100:8, count: 1}]}
 
@@ -96,6 +101,7 @@ _KEYS = (
     "checkpoints",
     "providers",
     "policy",
+    "agents",
     "fleet",
     "scheduling",
     "health",
@@ -127,6 +133,7 @@ class Settings:
     store_url: str = ""
     providers: tuple[Mapping[str, Any], ...] = ()
     policy: Policy = field(default_factory=Policy)
+    agents: Dialling = field(default_factory=Dialling)
     open_metrics: bool = False
     limits: Limits = field(default_factory=Limits)
     targets: tuple[Target, ...] = ()
@@ -156,7 +163,9 @@ def read(home: Path) -> Settings:
     if not isinstance(providers, list) or not all(isinstance(entry, dict) for entry in providers):
         raise InvalidRequest(f"{path}: providers must be a list of {{kind: ..., name: ...}}")
     times = {} if config.get("policy") is None else config["policy"]
-    policy = fleet.bounded(_policy(times, path), config.get("fleet"), path, is_idle_given="idle_after_s" in times)
+    agents = dialling.read(config.get("agents"), path)
+    policy = dialling.timed(_policy(times, path), agents, times, path)
+    policy = fleet.bounded(policy, config.get("fleet"), path, is_idle_given="idle_after_s" in times)
     policy = scheduling.ordered(policy, config.get("scheduling"), path)
     policy = caring.cared_for(policy, config.get("health"), path)
     return Settings(
@@ -171,6 +180,7 @@ def read(home: Path) -> Settings:
         store_url=str(config.get("checkpoints") or f"file://{home.absolute()}/checkpoints"),
         providers=tuple(providers),
         policy=policy,
+        agents=agents,
         open_metrics=_open_metrics(config.get("metrics"), path),
         limits=read_limits(config.get("limits"), path),
         prometheus=prometheus.allowed(config.get("prometheus"), path),

@@ -39,8 +39,12 @@ class Terminals:
     def __init__(self, node_dir: Path, url: str, credential: str) -> None:
         self._node_dir = node_dir
         self._url = url.replace("http", "ws", 1).rstrip("/")
-        self._headers = {"Authorization": f"Bearer {credential}"}
+        self.renew(credential)
         self._known: dict[str, None] = {}
+
+    def renew(self, credential: str) -> None:
+        """Dial with this credential from now on."""
+        self._headers = {"Authorization": f"Bearer {credential}"}
 
     def known(self) -> list[str]:
         """The newest that were heard of: the control plane need not name them again."""

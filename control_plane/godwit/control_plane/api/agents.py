@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 from godwit.control_plane import hints
 from godwit.control_plane.api.access import Credential
 from godwit.control_plane.api.state import Godwit, State
-from godwit.control_plane.services import agents, startups
+from godwit.control_plane.services import agents, node_access, startups
 from godwit.control_plane.store import queries
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Forbidden, TooLarge
@@ -39,7 +39,7 @@ async def startup_failure(state: Godwit, credential: Credential, request: Reques
     await run_in_threadpool(startups.failed, state.context, credential, log)
 
 
-@router.post("/heartbeat")
+@router.post("/heartbeat", response_model_exclude_none=True)
 def heartbeat(state: Godwit, credential: Credential, request: wire.HeartbeatRequest) -> wire.HeartbeatReply:
     """The agent is heard."""
     return agents.heartbeat(state.context, credential, request)
@@ -74,7 +74,7 @@ def logs(state: Godwit, credential: Credential, chunk: wire.LogChunk) -> wire.Lo
 def archive(state: Godwit, credential: Credential, digest: Annotated[Digest, Path()]) -> FileResponse:
     """The workdir of a job that this node has a part in."""
     with state.context.db.read() as conn:
-        node, _ = agents.authenticate(Transaction(conn), credential)
+        node, _ = node_access.authenticate(state.context, Transaction(conn), credential)
         jobs = [
             queries.job(conn, attempt.job_id)
             for attempt in queries.live_attempts(conn)
@@ -87,7 +87,7 @@ def archive(state: Godwit, credential: Credential, digest: Annotated[Digest, Pat
 
 def _headed_attempt(state: State, credential: str, attempt_id: str) -> Attempt:
     with state.context.db.read() as conn:
-        node, _ = agents.authenticate(Transaction(conn), credential)
+        node, _ = node_access.authenticate(state.context, Transaction(conn), credential)
         attempt = queries.attempt(conn, attempt_id)
     if attempt.head.node_id != node.id:
         raise Forbidden("this node is not the head of that attempt")

@@ -51,7 +51,7 @@ async def agent(websocket: WebSocket, terminal_id: str) -> None:
 
     def find() -> Terminal:
         with state.context.db.read() as conn:
-            return state.terminals.of_agent(Transaction(conn), terminal_id, _bearer(websocket))
+            return state.terminals.of_agent(state.context, Transaction(conn), terminal_id, _bearer(websocket))
 
     try:
         terminal = await run_in_threadpool(find)

@@ -2,14 +2,14 @@
 
 import hmac
 from dataclasses import replace
-from typing import Any
 
-from godwit.control_plane import secrets
+from godwit.control_plane import credentials
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import (
     dev,
     health,
     migrations,
+    node_access,
     nodes,
     observations,
     replicas,
@@ -30,7 +30,6 @@ from godwit.domain.wire import agents as wire
 from godwit.scheduler.placement import offer_refusal
 from godwit.scheduler.resizing import bending
 from godwit.scheduler.trust import Record
-from sqlalchemy import Row
 
 LEAVING = frozenset({NodeState.TERMINATING, NodeState.TERMINATED, NodeState.FAILED})
 """States of a node whose agent is told to go."""
@@ -51,14 +50,14 @@ def join(context: Context, token: str, request: wire.JoinRequest) -> wire.JoinRe
     with context.db.write() as tx:
         returning.adopt(context, tx, token, request, now)
         node = node_of_join_token(context, tx, token)
-        credential = context.keyring.credential(node.id, request.agent_id)
+        credential = credentials.issue(context.keyring, node.id, request.agent_id, now, context.credential_s)
         known = queries.agent(tx.conn, node.id)
         if known is not None and known.agent_id != request.agent_id:
             raise Forbidden("this join token was used; a machine joins once")
         if node.state in LEAVING:
             raise Gone(f"node {node.id} is {node.state}")
         if known is None:
-            writes.add_agent(tx, node.id, request.agent_id, secrets.digest(credential), now)
+            writes.add_agent(tx, node.id, request.agent_id, node_access.NO_HASH, now)
             _admit(context, tx, node, request, now)
         writes.heard(tx, node.id, now, now + context.policy.lease_s)
     return wire.JoinReply(
@@ -73,9 +72,12 @@ def heartbeat(context: Context, credential: str, request: wire.HeartbeatRequest)
     """
     now = context.now()
     with context.db.write() as tx:
-        node, agent = authenticate(tx, credential)
+        node, agent = node_access.authenticate(context, tx, credential)
         if node.state in LEAVING:
             raise Gone(f"node {node.id} is {node.state}")
+        renewed = node_access.renewal(context, agent, credential, request, now)
+        if agent.credential_hash != node_access.NO_HASH and credentials.is_derived(credential):
+            writes.agent_renewed(tx, node.id, node_access.NO_HASH)
         late = 0 < agent.last_sent_at - request.sent_at < LATE_WITHIN_S
         writes.heard(tx, node.id, node.last_seen_at or now if late else now, now + context.policy.lease_s)
         if node.state is NodeState.LOST and not late:
@@ -98,26 +100,18 @@ def heartbeat(context: Context, credential: str, request: wire.HeartbeatRequest)
         heartbeat_s=context.heartbeat_s,
         acknowledged_seq=acknowledged,
         fenced=fenced,
+        credential=renewed,
     )
 
 
 def commands(context: Context, credential: str, known: set[str]) -> tuple[str, list[wire.Command]]:
     """The node's id, and the commands owed to it that it does not know of. Raises like `heartbeat`."""
     with context.db.read() as conn:
-        node, _ = authenticate(Transaction(conn), credential)
+        node, _ = node_access.authenticate(context, Transaction(conn), credential)
         if node.state in LEAVING:
             raise Gone(f"node {node.id} is {node.state}")
         owed = [i for i in queries.pending_intents(conn, FOR_AGENTS, node.id) if i.id not in known]
         return node.id, [_command(context, Transaction(conn), node, intent) for intent in owed]
-
-
-def authenticate(tx: Transaction, credential: str) -> tuple[Node, Row[Any]]:
-    """The node that a credential opens. Raises `Unauthenticated`."""
-    node_id = credential.partition(".")[0]
-    agent = queries.agent(tx.conn, node_id)
-    if agent is None or not hmac.compare_digest(agent.credential_hash, secrets.digest(credential)):
-        raise Unauthenticated("this node credential is not valid; the machine must be launched anew")
-    return queries.node(tx.conn, node_id), agent
 
 
 def node_of_join_token(context: Context, tx: Transaction, token: str) -> Node:

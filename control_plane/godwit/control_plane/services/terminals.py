@@ -13,7 +13,7 @@ from typing import Any
 
 from godwit.control_plane import hints, secrets
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import agents
+from godwit.control_plane.services import node_access
 from godwit.control_plane.store import entities, queries
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Conflict, InvalidRequest, Problem, Unauthenticated
@@ -101,9 +101,9 @@ class Terminals:
             terminal.ends["person"] = None
             return terminal
 
-    def of_agent(self, tx: Transaction, terminal_id: str, credential: str) -> Terminal:
+    def of_agent(self, context: Context, tx: Transaction, terminal_id: str, credential: str) -> Terminal:
         """The terminal for which this node was told to dial, once. Raises `Unauthenticated`."""
-        node, _ = agents.authenticate(tx, credential)
+        node, _ = node_access.authenticate(context, tx, credential)
         with self._lock:
             terminal = self._known.get(terminal_id)
             if terminal is None or terminal.node_id != node.id or "agent" in terminal.ends:

@@ -49,6 +49,12 @@ def add_agent(tx: Transaction, node_id: str, agent_id: str, credential_hash: str
     )
 
 
+def agent_renewed(tx: Transaction, node_id: str, credential_hash: str) -> None:
+    """The agent shows another credential than that of this hash, which is good no more."""
+    changed = {"of_node_id": node_id, "credential_hash": credential_hash}
+    tx.conn.execute(statements.update_where(schema.agents.c.node_id), changed)
+
+
 def agent_heard(tx: Transaction, node_id: str, observed_seq: int, sent_at: float) -> None:
     """The agent's observations up to `observed_seq` are counted; its newest heartbeat was sent at `sent_at`."""
     changed = {"of_node_id": node_id, "observed_seq": observed_seq, "last_sent_at": sent_at}

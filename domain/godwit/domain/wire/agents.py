@@ -181,6 +181,7 @@ class HeartbeatRequest(Message):
 
     `sent_at` is the agent's own clock and only grows: a heartbeat that the network delivers late, after a newer one,
     says nothing of what runs now. `load` comes with about one in ten: an agent that does not tell it may be older.
+    `renews`: it takes a new credential along with the answer; older agents do not.
     """
 
     agent_id: Annotated[str, Field(max_length=64)]
@@ -188,19 +189,22 @@ class HeartbeatRequest(Message):
     attempts: Annotated[list[LiveAttempt], Field(max_length=256)] = Field(default_factory=list)
     observations: Annotated[list[Observation], Field(max_length=256)] = Field(default_factory=list)
     load: NodeLoad | None = None
+    renews: bool = False
 
 
 class HeartbeatReply(Message):
     """The lease is renewed: the node may run its attempts for `lease_s` from when it *sent* the heartbeat.
 
     Observations up to `acknowledged_seq` need not be sent again. Attempts in `fenced` must stop now: a newer epoch
-    exists or their GPUs were given away.
+    exists or their GPUs were given away. `credential` takes the place of the one before, which is good until its end;
+    it is left out where there is no new one, since agents from before know no such key.
     """
 
     lease_s: float
     heartbeat_s: float
     acknowledged_seq: int
     fenced: list[str] = Field(default_factory=list)
+    credential: Annotated[str, Field(max_length=512)] | None = None
 
 
 class Peer(Message):
