@@ -8,16 +8,24 @@ from godwit.agents import leases
 from godwit.agents.effects import Effect, HealthEvent, Noticed, Runs
 from godwit.agents.runtime.guard import boottime_s, write_whole
 from godwit.agents.state import OBSERVATIONS_PER_HEARTBEAT, AgentState
+from godwit.domain.errors import GodwitError
 from godwit.domain.wire.agents import Command, HeartbeatReply, HeartbeatRequest, JobProgress
 from godwit.domain.wire.loads import NodeLoad
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
+class JournalLost(GodwitError):
+    """The agent cannot write its journal; it ends, and goes on from what is written once it is started again."""
+
+
 class Core:
     """The state of the agent, its journal and its lease file, for use from several threads.
 
     `carry_out` is called with one effect at a time, in order, and must not block; it may not call back.
+
+    Once a change could not be written, what is in memory is ahead of the journal, and its effects were left out: every
+    further call raises `JournalLost`, so that the agent ends, whichever of its threads met the full disk.
     """
 
     def __init__(self, state: AgentState, node_dir: Path, carry_out: Callable[[Effect], None]) -> None:
@@ -25,6 +33,7 @@ class Core:
         self._node_dir = node_dir
         self._carry_out = carry_out
         self._lock = threading.Lock()
+        self._lost: JournalLost | None = None
         self.urgent = threading.Event()
         """Set when an observation waits that should not wait for the next heartbeat."""
 
@@ -36,6 +45,7 @@ class Core:
     def apply(self, decide: Callable[[AgentState, float], list[Effect]]) -> None:
         """Let `decide(state, now)` change the state; its effects follow once the journal holds the change."""
         with self._lock:
+            self._refuse_if_lost()
             before = self._state.observations()[-1:]
             effects = decide(self._state, boottime_s())
             self._save()
@@ -67,13 +77,13 @@ class Core:
     def heartbeat(self, load: NodeLoad | None = None) -> HeartbeatRequest:
         """What to say now; `load` is how hard the GPUs work, where that is new."""
         with self._lock:
+            self._refuse_if_lost()
             return HeartbeatRequest(
                 agent_id=self._state.agent_id,
                 sent_at=boottime_s(),
                 attempts=self._state.live()[:256],
                 observations=self._state.observations(),
                 load=load,
-                renews=True,
             )
 
     def answered(self, sent_at: float, reply: HeartbeatReply) -> bool:
@@ -93,8 +103,8 @@ class Core:
         """Move the lease on, here and for the guards."""
         self._state.renewed(sent_at, lease_s)
         until, boot_id = self._state.lease_until or 0.0, _BOOT_ID.read_text()
-        write_whole(self.lease_path, f"{until} {boot_id}")
-        write_whole(leases.of_replicas(self.lease_path), f"{until + leases.REPLICA_S} {boot_id}")
+        self._write(self.lease_path, f"{until} {boot_id}")
+        self._write(leases.of_replicas(self.lease_path), f"{until + leases.REPLICA_S} {boot_id}")
 
     def intents(self) -> list[str]:
         """The intents answered whose answer is not acknowledged."""
@@ -123,7 +133,19 @@ class Core:
             return self._state.runs()
 
     def _save(self) -> None:
-        write_whole(self._node_dir / "journal.json", self._state.to_json())
+        self._write(self._node_dir / "journal.json", self._state.to_json())
+
+    def _write(self, path: Path, text: str) -> None:
+        try:
+            write_whole(path, text)
+        except OSError as exc:
+            self._lost = JournalLost(f"{path} cannot be written ({exc.strerror}); the agent ends and is started again")
+            self.urgent.set()  # whoever sends heartbeats is the one that ends the process
+            raise self._lost from exc
+
+    def _refuse_if_lost(self) -> None:
+        if self._lost is not None:
+            raise self._lost
 
 
 def load(node_dir: Path, agent_id: str) -> AgentState:
