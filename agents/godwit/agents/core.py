@@ -84,6 +84,7 @@ class Core:
                 attempts=self._state.live()[:256],
                 observations=self._state.observations(),
                 load=load,
+                renews=True,
             )
 
     def answered(self, sent_at: float, reply: HeartbeatReply) -> bool:
