@@ -78,11 +78,8 @@ def serve(folder: Path) -> None:
                 access_log=False,
                 timeout_graceful_shutdown=2,
                 lifespan="off",
-<<<<<<< Updated upstream
                 http=Connection,
-=======
                 timeout_keep_alive=KEEP_ALIVE_S,
->>>>>>> Stashed changes
                 # A terminal that waits for its reader answers no pings; whether its environment lives is looked at.
                 ws_ping_timeout=None,
                 ws_max_size=4 * CHUNK_BYTES,
