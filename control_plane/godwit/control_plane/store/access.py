@@ -34,17 +34,23 @@ tokens = Table(
     Column("project", String(64)),
     Column("expires_at", Float),
     Column("revoked_at", Float),
+    # Groups of routes, with blanks between; NULL: all that its role may.
+    Column("scopes", String(255)),
+    # Who got it by `godwit login`: a person (then it has that one's role), or whoever had this other token.
+    Column("user_id", String(64), index=True),
+    Column("parent_id", String(64), index=True),
     # observed
     Column("used_at", Float),
 )
 
-# A browser's session speaks for a token: it has that token's role, and ends with it.
+# A browser's session speaks for a token or a person: it has the role of that, and ends with it.
 sessions = Table(
     "sessions",
     metadata,
     Column("id", String(64), primary_key=True),
     Column("hash", String(64), nullable=False, unique=True),
-    Column("token_id", String(64), nullable=False, index=True),
+    Column("token_id", String(64), index=True),
+    Column("user_id", String(64), index=True),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False),
     Column("revoked_at", Float),

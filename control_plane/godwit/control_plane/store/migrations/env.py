@@ -12,6 +12,7 @@ from godwit.control_plane.store import (
     routing,
     schema,
     series,
+    users,
 )
 
 assert health_tables.findings.metadata is schema.metadata, "every table is known by its module's import"
@@ -23,6 +24,7 @@ assert loads.gpu_minutes.metadata is schema.metadata
 assert outbox.outbox.metadata is schema.metadata
 assert needs.service_needs.metadata is schema.metadata
 assert series.series.metadata is schema.metadata
+assert users.users.metadata is schema.metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
