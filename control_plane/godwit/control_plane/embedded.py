@@ -25,6 +25,7 @@ from godwit.control_plane.home import Holder, Home
 from godwit.control_plane.leading import Leading, Lease
 from godwit.control_plane.roster import Roster
 from godwit.control_plane.services.archives import Shelf
+from godwit.control_plane.services.logins import Vouches
 from godwit.control_plane.services.logs import LogStore
 from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.settings import Settings
@@ -68,7 +69,7 @@ def serve(folder: Path) -> None:
         shelf, logs = Shelf(folder / "archives"), LogStore(folder / "logs")
         state = State(
             context, shelf, logs, accounts, leading.contacts, open_metrics=settings.open_metrics,
-            leads=lambda: leading.is_leading, limits=settings.limits,
+            leads=lambda: leading.is_leading, limits=settings.limits, login=_provider(settings, context),
         )  # fmt: skip
         app = create_app(state)
         server = uvicorn.Server(
@@ -136,6 +137,15 @@ def _context(home: Home, settings: Settings, listener: socket.socket, roster: Ro
         prometheus=settings.prometheus,
         agent_package=settings.agent_package,
     )
+
+
+def _provider(settings: Settings, context: Context) -> Vouches | None:
+    """Who vouches for people, asked when somebody logs in first."""
+    if settings.login is None:
+        return None
+    from godwit.control_plane.login.provider import Provider  # noqa: PLC0415 - 0.1 s that only this branch needs
+
+    return Provider(settings.login, context.now)
 
 
 def _listen_for_hints(settings: Settings, context: Context) -> Listener:

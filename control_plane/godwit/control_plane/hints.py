@@ -12,6 +12,7 @@ INTENTS = "intents"
 EVENTS = "events"
 PROVIDERS = "providers"
 ROUTES = "routes"
+ACCESS = "access"
 
 
 def commands_of(node_id: str) -> str:

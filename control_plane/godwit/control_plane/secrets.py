@@ -30,6 +30,10 @@ class Keyring:
         """The token of an attempt's own Ray cluster: 64 hex digits, as Ray wants."""
         return self._derive("ray", attempt_id)
 
+    def login(self, purpose: str, of: str) -> str:
+        """What a login with an identity provider needs, derived from its state: 64 hex digits."""
+        return self._derive("login", purpose, of)
+
     def _derive(self, *purpose: str) -> str:
         return hmac.new(self._key, "/".join(purpose).encode(), hashlib.sha256).hexdigest()
 

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from godwit.control_plane import caring, dialling, fleet, prometheus, scheduling
 from godwit.control_plane.dialling import Dialling
+from godwit.control_plane.login import section as login
+from godwit.control_plane.login.section import LoginSettings
 from godwit.control_plane.notifying import targets
 from godwit.control_plane.notifying.targets import Target
 from godwit.control_plane.rates import Limits
@@ -83,6 +85,10 @@ providers:
 # process counts for itself; 0 a second: no limit.
 # limits: {requests_per_s: 100, burst: 1000, agent_requests_per_s: 50, agent_burst: 500}
 
+# Who vouches for people: an OpenID Connect provider, and what its groups allow here; docs/security.md.
+# login: {issuer: https://id.example.com, client_id: godwit, client_secret_env: OIDC_SECRET,
+#         map: [{group: ml-admins, role: admin}, {group: vision, role: member, project: vision}]}
+
 # Which Prometheus services may be scaled by (`autoscale: {on: prometheus}`); no other address is asked for anybody.
 # prometheus: [http://prometheus:9090]
 
@@ -107,6 +113,7 @@ _KEYS = (
     "health",
     "metrics",
     "limits",
+    "login",
     "prometheus",
     "notifications",
 )
@@ -121,6 +128,7 @@ class Settings:
     `url` is where nodes reach it, empty for its own loopback address. `agent_package` is what pip is told to install
     on a machine without the agent. `open_metrics`: /metrics wants no token.
     `targets` are told of what happens. `prometheus` are the addresses that services may be scaled by queries to.
+    `login` is how people log in, None for tokens only.
     """
 
     home: Path
@@ -138,6 +146,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     targets: tuple[Target, ...] = ()
     prometheus: tuple[str, ...] = ()
+    login: LoginSettings | None = None
 
     @property
     def simulated(self) -> bool:
@@ -183,6 +192,7 @@ def read(home: Path) -> Settings:
         agents=agents,
         open_metrics=_open_metrics(config.get("metrics"), path),
         limits=read_limits(config.get("limits"), path),
+        login=login.read(config.get("login"), os.environ, path),
         prometheus=prometheus.allowed(config.get("prometheus"), path),
         targets=targets.read(config.get("notifications"), os.environ, path),
     )

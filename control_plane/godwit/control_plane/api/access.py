@@ -7,19 +7,20 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from godwit.control_plane import secrets
+from godwit.control_plane import hints, secrets
 from godwit.control_plane.api import roles
+from godwit.control_plane.api.last_uses import LastUses
 from godwit.control_plane.api.roles import Reach, Rule
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import reach, tokens
+from godwit.control_plane.services import reach, sessions, tokens
 from godwit.domain.access import Caller, Role
 from godwit.domain.errors import Forbidden, Unauthenticated
 from godwit.domain.wire.specs import JobSpecIn
 
 CACHE_S = 5.0
-"""For how long a token is believed without looking again: one that is revoked at another replica of the API works that
-much longer at most; where it is revoked, it ends at once."""
+"""For how long a token is believed without looking again. One that is revoked ends at once here, and at other replicas
+of the API when the database tells them; should that word be lost, so much later at most."""
 
 CACHED_MAX = 10_000
 
@@ -34,28 +35,37 @@ bearer = HTTPBearer(auto_error=False, description="The token that `godwit up` wr
 
 
 class Doorkeeper:
-    """Knows tokens and sessions by their hashes; remembers an answer for `CACHE_S`."""
+    """Knows tokens and sessions by their hashes; remembers an answer for `CACHE_S`, or until it is told of a change."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._known: dict[str, tuple[float, Caller]] = {}
+        self._changes = 0
+        self._uses = LastUses(context)
 
     async def caller_of(self, secret: str, *, is_session: bool = False) -> Caller:
         """Who is behind a token, or behind a session's cookie. Raises `Unauthenticated`."""
         digest = secrets.digest(secret)
+        # Counted before the look: who was shut out since then is looked for again.
+        changes = self._context.hints.count(hints.ACCESS)
+        if changes != self._changes:
+            self._known, self._changes = {}, changes
         known = self._known.get(digest)
         now = time.monotonic()
         if known is not None and known[0] > now and (known[1].session_id is not None) == is_session:
             return known[1]
-        find = tokens.behind_session if is_session else tokens.behind_token
+        find = sessions.behind if is_session else tokens.behind_token
         caller = await run_in_threadpool(find, self._context, digest)
         if len(self._known) > CACHED_MAX:
             self._known.clear()
-        self._known[digest] = (now + CACHE_S, caller)
+        if changes == self._changes:
+            self._known[digest] = (now + CACHE_S, caller)
+        if caller.token_id is not None and not is_session:
+            self._uses.note(caller.token_id, self._context.now())
         return caller
 
     def forget(self) -> None:
-        """Look at every token again: one was revoked."""
+        """Look at every token again: the clock was set."""
         self._known = {}
 
 
@@ -70,6 +80,8 @@ async def who(request: Request, state: Godwit, credentials: Credentials) -> Call
     rule = roles.rule_of(request.method, route.path)
     if isinstance(rule.least, Role) and not caller.role.may(rule.least):
         raise Forbidden(_too_little(request.method, route.path, caller, rule.least))
+    if not roles.within(caller.scopes, route.path):
+        raise Forbidden(_too_narrow(request.method, route.path, caller))
     if caller.project is not None:
         await run_in_threadpool(_within, state, caller.project, rule, request.path_params, request.query_params)
     return caller
@@ -92,6 +104,14 @@ def _too_little(method: str, path: str, caller: Caller, least: Role) -> str:
     return (
         f"{method} {path} needs the role {least}, and {caller.actor} has the role {caller.role}; "
         f"an administrator makes a token that has it: `godwit tokens create NAME --role {least}`"
+    )
+
+
+def _too_narrow(method: str, path: str, caller: Caller) -> str:
+    return (
+        f"{method} {path} is not among what {caller.actor} was narrowed to ({', '.join(caller.scopes)}); "
+        "an administrator makes a token that reaches it: "
+        "`godwit tokens create NAME --role ROLE`, without --scope or with another"
     )
 
 

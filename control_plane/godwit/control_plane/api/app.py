@@ -18,6 +18,7 @@ from godwit.control_plane.api import (
     incidents,
     jobs,
     keys,
+    login,
     metrics,
     migrations,
     notifications,
@@ -29,6 +30,7 @@ from godwit.control_plane.api import (
     streams,
     terminals,
     tokens,
+    users,
 )
 from godwit.control_plane.api.access import Doorkeeper
 from godwit.control_plane.api.auditing import Auditing
@@ -92,6 +94,8 @@ def create_app(state: State) -> FastAPI:
     app.include_router(costs.router)
     app.include_router(terminals.router)
     app.include_router(tokens.router)
+    app.include_router(login.router)
+    app.include_router(users.router)
     app.include_router(notifications.router)
     app.include_router(metrics.router, dependencies=[] if state.open_metrics else [Depends(access.person)])
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]

@@ -4,11 +4,11 @@ Requests are checked by this table, docs/security.md is printed from it, and a t
 description. A route that is not in it is an administrator's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from godwit.domain.access import Role
+from godwit.domain.access import Role, Scope
 
 
 class Door(StrEnum):
@@ -61,8 +61,21 @@ RULES: Mapping[str, Rule] = {
     "GET /v1/sessions/current": Rule(_V, _R.SHARED),
     "DELETE /v1/sessions/current": Rule(_V, _R.SHARED),
     "POST /v1/sessions/codes": Rule(_V, _R.SHARED),
+    # An identity provider's answer comes by way of the browser; it, and a command's own secret, are what they check.
+    "GET /v1/login": Rule(Door.ANYBODY, _R.SHARED),
+    "GET /v1/login/start": Rule(Door.ANYBODY, _R.SHARED),
+    "GET /v1/login/callback": Rule(Door.ANYBODY, _R.SHARED),
+    "POST /v1/login/codes": Rule(Door.ANYBODY, _R.SHARED),
+    "POST /v1/login/tokens": Rule(Door.ANYBODY, _R.SHARED),
+    "GET /v1/login/codes/{code}": Rule(_V, _R.SHARED),
+    "POST /v1/login/codes/{code}/approve": Rule(_V, _R.SHARED),
+    "POST /v1/login/codes/{code}/deny": Rule(_V, _R.SHARED),
+    "GET /v1/users": Rule(_A),
+    "POST /v1/users/{user}/disable": Rule(_A),
+    "POST /v1/users/{user}/enable": Rule(_A),
     "GET /v1/tokens": Rule(_A),
     "POST /v1/tokens": Rule(_A),
+    "POST /v1/tokens/{token}/rotate": Rule(_A),
     "DELETE /v1/tokens/{token}": Rule(_A),
     "GET /v1/audit": Rule(_A),
     "GET /v1/audit/check": Rule(_A),
@@ -163,6 +176,25 @@ RULES: Mapping[str, Rule] = {
     "GET /v1/agent/archives/{digest}": _MACHINE,
 }
 
+SCOPES: Mapping[Scope, tuple[str, ...]] = {
+    Scope.JOBS: ("plans", "jobs", "arrays", "archives"),
+    Scope.SERVICES: ("services",),
+    Scope.GATEWAY: ("routes", "keys"),
+    Scope.FLEET: (
+        "fleet", "overview", "queue", "changes", "nodes", "offers", "prices", "devices", "events", "drills",
+        "incidents", "notifications", "breaker",
+    ),
+    Scope.COSTS: ("costs", "budgets"),
+    Scope.PROJECTS: ("projects",),
+    Scope.PROVIDERS: ("providers", "provider-kinds"),
+    Scope.ACCESS: ("tokens", "users", "audit"),
+    Scope.METRICS: ("metrics",),
+}  # fmt: skip
+"""The first words of paths that a token with this scope reaches; what is in none, only a token without scopes does."""
+
+UNSCOPED = ("version", "sessions", "login", "agent")
+"""Of the caller itself, or with a door of its own: no scope is needed."""
+
 UNKNOWN = Rule(Role.ADMIN)
 """What holds for a route that nobody put into the table."""
 
@@ -170,3 +202,16 @@ UNKNOWN = Rule(Role.ADMIN)
 def rule_of(method: str, path: str) -> Rule:
     """The rule of a route, by its method and its path as the description has it."""
     return RULES.get(f"{method} {path}", UNKNOWN)
+
+
+def within(scopes: Sequence[Scope], path: str) -> bool:
+    """Whether a token with these scopes reaches a route, by its path as the description has it; without any it does."""
+    if not scopes:
+        return True
+    word = first_word(path)
+    return word in UNSCOPED or any(word in SCOPES[scope] for scope in scopes)
+
+
+def first_word(path: str) -> str:
+    """What a path is about: `jobs` of /v1/jobs/{job}."""
+    return path.removeprefix("/v1").split("/")[1]

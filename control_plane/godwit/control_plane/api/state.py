@@ -13,6 +13,7 @@ from godwit.control_plane.notifying.sending import Send, Sender
 from godwit.control_plane.rates import NO_LIMITS, Limits
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.fleet_views import FleetViews
+from godwit.control_plane.services.logins import Vouches
 from godwit.control_plane.services.logs import LogStore
 from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.services.queue import Queue
@@ -26,7 +27,7 @@ class State:
     `contacts` says for each provider that is watched how the last look at it went. `terminals`, `fleet_views`
     and `queue` are those of this process. `open_metrics`: whoever reaches this control plane may read its metrics.
     `send` is how receivers outside are told. `leads` says whether this process runs the loops. `limits` are how often
-    one caller may ask this process.
+    one caller may ask this process. `login` vouches for people.
     """
 
     context: Context
@@ -41,6 +42,7 @@ class State:
     send: Send = field(default_factory=lambda: Sender().send)
     leads: Callable[[], bool] = lambda: True
     limits: Limits = NO_LIMITS
+    login: Vouches | None = None
 
     @cached_property
     def exposition(self) -> Exposition:

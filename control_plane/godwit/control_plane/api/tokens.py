@@ -4,16 +4,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
-from godwit.control_plane.api.access import COOKIE, DASHBOARD_HEADER, Doorkeeper, Who
+from godwit.control_plane.api.access import COOKIE, DASHBOARD_HEADER, Who
 from godwit.control_plane.api.jobs import Cursor, Limit
-from godwit.control_plane.api.state import Godwit
-from godwit.control_plane.services import audit, tokens
+from godwit.control_plane.api.state import Godwit, State
+from godwit.control_plane.services import audit, sessions, tokens
 from godwit.domain.access import Caller
 from godwit.domain.errors import Forbidden, InvalidRequest
 from godwit.domain.wire.access import (
     AuditCheck,
     AuditView,
     CodeView,
+    RotationWanted,
     SessionWanted,
     TokenMade,
     TokenView,
@@ -23,6 +24,8 @@ from godwit.domain.wire.access import (
 from godwit.domain.wire.pages import Page
 
 router = APIRouter(prefix="/v1")
+
+TokenRef = Annotated[str, Path(max_length=64)]
 
 
 @router.get("/tokens")
@@ -38,12 +41,16 @@ def make_token(state: Godwit, _caller: Who, wanted: TokenWanted) -> TokenMade:
     return tokens.make(state.context, wanted)
 
 
+@router.post("/tokens/{token}/rotate", status_code=201)
+def rotate_token(state: Godwit, _caller: Who, token: TokenRef, wanted: RotationWanted) -> TokenMade:
+    """Give a token another text; the old one ends after the overlap. The new secret is in this answer alone."""
+    return tokens.rotate(state.context, token, wanted)
+
+
 @router.delete("/tokens/{token}")
-def revoke_token(request: Request, state: Godwit, caller: Who, token: Annotated[str, Path(max_length=64)]) -> TokenView:
+def revoke_token(state: Godwit, caller: Who, token: TokenRef) -> TokenView:
     """End a token, and every session that speaks for it, at once."""
-    revoked = tokens.revoke(state.context, token, caller)
-    _doorkeeper(request).forget()
-    return revoked
+    return tokens.revoke(state.context, token, caller)
 
 
 @router.post("/sessions", status_code=201)
@@ -53,18 +60,23 @@ def open_session(request: Request, response: Response, state: Godwit, wanted: Se
         raise Forbidden(f"only the dashboard opens sessions: send the header {DASHBOARD_HEADER}: 1")
     if (wanted.token is None) == (wanted.code is None):
         raise InvalidRequest("send a token or a one-time code, and not both")
-    caller, secret = tokens.open_session(state.context, token=wanted.token, code=wanted.code)
+    caller, secret = sessions.open_by(state.context, token=wanted.token, code=wanted.code)
     request.state.caller = caller
+    set_session(response, state, secret, sessions.SESSION_S)
+    return _who(caller)
+
+
+def set_session(response: Response, state: State, secret: str, lasts_s: float) -> None:
+    """Give a browser its session, in a cookie that no script reads and no other site sends."""
     response.set_cookie(
         COOKIE,
         secret,
-        max_age=int(tokens.SESSION_S),
+        max_age=int(lasts_s),
         httponly=True,
         samesite="strict",
         # Over plain HTTP a browser would not send it back: then the control plane serves loopback only.
         secure=state.context.url.startswith("https://"),
     )
-    return _who(caller)
 
 
 @router.get("/sessions/current")
@@ -74,12 +86,11 @@ def get_session(caller: Who) -> WhoView:
 
 
 @router.delete("/sessions/current", status_code=204, response_class=Response)
-def close_session(request: Request, state: Godwit, caller: Who) -> Response:
-    """End the session that asks; a token is left as it is."""
+def close_session(state: Godwit, caller: Who) -> Response:
+    """End the session that asks, or the token that `godwit login` got; any other token is left as it is."""
     response = Response(status_code=204)
+    sessions.close(state.context, caller)
     if caller.session_id is not None:
-        tokens.close_session(state.context, caller.session_id)
-        _doorkeeper(request).forget()
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return response
 
@@ -87,7 +98,7 @@ def close_session(request: Request, state: Godwit, caller: Who) -> Response:
 @router.post("/sessions/codes", status_code=201)
 def make_code(state: Godwit, caller: Who) -> CodeView:
     """A one-time code with which a browser opens a session that speaks for the caller's token."""
-    return tokens.code(state.context, caller)
+    return sessions.code(state.context, caller)
 
 
 @router.get("/audit")
@@ -109,12 +120,8 @@ def check_audit(state: Godwit, _caller: Who) -> AuditCheck:
     return audit.check(state.context)
 
 
-def _doorkeeper(request: Request) -> Doorkeeper:
-    found: Doorkeeper = request.app.state.doorkeeper
-    return found
-
-
 def _who(of: Caller) -> WhoView:
     return WhoView(
-        actor=of.actor, role=of.role, project=of.project, expires_at=of.expires_at, is_session=of.session_id is not None
-    )
+        actor=of.actor, role=of.role, project=of.project, expires_at=of.expires_at,
+        is_session=of.session_id is not None, scopes=list(of.scopes), is_person=of.user_id is not None,
+    )  # fmt: skip

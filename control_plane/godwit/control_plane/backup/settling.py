@@ -6,14 +6,14 @@ from dataclasses import replace
 from godwit.control_plane.backup import rows
 from godwit.control_plane.executors.launching import ASKED_AT
 from godwit.control_plane.services import attempts
-from godwit.control_plane.store import access, entities, leases, queries, restored, routing, schema
+from godwit.control_plane.store import access, entities, leases, queries, restored, routing, schema, users
 from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.store.restored import Restored
 from godwit.domain.events import Event
 from godwit.domain.ids import IdSource
 from godwit.domain.intents import IntentKind, IntentState
 from godwit.domain.jobs import AttemptState, Outcome
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 
 EVENTS_A_SECOND = 1_000
 """More events than a fleet writes in a second, on average over its life: the numbers of events rise to as many as can
@@ -37,6 +37,9 @@ def settle(
     # Whoever was logged in logs in again: who logged out since the backup is not known.
     tx.conn.execute(delete(access.sessions))
     tx.conn.execute(delete(access.login_codes))
+    tx.conn.execute(delete(users.device_logins))
+    table = access.tokens
+    tx.conn.execute(delete(table).where(or_(table.c.user_id.is_not(None), table.c.parent_id.is_not(None))))
     tx.conn.execute(delete(routing.gateways))
     number, least = routing.route_tables.c.number, restored.seconds_at(now)
     tx.conn.execute(update(routing.route_tables).where(number < least).values(number=least))

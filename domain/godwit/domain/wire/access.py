@@ -2,23 +2,37 @@
 
 from typing import Annotated
 
-from godwit.domain.access import Role
+from godwit.domain.access import Role, Scope
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.specs import NAME_PATTERN
 from pydantic import Field
 
+Scopes = Annotated[list[Scope], Field(max_length=len(Scope))]
+"""Groups of routes; none: all of them."""
+
 
 class TokenWanted(Message):
-    """A token to make. With a `project` it touches only what belongs to that project. None: it never expires."""
+    """A token to make. With a `project` it touches only what belongs to that project, with `scopes` only those
+    groups of routes. None: it never expires."""
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]
     role: Role
     project: Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)] | None = None
     expires_in_s: Annotated[float, Field(gt=0, le=10 * 366 * 86_400)] | None = None
+    scopes: Scopes = Field(default_factory=list)
+
+
+class RotationWanted(Message):
+    """A token gets another text. The old one is good for `overlap_s` more, for whoever is told of the new one later."""
+
+    overlap_s: Annotated[float, Field(ge=0, le=30 * 86_400)] = 86_400
 
 
 class TokenView(Message):
-    """A token without its secret. `used_at` is its last use, to the minute."""
+    """A token without its secret. `used_at` is its last use, to the minute.
+
+    One that `godwit login` got has the id of the person, or of the token that the person's browser spoke for.
+    """
 
     id: str
     name: str
@@ -28,6 +42,9 @@ class TokenView(Message):
     expires_at: float | None
     used_at: float | None
     revoked_at: float | None
+    scopes: list[Scope] = Field(default_factory=list)
+    user_id: str | None = None
+    parent_id: str | None = None
 
 
 class TokenMade(TokenView):
@@ -37,14 +54,16 @@ class TokenMade(TokenView):
 
 
 class WhoView(Message):
-    """Who the caller is. `is_session` is true for a browser's cookie: what
-    changes something then carries the header `X-Godwit-Dashboard: 1`."""
+    """Who the caller is. `is_session` is true for a browser's cookie: what changes something then carries the header
+    `X-Godwit-Dashboard: 1`. `is_person`: known by an identity provider, not by a token that somebody made."""
 
     actor: str
     role: Role
     project: str | None
     expires_at: float | None
     is_session: bool
+    scopes: list[Scope] = Field(default_factory=list)
+    is_person: bool = False
 
 
 class SessionWanted(Message):
