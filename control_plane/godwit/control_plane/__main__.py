@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from godwit.control_plane import embedded, orphaned, stopping
+from godwit.control_plane import embedded, orphaned, stopping, working
 from godwit.control_plane.backup import backing, restoring
 from godwit.domain.clock import SystemClock
 from godwit.domain.errors import GodwitError
@@ -34,6 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     for verb in _VERBS:
         of = verbs.add_parser(verb)
         of.add_argument("--home", type=Path, required=True, help="the folder that holds this control plane's state")
+        if verb == "work":
+            of.add_argument(
+                "--concurrency", type=int, choices=range(1, 65), default=8, metavar="N", help="calls at once"
+            )
+            of.add_argument("--port", type=int, help="of /healthz and /metrics, on the address under `listen`")
         if verb in {"backup", "restore"}:
             of.add_argument("file", type=Path)
         if verb == "restore":
@@ -71,6 +76,7 @@ def _orphans(home: Path, arguments: argparse.Namespace) -> None:
 
 _VERBS = {
     "serve": lambda home, _arguments: embedded.serve(home),
+    "work": lambda home, arguments: working.work(home, arguments.concurrency, arguments.port),
     "stop": lambda home, _arguments: stopping.stop(home),
     "backup": _backup,
     "restore": _restore,

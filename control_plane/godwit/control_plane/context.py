@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from godwit.control_plane import credentials
+from godwit.control_plane.executors.brokers import Courier
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.loads import Loads
 from godwit.control_plane.metrics.instruments import Instruments
@@ -27,7 +28,7 @@ class Context:
     `credential_s` how long their credentials live. `agent_package` is what a machine without the agent installs.
     `instruments` count and time what is done. `targets` are told of what happens. `spans` takes traces. `prometheus`
     are the addresses that services may be scaled by queries to. `loads` is how hard GPUs work, as agents told this
-    process.
+    process. `courier` tells workers of intents; without one, the control plane that leads carries them out itself.
     """
 
     db: Database
@@ -50,6 +51,7 @@ class Context:
     prometheus: tuple[str, ...] = ()
     instruments: Instruments = field(default_factory=Instruments)
     loads: Loads = field(default_factory=Loads)
+    courier: Courier | None = None
 
     def now(self) -> float:
         """The current instant."""

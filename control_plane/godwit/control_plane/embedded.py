@@ -9,6 +9,7 @@ import random
 import socket
 import sys
 from collections.abc import MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.state import State
 from godwit.control_plane.connection import Connection
 from godwit.control_plane.context import Context
+from godwit.control_plane.executors.brokers import Courier
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.home import Holder, Home
 from godwit.control_plane.leading import Leading, Lease
@@ -54,6 +56,8 @@ def serve(folder: Path) -> None:
     is_alone = make_url(settings.database_url).get_backend_name() == "sqlite"
     if settings.replica and is_alone:
         raise Conflict("several control planes share a PostgreSQL only: set `database`, or leave GODWIT_REPLICA out")
+    if settings.broker is not None and is_alone:
+        raise Conflict("workers share a PostgreSQL with the control plane: set `database`, or leave `executors` out")
     home = Home(folder, settings.replica)
     with home.hold():
         if settings.simulated:
@@ -62,6 +66,7 @@ def serve(folder: Path) -> None:
         metrics, spans = TracedCalls(), open_spans(os.environ, _process_name(settings))
         roster = Roster(registry.build(settings.providers, folder, metrics=metrics))
         context = _context(home, settings, listener, roster, spans)
+        context = replace(context, courier=_courier(settings, context.identity))
         accounts = Accounts(context, roster, home.vault(), folder, metrics)
         accounts.load()
         leading = Leading(context, Lease(context.db, _process_name(settings), alone=is_alone), accounts.load)
@@ -139,6 +144,13 @@ def _context(home: Home, settings: Settings, listener: socket.socket, roster: Ro
     )
 
 
+def _courier(settings: Settings, identity: str) -> Courier | None:
+    if settings.broker is None:
+        return None
+    # The home of an extra: whoever has no workers need not have it.
+    from godwit.control_plane.executors import over_celery  # noqa: PLC0415
+
+    return over_celery.OverCelery(settings.broker, identity)
 def _provider(settings: Settings, context: Context) -> Vouches | None:
     """Who vouches for people, asked when somebody logs in first."""
     if settings.login is None:

@@ -12,6 +12,7 @@ import structlog
 from godwit.control_plane import hints
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
+from godwit.control_plane.executors.dispatching import Dispatcher
 from godwit.control_plane.executors.launching import Executor
 from godwit.control_plane.notifying.outgoing import Notifying
 from godwit.control_plane.notifying.sending import Sender
@@ -74,7 +75,7 @@ class Loops:
         """Start every loop."""
         bodies: list[tuple[str, Callable[[], None]]] = [
             ("planner", self._plan),
-            ("executor", self._execute),
+            ("executor", self._execute if self._context.courier is None else self._dispatch),
             ("services", self._serve),
             ("ledger", self._keep_books),
         ]
@@ -201,6 +202,10 @@ class Loops:
                     continue
                 left_s = 5.0 if due_at is None else due_at - self._context.now()
                 self._context.hints.wait(hints.INTENTS, seen, min(5.0, max(0.05, left_s)))
+
+    def _dispatch(self) -> None:
+        if self._context.courier is not None:
+            Dispatcher(self._context, self._context.courier).run(self._stopping)
 
     def _watching(self, provider: Provider, watch: InstanceWatch, offers: OfferWatch) -> Callable[[], None]:
         instruments, name = self._context.instruments, f"watch-{provider.name}"

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from godwit.control_plane import caring, dialling, fleet, prometheus, scheduling
 from godwit.control_plane.dialling import Dialling
+from godwit.control_plane.executors import brokers
+from godwit.control_plane.executors.brokers import Broker
 from godwit.control_plane.login import section as login
 from godwit.control_plane.login.section import LoginSettings
 from godwit.control_plane.notifying import targets
@@ -50,6 +52,10 @@ port: 0
 
 # Where checkpoints go by default; left out: a folder in this one. Any fsspec URL.
 # checkpoints: s3://bucket/prefix
+
+# Over which broker workers (`python -m godwit.control_plane work`) are told what to launch and end; left out: the
+# control plane does it itself. Wants PostgreSQL. With a password in it: GODWIT_BROKER_URL, or broker_env: NAME.
+# executors: {broker: redis://127.0.0.1:6379/0}
 
 # Where GPUs come from. The simulated clouds cost nothing and rent nothing: they start agents on this machine.
 providers:
@@ -105,6 +111,7 @@ _KEYS = (
     "agent_package",
     "database",
     "checkpoints",
+    "executors",
     "providers",
     "policy",
     "agents",
@@ -128,6 +135,7 @@ class Settings:
     `url` is where nodes reach it, empty for its own loopback address. `agent_package` is what pip is told to install
     on a machine without the agent. `open_metrics`: /metrics wants no token.
     `targets` are told of what happens. `prometheus` are the addresses that services may be scaled by queries to.
+    `broker` is how workers are told of intents; None: there are none.
     `login` is how people log in, None for tokens only.
     """
 
@@ -146,6 +154,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     targets: tuple[Target, ...] = ()
     prometheus: tuple[str, ...] = ()
+    broker: Broker | None = None
     login: LoginSettings | None = None
 
     @property
@@ -195,6 +204,7 @@ def read(home: Path) -> Settings:
         login=login.read(config.get("login"), os.environ, path),
         prometheus=prometheus.allowed(config.get("prometheus"), path),
         targets=targets.read(config.get("notifications"), os.environ, path),
+        broker=brokers.read(config.get("executors"), os.environ, path),
     )
 
 

@@ -109,6 +109,7 @@ def _broken(view: OverviewView) -> list[RenderableType]:
     lines += [f"node {one.node_id} at {one.provider} is not heard" for one in broken.lost_nodes]
     lines += [f"provider {one.name}: {one.trouble}" for one in broken.providers]
     lines += [broken.breaker] if broken.breaker else []
+    lines += [f"executors: {broken.executors}"] if broken.executors else []
     if not lines:
         return [Text("\nnothing is broken", style="green")]
     head = f"\nbroken: {broken.gpus} GPUs, {broken.nodes} nodes, {figures.usd_per_hour(broken.usd_per_hour)}"

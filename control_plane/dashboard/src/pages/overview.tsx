@@ -97,8 +97,14 @@ function Entry({ children, side }: { children: ReactNode; side?: ReactNode }) {
 
 function Broken({ of }: { of: Answer["broken"] }) {
   const wrong = of.open_incidents.length + of.lost_nodes.length + of.providers.length;
+  const isBad = wrong || of.breaker || of.executors;
   return (
-    <Panel title="What is broken" tone={wrong || of.breaker ? "bad" : "good"} actions={<To href="/health">Health</To>}>
+    <Panel title="What is broken" tone={isBad ? "bad" : "good"} actions={<To href="/health">Health</To>}>
+      {of.executors && (
+        <Alert color="red" title="Nothing is launched or ended" mb="sm">
+          {of.executors}
+        </Alert>
+      )}
       {of.breaker && (
         <Alert color="red" title="The breaker is open" mb="sm">
           {of.breaker}

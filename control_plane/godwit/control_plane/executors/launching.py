@@ -15,6 +15,7 @@ from godwit.control_plane import hints
 from godwit.control_plane.context import Context
 from godwit.control_plane.executors import bootstrap
 from godwit.control_plane.executors.claims import Claim, Claims
+from godwit.control_plane.executors.dispatching import STANDING
 from godwit.control_plane.store import entities, queries, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.tracing import carried_out
@@ -95,6 +96,7 @@ class Executor:
     def resume(self) -> None:
         """Take up what a dead predecessor had begun, and no worker. Only for who leads, before it starts."""
         with self._context.db.write() as tx:
+            writes.replace_meta(tx, STANDING, "{}")  # nobody waits for workers any more
             for intent in queries.pending_intents(tx.conn, FOR_PROVIDERS):
                 if not intent.holder:
                     entities.save(tx, replace(intent, not_before=self._context.now()))
@@ -104,24 +106,26 @@ class Executor:
         with self._context.db.read() as conn:
             return min((i.not_before for i in queries.pending_intents(conn, FOR_PROVIDERS)), default=None)
 
-    def carry_out(self, intent_id: IntentId) -> None:
-        """Carry one intent out if it is owed, due and held by nobody. Carried out twice, it happens once."""
+    def carry_out(self, intent_id: IntentId) -> bool:
+        """Carry one intent out if it is owed, due and held by nobody; whether it was. Done twice, it happens once."""
         try:
             begun = self._begin(intent_id)
             if begun is None:
-                return
+                return False
             claim, node = begun
             intent = claim.intent
             provider = self._context.providers.get(node.offer.provider)
             if provider is None:
                 self._unconfigured(intent, node)
-                return
+                return True
             trace_id = tracing.of_work(intent.job_id or node.reserved_for, node.id)
             told = {"godwit.intent": intent.id, "godwit.node": node.id, "godwit.reason": intent.reason[:300]}
             with carried_out(self._context.spans, intent.kind, trace_id, told), self._claims.holding(claim):
                 self._effects[intent.kind](claim, node, provider)
         except StaleWrite as stale:
             log.debug("the intent was changed meanwhile; its new state decides", intent=intent_id, why=stale.message)
+            return False
+        return True
 
     def _begin(self, intent_id: IntentId) -> tuple[Claim, Node] | None:
         """Count the try before anything happens; the claim's intent still says how often it was tried *before*."""

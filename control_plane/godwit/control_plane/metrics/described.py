@@ -6,6 +6,7 @@ from godwit.domain.metrics import Described
 
 BOUNDS: Mapping[str, str] = {
     "action": "kinds of actions of a plan, fewer than 40",
+    "broker": "the one of config.yaml, or none",
     "code": "HTTP status codes that routes answer with, fewer than 20",
     "kind": "words of the code: kinds of jobs, intents or events, fewer than 80",
     "loop": "fewer than ten, and one for each configured provider",
@@ -100,6 +101,17 @@ FOREIGN = Described(
     "godwit_provider_foreign_instances", "gauge", "Living instances of the account that are not ours.", ("provider",)
 )  # fmt: skip
 
+BROKER = Described(
+    "godwit_broker_up", "gauge", "1 while the broker takes messages for workers, 0 while it does not.", ("broker",)
+)  # fmt: skip
+TASKS_WAITING = Described(
+    "godwit_tasks_waiting", "gauge", "Messages that no worker has taken, at the last look.", ("broker",)
+)  # fmt: skip
+TASKS_SENT = Described("godwit_tasks_sent_total", "counter", "Messages to workers: an intent may take several.")
+TASKS = Described(
+    "godwit_tasks_total", "counter", "Messages that a worker took: carried out, nothing to do, failed.", ("outcome",)
+)  # fmt: skip
+
 NOTIFIED = Described(
     "godwit_notifications_total", "counter", "Tries to tell a receiver: delivered, failed, given-up.",
     ("target", "outcome"),
@@ -114,5 +126,5 @@ METRICS: tuple[Described, ...] = (
     BUILD, LEADS, REQUEST_SECONDS, REQUESTS, PHASE_SECONDS, ACTIONS, STEP_SECONDS, STEP_FAILURES, STEP_AT, INTENTS,
     INTENT_AGE, INTENTS_ENDED, EVENTS, JOBS, QUEUE, QUEUE_WAIT, NODES, NODE_AGE, GPUS, COST, SILENCE, LEASES,
     LEASE_LEFT, INCIDENTS, BREAKER, REPLICAS, GATEWAYS, CALLS, CALL_SECONDS, LISTED_AT, OFFERS_AT, FOREIGN, NOTIFIED,
-    NOTIFY, SCRAPE_SECONDS,
+    NOTIFY, BROKER, TASKS_WAITING, TASKS_SENT, TASKS, SCRAPE_SECONDS,
 )  # fmt: skip

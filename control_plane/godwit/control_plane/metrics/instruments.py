@@ -30,6 +30,10 @@ class Instruments:
         self._step_failures = self._counter(described.STEP_FAILURES)
         self._notified = self._counter(described.NOTIFIED)
         self._step_at = Gauge(*_of(described.STEP_AT), registry=self.registry)
+        self._tasks = self._counter(described.TASKS)
+        self._tasks_sent = self._counter(described.TASKS_SENT)
+        self._broker = Gauge(*_of(described.BROKER), registry=self.registry)
+        self._waiting = Gauge(*_of(described.TASKS_WAITING), registry=self.registry)
 
     def answered(self, route: str, method: str, code: int, seconds: float) -> None:
         """A request was answered; `route` is the template of its path."""
@@ -65,6 +69,19 @@ class Instruments:
         """A receiver was told, or not: delivered, failed, given-up."""
         self._notified.labels(target, outcome).inc()
 
+    def broker(self, where: str, *, is_up: bool, waiting: int = 0) -> None:
+        """The broker took what was sent, or did not; `waiting` messages were in the queue."""
+        self._broker.labels(where).set(is_up)
+        self._waiting.labels(where).set(waiting)
+
+    def sent(self) -> None:
+        """A message went to workers."""
+        self._tasks_sent.inc()
+
+    def took(self, outcome: str) -> None:
+        """A worker took a message: carried, nothing, failed."""
+        self._tasks.labels(outcome).inc()
+
     def ended(self, loop: str) -> None:
         """A loop ended on purpose: another process leads now, or what it looked at is not configured any more."""
         for metric in (self._step_seconds, self._step_failures, self._step_at):
@@ -73,7 +90,7 @@ class Instruments:
 
     def all_ended(self) -> None:
         """Every loop ended on purpose: another control plane runs them now."""
-        for metric in (self._step_seconds, self._step_failures, self._step_at):
+        for metric in (self._step_seconds, self._step_failures, self._step_at, self._broker, self._waiting):
             metric.clear()
 
     def _histogram(self, of: Described, buckets: tuple[float, ...]) -> Histogram:

@@ -6,6 +6,7 @@ from itertools import islice
 
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
+from godwit.control_plane.executors import dispatching
 from godwit.control_plane.services import fleet_load, fleet_map, incidents, service_views
 from godwit.control_plane.services.fleet_map import Drawn
 from godwit.control_plane.store import fleet_rows, health, sums
@@ -81,6 +82,7 @@ def _broken(
         lost_nodes=[_lost(node, shown) for node in lost[:SHOWN_MAX]],
         providers=[one for name, contact in sorted(contacts.items()) for one in _troubles(name, contact)],
         breaker=health.breaker(conn).reason,
+        executors=dispatching.trouble(conn),
     )
 
 

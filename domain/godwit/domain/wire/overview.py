@@ -34,7 +34,7 @@ class BrokenView(Message):
     """What is broken. Lists show the most expensive, or else the newest, 20 at the most; counts count all.
 
     `usd_per_hour` is what broken GPUs and lost nodes cost while they give nothing. `breaker` says why automation takes
-    no more nodes out, and is empty while it may.
+    no more nodes out, and is empty while it may; `executors` why no worker launches or ends anything, likewise.
     """
 
     usd_per_hour: float
@@ -45,6 +45,7 @@ class BrokenView(Message):
     lost_nodes: list[LostNodeView]
     providers: list[ProviderTroubleView]
     breaker: str = ""
+    executors: str = ""
 
 
 class IdleNodeView(Message):
