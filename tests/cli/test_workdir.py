@@ -112,3 +112,12 @@ def test_packing_stops_at_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "noise").write_bytes(os.urandom(2 << 20))
     with pytest.raises(Failure, match=r"when packed.*\n.*noise"):
         workdir.pack(tmp_path)
+
+
+def test_a_link_that_steps_up_behind_a_name_is_written_plainly(tmp_path: Path) -> None:
+    """Nodes refuse such a step: the name before it may be a link."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "x").write_text("x")
+    (tmp_path / "a" / "link").symlink_to("b/../../x")
+    with tarfile.open(fileobj=workdir.pack(tmp_path).file) as tar:
+        assert tar.getmember("a/link").linkname == "../x"

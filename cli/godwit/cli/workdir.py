@@ -140,7 +140,9 @@ def _link_within(path: Path, relative: str, root: Path) -> str:
             ExitCode.USAGE,
         )
     inside = not os.path.normpath(os.path.join(os.path.dirname(relative), target)).startswith(("..", "/"))
-    return target if inside else os.path.relpath(resolved, path.parent)
+    # Nodes take no step up behind a name: that name may be a link, and the step lead anywhere.
+    plain = ".." not in target.lstrip("./").split("/")
+    return target if inside and plain else os.path.relpath(resolved, path.parent)
 
 
 def _add(tar: tarfile.TarFile, entry: Entry) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,41 @@ def test_a_file_that_is_cut_off_or_grows_while_it_is_packed_spoils_nothing(tmp_p
     home.save(tmp_path / "source", found, 10**9, tmp_path / "checkpoint-1", None, [])
     home.restore(tmp_path / "checkpoint-1", tmp_path / "again")
     assert (tmp_path / "again" / "other").read_text() == "other" * 5
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
+@pytest.mark.parametrize("name", ["../outside/x", "/outside", "a/../../outside/x", "way/x", "hard"])
+def test_an_entry_that_no_home_was_saved_as_touches_nothing_outside(tmp_path: Path, name: str, kind: bytes) -> None:
+    entry, outside = tmp_path / "entry", tmp_path / "outside"
+    entry.mkdir()
+    outside.mkdir(mode=0o700)
+    (outside / "x").write_text("theirs")
+    with tarfile.open(entry / "tree.tar", "w") as archive:
+        way, bad = tarfile.TarInfo("way"), tarfile.TarInfo(name)
+        way.type, way.linkname = tarfile.SYMTYPE, str(outside)
+        bad.type, bad.linkname, bad.mode = kind, str(outside / "x"), 0o777
+        archive.addfile(way)
+        archive.addfile(bad)
+    if name == "hard" and kind in {tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE}:
+        home.restore(entry, tmp_path / "home")  # a name like any other
+    else:
+        with pytest.raises(tarfile.TarError):
+            home.restore(entry, tmp_path / "home")
+    assert (outside / "x").read_text() == "theirs"
+    assert outside.stat().st_mode & 0o777 == 0o700
+    assert [path.name for path in outside.iterdir()] == ["x"]
+
+
+def test_a_link_of_the_home_is_not_followed_by_a_folder_of_its_name(tmp_path: Path) -> None:
+    entry, outside = tmp_path / "entry", tmp_path / "outside"
+    entry.mkdir()
+    outside.mkdir(mode=0o700)
+    with tarfile.open(entry / "tree.tar", "w") as archive:
+        way, folder = tarfile.TarInfo("way"), tarfile.TarInfo("way")
+        way.type, way.linkname = tarfile.SYMTYPE, str(outside)
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o777
+        archive.addfile(way)
+        archive.addfile(folder)
+    with pytest.raises(tarfile.TarError):
+        home.restore(entry, tmp_path / "home")
+    assert outside.stat().st_mode & 0o777 == 0o700

@@ -217,7 +217,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.NOT_FOUND)
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
+        told = self.headers.get("Content-Length") or ""
+        length = int(told) if told.isdecimal() and len(told) < 10 else 0
         self.close_connection = not 0 < length <= BODY_BYTES_MAX  # then a body may follow that nobody reads
         body = b"" if self.close_connection else self.rfile.read(length)
         if not self._may():
@@ -227,7 +228,10 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             asked = json.loads(body)
-            self.server_of.take(Path(str(asked["manifest"])).name, int(asked["rank"]))
+            name = str(asked["manifest"])
+            if commit.order_of(name) is None:
+                raise ValueError("that is no manifest's name")
+            self.server_of.take(name, int(asked["rank"]))
         except (StoreUnavailable, CheckpointDamaged, OSError, ValueError, KeyError, TypeError, StopIteration) as exc:
             log.info("no copy taken for a peer", reason=str(exc))
             self._send(HTTPStatus.CONFLICT)

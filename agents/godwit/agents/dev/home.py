@@ -153,6 +153,7 @@ def restore(entry: Path, home: Path) -> None:
     for path in sorted(entry.glob("*.tar"), key=lambda path: path.name != "tree.tar"):
         with tarfile.open(path) as archive:
             for member in archive:
+                _refuse_leaving(member, home)
                 if member.isdir():
                     folders.append(member)
                     (home / member.name).mkdir(parents=True, exist_ok=True)
@@ -162,6 +163,18 @@ def restore(entry: Path, home: Path) -> None:
     for member in reversed(folders):  # a folder may be closed even to its owner, and times change with what lies in it
         (home / member.name).chmod(member.mode)
         os.utime(home / member.name, (member.mtime, member.mtime))
+
+
+def _refuse_leaving(member: tarfile.TarInfo, home: Path) -> None:
+    """Raise `tarfile.TarError` for what was never saved from a home: links in it may lead out, entries may not.
+
+    Before anything is touched: making folders and making room for a file would follow a link as writing does.
+    """
+    inside = (home / member.name).parent.resolve().is_relative_to(home.resolve()) and not member.name.startswith("/")
+    usual = member.isdir() or member.isreg() or member.issym()
+    through = member.isdir() and (home / member.name).is_symlink()
+    if not inside or not usual or through or ".." in member.name.split("/"):
+        raise tarfile.TarError(f"{member.name[:200]!r} is not of this home folder")
 
 
 def _as_it_was(member: tarfile.TarInfo, target: str) -> tarfile.TarInfo:

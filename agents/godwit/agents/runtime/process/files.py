@@ -67,12 +67,18 @@ def lay(source: Path, folder: Path, aside: Path) -> None:
     with tarfile.open(source / ARCHIVE) as tar:
         names = [member.name for member in tar if not member.isdir()]
         gone = [str(name) for name in json.loads((source / GONE).read_text())]
-        if any(name.startswith("/") or ".." in Path(name).parts for name in [*names, *gone]):
+        if not all(_is_below(folder, name) for name in [*names, *gone]):
             raise tarfile.TarError("a name leaves the folder")
         _private(aside / "laid.json", json.dumps(names))
         for name in [*names, *gone]:
             _move(folder / name, aside / "before" / name)
         tar.extractall(folder, filter="tar")
+
+
+def _is_below(folder: Path, name: str) -> bool:
+    """Whether the name leads into the folder, and by way of no link out of it."""
+    plain = not name.startswith("/") and ".." not in Path(name).parts
+    return plain and (folder / name).parent.resolve().is_relative_to(folder.resolve())
 
 
 def lift(folder: Path, aside: Path) -> None:
