@@ -151,6 +151,8 @@ def _courier(settings: Settings, identity: str) -> Courier | None:
     from godwit.control_plane.executors import over_celery  # noqa: PLC0415
 
     return over_celery.OverCelery(settings.broker, identity)
+
+
 def _provider(settings: Settings, context: Context) -> Vouches | None:
     """Who vouches for people, asked when somebody logs in first."""
     if settings.login is None:
