@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from godwit.cli.exits import ExitCode, Failure
 from godwit.cli.history import Ended
 from godwit.cli.output import note
 from godwit.domain.errors import InvalidRequest
+from godwit.domain.wire import plain_yaml
 from godwit.scheduler.simulator import fleets, traces
 from godwit.scheduler.simulator.policies import POLICIES
 from godwit.scheduler.simulator.report import Scenario
@@ -22,9 +22,6 @@ from godwit.scheduler.simulator.traces import TraceJob
 from godwit.scheduler.simulator.world import Stops, World
 
 DAY_S = 86_400.0
-
-YAML_MAX_BYTES = 1 << 20
-"""A fleet is a page of text; a megabyte is a wrong file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +117,10 @@ def fleet(said: Sequence[str], prices: Path | None) -> fleets.Fleet:
 def _yaml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            raw = file.read(YAML_MAX_BYTES + 1)
-        document = yaml.safe_load(raw[:YAML_MAX_BYTES])
-    except (OSError, yaml.YAMLError) as exc:
+            document = plain_yaml.load(file.read(plain_yaml.BYTES_MAX + 1))
+    except (OSError, plain_yaml.NotPlain) as exc:
         raise Failure(f"{path} cannot be read: {' '.join(str(exc).split())}", ExitCode.USAGE) from exc
-    if len(raw) > YAML_MAX_BYTES or not isinstance(document, dict):
+    if not isinstance(document, dict):
         raise Failure(f"{path} must be a page of YAML with a mapping in it", ExitCode.USAGE)
     return document
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from godwit.cli.exits import ExitCode, Failure
+from godwit.domain.plain_text import visible
 
 SIZE_MAX_BYTES = 1 << 20
 """A job specification is a page of text; a megabyte is a wrong file."""
@@ -38,7 +39,9 @@ class Source:
 
     def excerpt(self, line: int) -> str:
         """The line itself, numbered, cut to a terminal's width."""
-        return f"  {line:>4} | {self.text_lines[line - 1].rstrip()[:100]}" if line <= len(self.text_lines) else ""
+        if line > len(self.text_lines):
+            return ""
+        return f"  {line:>4} | {visible(self.text_lines[line - 1].rstrip()[:100])}"
 
 
 def read(path: Path, label: str) -> Source:
@@ -62,7 +65,11 @@ def read(path: Path, label: str) -> Source:
 
 def parse(text: str, label: str) -> Source:
     """Read YAML text; raises `Failure` (usage) with the line of what is wrong."""
-    reader = _Reader(text, label)
+    try:
+        reader = _Reader(text, label)
+    except yaml.reader.ReaderError as exc:
+        line = text.count("\n", 0, exc.position) + 1
+        raise _wrong(f"{label}:{line}: the character U+{ord(text[exc.position]):04X} may not be in YAML") from exc
     try:
         root = reader.get_single_node()
         if root is None:
@@ -153,7 +160,7 @@ class _Reader(yaml.SafeLoader):
     def wrong_at(self, line: int, message: str) -> Failure:
         """A failure at a line, with the line itself."""
         shown = self.text_lines[line - 1].rstrip()[:100] if line <= len(self.text_lines) else ""
-        return _wrong(f"{self.label}:{line}: {message}\n  {line:>4} | {shown}")
+        return _wrong(f"{self.label}:{line}: {message}\n  {line:>4} | {visible(shown)}")
 
 
 def _wrong(message: str) -> Failure:

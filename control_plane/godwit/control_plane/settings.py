@@ -10,7 +10,6 @@ from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import Any
 
-import yaml
 from godwit.control_plane import caring, dialling, fleet, prometheus, scheduling
 from godwit.control_plane.dialling import Dialling
 from godwit.control_plane.executors import brokers
@@ -24,6 +23,7 @@ from godwit.control_plane.rates import read as read_limits
 from godwit.control_plane.version import AGENT_PACKAGE
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.given import secret
+from godwit.domain.wire import plain_yaml
 from godwit.scheduler.snapshot import Policy
 
 DEFAULT_PORT = 7461
@@ -170,8 +170,8 @@ def read(home: Path) -> Settings:
     if not path.exists():
         path.write_text(FIRST_CONFIG)
     try:
-        config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as exc:
+        config = plain_yaml.load(path.read_bytes())
+    except plain_yaml.NotPlain as exc:
         raise InvalidRequest(f"{path} is not valid YAML: {exc}") from exc
     config = {} if config is None else config
     if not isinstance(config, dict):

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from godwit.cli import console, figures, output
 from godwit.cli.client import ControlPlane, path_of
 from godwit.cli.exits import ExitCode, Failure
+from godwit.domain.wire import plain_yaml
 from godwit.domain.wire.providers import CallsView, ProviderIn, ProviderKindView, ProviderView, StandingView
 from pydantic import JsonValue
 from typer.core import TyperGroup
@@ -211,8 +211,8 @@ def _options(pairs: list[str]) -> dict[str, JsonValue]:
         if not found or not key:
             raise Failure(f"--set takes key=value, not {pair!r}", ExitCode.USAGE)
         try:
-            options[key] = yaml.safe_load(value)
-        except yaml.YAMLError as exc:
+            options[key] = plain_yaml.load(value)
+        except plain_yaml.NotPlain as exc:
             raise Failure(f"--set {key}: the value cannot be read as YAML: {value!r}", ExitCode.USAGE) from exc
     return options
 

@@ -4,8 +4,8 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
 from godwit.domain.errors import InvalidRequest, Problem
+from godwit.domain.wire import plain_yaml
 from godwit.providers.kubernetes_pods.options import Options
 from kubernetes import client, config
 
@@ -31,7 +31,7 @@ def configured(options: Options, access: str) -> Any:
             config.load_incluster_config(client_configuration=made)
         else:
             _load(access, options.context, made)
-    except (config.ConfigException, yaml.YAMLError, AttributeError, TypeError) as wrong:
+    except (config.ConfigException, plain_yaml.NotPlain, AttributeError, TypeError) as wrong:
         # Not from the cause: a parser's message quotes what it read, and that is a secret.
         what = (
             f"no cluster: give a kubeconfig with a token or certificates, or a token and url, or the word {IN_CLUSTER}"
@@ -52,7 +52,7 @@ def _token(access: str) -> str:
 
 
 def _load(kubeconfig: str, context: str | None, into: Any) -> None:
-    content = yaml.safe_load(kubeconfig)
+    content = plain_yaml.load(kubeconfig)
     if not isinstance(content, dict):
         raise config.ConfigException("the kubeconfig is not a mapping")
     for user in content.get("users") or []:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import yaml
 from godwit.domain.errors import InvalidRequest, Problem
+from godwit.domain.wire import plain_yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -15,9 +15,9 @@ Name = Annotated[str, Field(min_length=1)]
 def _told(value: Any) -> Any:
     """What the command line hands over as text is YAML, such as "{H100-SXM: 2.5}"."""
     try:
-        return yaml.safe_load(value) if isinstance(value, str) else value
-    except yaml.YAMLError as wrong:
-        raise ValueError("this is not YAML") from wrong
+        return plain_yaml.load(value) if isinstance(value, str) else value
+    except plain_yaml.NotPlain as wrong:
+        raise ValueError(f"this is not YAML: {wrong}") from wrong
 
 
 Written = BeforeValidator(_told)
