@@ -9,7 +9,7 @@ DASHBOARD := control_plane/godwit/control_plane/dashboard/static/index.html
 DASHBOARD_SOURCES := $(shell find control_plane/dashboard -type d \( -name node_modules -o -name build -o -name __pycache__ \) -prune \
 	-o -type f ! -name schema.ts ! -name '*.md' -print)
 
-.PHONY: help demo demo-migrate test e2e drills partitions chaos explore check bench dashboard browser clean
+.PHONY: help demo demo-migrate test e2e drills partitions chaos compose-test explore check bench dashboard browser clean
 .NOTPARALLEL:
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make drills  every fault that agents know, on a real fleet with jobs on it (minutes)"
 	@echo "make partitions  many seeded schedules of cuts between hosts in network namespaces (root; a quarter of an hour)"
 	@echo "make chaos   processes of a whole fleet are killed at random for ten minutes, while jobs run"
+	@echo "make compose-test  build the images and run docker-compose.yml in a container engine (minutes)"
 	@echo "make explore the properties of the planner, the domain and the simulation on new random examples"
 	@echo "make check   format, lint, types, layers"
 	@echo "make bench   the figures that docs and decisions quote"
@@ -37,7 +38,7 @@ demo-migrate: $(VENV)/installed-demo
 # One process waits for Ray most of the time, so that two cores have work for three. Tests start a hundred processes:
 # what these import is compiled once, even where nothing else leaves compiled files behind.
 test: $(VENV)/installed-dev $(DASHBOARD) browser
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "not e2e and not drills and not partitions and not chaos"
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "not e2e and not drills and not partitions and not chaos and not compose"
 
 e2e: $(VENV)/installed-dev $(DASHBOARD)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "e2e and not drills and not partitions" \
@@ -52,6 +53,9 @@ partitions: $(VENV)/installed-dev
 # GODWIT_CHAOS_SEED, GODWIT_CHAOS_MINUTES: which kills, and for how long.
 chaos: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -s -m chaos tests/chaos
+
+compose-test: $(VENV)/installed-dev
+	@$(BIN)/python -m pytest -rs -m compose tests/compose
 
 explore: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n 2 --hypothesis-profile=explore tests/scheduler tests/domain tests/simulation

@@ -1,6 +1,7 @@
 """Images, compose file and units: pinned, locked, and naming only what is there. No container engine is needed."""
 
 import fnmatch
+import json
 import re
 import shutil
 import subprocess
@@ -47,7 +48,7 @@ def test_bases_are_pinned_to_one_release() -> None:
     assert bases <= {"${PYTHON_IMAGE}", *_stages()}
     foreign = [one["image"] for one in COMPOSE["services"].values() if "build" not in one]
     assert foreign
-    assert [image for image in foreign if not PINNED.match(image)] == []
+    assert [image for image in foreign if not PINNED.match(image) and image.removeprefix("godwit-") not in IMAGES] == []
 
 
 @pytest.mark.parametrize("image", IMAGES)
@@ -76,8 +77,7 @@ def test_a_service_may_do_no_more_than_it_must(name: str) -> None:
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    target = service.get("build", {}).get("target")
-    assert "healthcheck" in service or target in IMAGES
+    assert "healthcheck" in service or service.get("build", {}).get("target") in IMAGES
     for port in service.get("ports", ()):
         assert port.startswith("127.0.0.1:"), "this machine only"
 
@@ -92,6 +92,7 @@ def test_the_proxy_leads_to_both_control_planes_and_nowhere_else() -> None:
 def test_every_variable_that_is_set_is_one_that_is_read() -> None:
     names = {name for one in COMPOSE["services"].values() for name in one.get("environment", {})}
     names |= set(re.findall(r"\b(GODWIT_\w+)=", DOCKERFILE))
+    names = {name.removesuffix("_FILE") for name in names}
     source = "".join(path.read_text() for folder in ("control_plane", "gateway", "cli")
                      for path in (ROOT / folder / "godwit").rglob("*.py"))  # fmt: skip
     unread = {name for name in names if name.startswith("GODWIT_") and f'"{name}"' not in source}
@@ -107,24 +108,58 @@ def test_the_control_planes_take_their_configuration(tmp_path: Path, monkeypatch
     assert read.simulated
 
 
-def test_the_gateway_takes_its_command_line() -> None:
-    text = COMPOSE["services"]["gateway"]["command"][-1]
-    arguments = text.split("godwit.gateway", 1)[1].split()
-    assert gateway_settings.read(arguments, {"GODWIT_URL": "http://proxy:8080"}).port == 8800
+def test_the_gateway_takes_its_command_line_and_its_token_from_a_file(tmp_path: Path) -> None:
+    command = next(line for line in reversed(_stages()["gateway"]) if line.startswith("CMD"))
+    arguments = json.loads(command.removeprefix("CMD "))[3:]
+    (tmp_path / "token").write_text("gw_its_own\n")
+    env = {**COMPOSE["services"]["gateway"]["environment"], "GODWIT_TOKEN_FILE": str(tmp_path / "token")}
+    read = gateway_settings.read(arguments, env)
+    assert (read.port, read.url, read.token) == (8800, "http://proxy:8080", "gw_its_own")
+
+
+def test_secrets_are_files_and_every_one_of_them_is_made(tmp_path: Path) -> None:
+    assert [value for one in COMPOSE["services"].values() for value in one.get("environment", {}).values()
+            if re.search(r"://\S*:\S*@", value)] == []  # fmt: skip
+    shutil.copy(ROOT / "deploy/compose/secrets.sh", tmp_path)
+    command = ["sh", str(tmp_path / "secrets.sh")]
+    subprocess.run(command, check=True, capture_output=True)
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert {f"./deploy/compose/secrets/{name}" for name in made} == {one["file"] for one in COMPOSE["secrets"].values()}
+    assert made["database_password"].strip() in made["database_url"]
+    assert made["broker_password"].strip() in made["broker_url"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == made, (
+        "a second call keeps them"
+    )
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_images_install_is_what_the_project_asks_for_at_the_releases_that_tests_use() -> None:
+    def asked(*words: str) -> list[str]:
+        command = [sys.executable, "deploy/requirements.py", *words]
+        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+
+    assert {"httpx>=0.28,<1", "psycopg[binary]>=3.2.9,<4"} <= set(asked("server,postgres"))
+    constraints = asked()
+    assert any(line.startswith("ray==") for line in constraints)
+    assert [line for line in constraints if "[" in line or "==" not in line] == [], "pip takes no extras there"
+    for extras in re.findall(r"requirements\.py (\S+) >", DOCKERFILE.replace("requirements.py >", "")):
+        assert asked(extras)
+
+
+def _ends_well(command: list[str]) -> bool:
+    return (
+        shutil.which(command[0]) is not None
+        and not subprocess.run(command, capture_output=True, check=False).returncode
+    )
 
 
 def test_the_compose_file_is_one_for_compose() -> None:
-    docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("docker compose is not here; the file was read as YAML only")
-    command = [docker, "compose", "-f", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
-    ended = subprocess.run(
-        command,
-        env={"GODWIT_DB_PASSWORD": "secret", "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    found = [command for command in (["docker", "compose"], ["docker-compose"]) if _ends_well([*command, "version"])]
+    if not found:
+        pytest.skip("neither docker compose nor docker-compose is here; the file was read as YAML only")
+    command = [*found[0], "-f", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
 
 
@@ -144,6 +179,8 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 def test_what_the_units_start_takes_its_arguments() -> None:
     folder = ROOT / "deploy" / "systemd"
     started = [re.search(r"^ExecStart=\S+ -m (\S+) (.*)$", unit.read_text(), re.MULTILINE) for unit in folder.iterdir()]
-    arguments = {found[1]: found[2].split() for found in started if found}
-    assert arguments["godwit.control_plane"] == ["serve", "--home", "/var/lib/godwit"]
-    assert gateway_settings.read(arguments["godwit.gateway"], {"GODWIT_URL": "http://plane"}).port == 8800
+    lines = [[found[1], *found[2].split()] for found in started if found]
+    assert ["godwit.control_plane", "serve", "--home", "/var/lib/godwit"] in lines
+    assert ["godwit.control_plane", "work", "--home", "/var/lib/godwit", "--port", "7463"] in lines
+    (gateway,) = (line[1:] for line in lines if line[0] == "godwit.gateway")
+    assert gateway_settings.read(gateway, {"GODWIT_URL": "http://plane"}).port == 8800
