@@ -14,6 +14,10 @@ from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 _FINAL = tuple(state for state in JobState if lifecycle.is_final(state))
 
 
+_STOPPING = select(budgets.c.project, budgets.c.on_spent).where(budgets.c.on_spent.in_((STOP_NEW, STOP)))
+"""Asked with every plan, so that it is built once."""
+
+
 def of_projects(conn: Connection) -> Sequence[Any]:
     """Every project's budget: project, usd, on_spent, set_by, set_at."""
     return conn.execute(select(budgets).order_by(budgets.c.project)).all()
@@ -62,8 +66,7 @@ def add_alert(tx: Transaction, budget: Budget, share: float, now: float) -> bool
 
 def spent(conn: Connection, now: float) -> Mapping[str, str]:
     """Why nothing new starts of projects and jobs (by name or id) whose budget is spent and says so."""
-    stopping = select(budgets.c.project, budgets.c.on_spent).where(budgets.c.on_spent.in_((STOP_NEW, STOP)))
-    policies = {row.project: row.on_spent for row in conn.execute(stopping)}
+    policies = {row.project: row.on_spent for row in conn.execute(_STOPPING)}
     if not policies:
         return {}
     table, jobs = budget_alerts, schema.jobs

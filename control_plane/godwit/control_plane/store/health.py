@@ -41,6 +41,8 @@ class Breaker:
 
 def view(conn: Connection, now: float) -> HealthView:
     """All that the planner may know of health, as of this transaction."""
+    if not conn.execute(health_statements.ANY).scalar():
+        return HealthView(tripped_at=breaker(conn).tripped_at)
     records = conn.execute(health_statements.RECORDS)
     past = conn.execute(health_statements.PAST, {"since": now - PAST_S, "most": PAST_MAX})
     return HealthView(

@@ -10,10 +10,15 @@ from godwit.control_plane.store.health_tables import cordons, findings, health_r
 from godwit.domain import lifecycle
 from godwit.domain.health import IncidentState
 from godwit.domain.nodes import NodeState
-from sqlalchemy import BindParameter, Select, and_, bindparam, or_, select
+from sqlalchemy import BindParameter, Select, and_, bindparam, exists, or_, select
 
 OPEN = tuple(state for state in IncidentState if state is not IncidentState.CLOSED)
 _GONE = tuple(state for state in NodeState if lifecycle.is_final(state))
+ANY: Select[Any] = select(
+    or_(*(exists().select_from(of) for of in (findings, health_records, incidents, orders, cordons)))
+)
+"""Whether anything was ever found: while nothing was, the other statements need not be asked."""
+
 _SINCE: BindParameter[float] = bindparam("since")
 _MOST: BindParameter[int] = bindparam("most")
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from godwit.control_plane.store import schema, writes
+from godwit.control_plane.store import schema, statements, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.ids import ProviderName
 from godwit.domain.offers import Instance
@@ -128,4 +128,5 @@ def forget_orphans(tx: Transaction) -> None:
 
 
 def _meta(conn: Connection, key: str) -> str | None:
-    return conn.execute(select(schema.meta.c.value).where(schema.meta.c.key == key)).scalar()
+    row = conn.execute(statements.row_of(schema.meta.c.key), {"wanted": key}).first()
+    return None if row is None else str(row.value)
