@@ -15,6 +15,7 @@ from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.state import State
 from godwit.control_plane.connection import Connection
 from godwit.control_plane.roster import Roster
+from godwit.control_plane.services.logins import Vouches
 from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.store import writes
 from godwit.control_plane.vault import Vault, new_key
@@ -28,11 +29,11 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 DEADLINE_S = 20.0
 
 
-def app_of(world: World) -> FastAPI:
-    """The application over a world that knows one token."""
+def app_of(world: World, login: Vouches | None = None) -> FastAPI:
+    """The application over a world that knows one token, and perhaps an identity provider."""
     with world.db.write() as tx:
         writes.add_token(tx, "token-test", secrets.digest(TOKEN), "admin", 0.0)
-    return create_app(State(world.context, world.shelf, world.logs, accounts_of(world), dict))
+    return create_app(State(world.context, world.shelf, world.logs, accounts_of(world), dict, login=login))
 
 
 def accounts_of(world: World) -> Accounts:

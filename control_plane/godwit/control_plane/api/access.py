@@ -41,18 +41,23 @@ class Doorkeeper:
         self._context = context
         self._known: dict[str, tuple[float, Caller]] = {}
         self._changes = 0
-        self._uses = LastUses(context)
+        self.uses = LastUses(context)
 
     async def caller_of(self, secret: str, *, is_session: bool = False) -> Caller:
         """Who is behind a token, or behind a session's cookie. Raises `Unauthenticated`."""
-        digest = secrets.digest(secret)
+        caller = await self._looked_up(secrets.digest(secret), is_session=is_session)
+        if caller.token_id is not None and not is_session:
+            self.uses.note(caller.token_id, self._context.now())
+        return caller
+
+    async def _looked_up(self, digest: str, *, is_session: bool) -> Caller:
         # Counted before the look: who was shut out since then is looked for again.
         changes = self._context.hints.count(hints.ACCESS)
         if changes != self._changes:
             self._known, self._changes = {}, changes
         known = self._known.get(digest)
         now = time.monotonic()
-        if known is not None and known[0] > now and (known[1].session_id is not None) == is_session:
+        if known is not None and known[0] > now and self._is_still(known[1], is_session=is_session):
             return known[1]
         find = sessions.behind if is_session else tokens.behind_token
         caller = await run_in_threadpool(find, self._context, digest)
@@ -60,13 +65,11 @@ class Doorkeeper:
             self._known.clear()
         if changes == self._changes:
             self._known[digest] = (now + CACHE_S, caller)
-        if caller.token_id is not None and not is_session:
-            self._uses.note(caller.token_id, self._context.now())
         return caller
 
-    def forget(self) -> None:
-        """Look at every token again: the clock was set."""
-        self._known = {}
+    def _is_still(self, caller: Caller, *, is_session: bool) -> bool:
+        ends = caller.expires_at
+        return (caller.session_id is not None) == is_session and (ends is None or ends > self._context.now())
 
 
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
