@@ -72,19 +72,26 @@ def _times(call: Callable[[], object]) -> tuple[float, float]:
 def seeded_context() -> Iterator[Context]:
     """A control plane without loops, so that nobody looks after nodes that are only rows."""
     folder = Path(tempfile.mkdtemp(prefix="gw-bench-"))
-    clock, hints = SystemClock(), Hints()
+    hints = Hints()
     db = Database(open_engine(f"sqlite:///{folder}/bench.db"), hints.announce)
     try:
         db.migrate()
-        seeded.seed(db, NODES, clock.now())
-        yield Context(
-            db=db, hints=hints, clock=clock, ids=IdSource(clock.now, random.SystemRandom()), keyring=Keyring(b"bench"),
-            providers={}, identity="bench", url="http://127.0.0.1:1", store_url="file:///nowhere",
-            serving_since=clock.now(),
-        )  # fmt: skip
+        context = context_over(db, hints)
+        seeded.seed(db, NODES, context.now())
+        yield context
     finally:
         db.close()
         shutil.rmtree(folder)
+
+
+def context_over(db: Database, hints: Hints) -> Context:
+    """A context without providers, over a migrated database."""
+    clock = SystemClock()
+    return Context(
+        db=db, hints=hints, clock=clock, ids=IdSource(clock.now, random.SystemRandom()), keyring=Keyring(b"bench"),
+        providers={}, identity="bench", url="http://127.0.0.1:1", store_url="file:///nowhere",
+        serving_since=clock.now(),
+    )  # fmt: skip
 
 
 def app_over(context: Context, token: str) -> FastAPI:

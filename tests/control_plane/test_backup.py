@@ -10,7 +10,7 @@ from godwit.control_plane.backup import archive, backing, restoring, rows
 from godwit.control_plane.backup.restoring import Wish
 from godwit.control_plane.home import Home
 from godwit.control_plane.services.archives import Shelf
-from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store import entities, job_lists, queries, writes
 from godwit.control_plane.store.database import SERVING, Database, Transaction, open_engine, upgrade
 from godwit.domain.errors import Conflict, InvalidRequest
 from godwit.domain.events import Event
@@ -90,7 +90,7 @@ def test_what_was_there_is_kept_beside_and_the_numbers_of_rows_go_on(world: Worl
     db = Database(open_engine(url))
     world.context = world.context.__class__(**{**world.context.__dict__, "db": db})
     with db.read() as conn:
-        assert {job.name for job in queries.job_rows(conn, 10, None, [], None)} == {"digits", "packed"}
+        assert {job.name for job in job_lists.page(conn, 10, None, [])} == {"digits", "packed"}
     again = world.submit("again")
     assert again != newest
     with db.read() as conn:

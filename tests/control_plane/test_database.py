@@ -2,13 +2,15 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from godwit.control_plane import hints as topics
 from godwit.control_plane.hints import Hints
-from godwit.control_plane.store import entities, queries, schema, writes
+from godwit.control_plane.store import entities, job_lists, queries, schema, writes
 from godwit.control_plane.store.database import Database
 from godwit.domain.errors import InvalidTransition, NotFound, StaleWrite
 from godwit.domain.events import Event
@@ -139,12 +141,12 @@ def test_a_reading_sees_one_instant_whatever_is_written_meanwhile(database: Data
     with database.write() as tx:
         entities.insert(tx, job("job-1"))
     with database.read() as conn:
-        assert len(queries.job_rows(conn, 10, None, [], None)) == 1
+        assert len(job_lists.page(conn, 10, None, [])) == 1
         with ThreadPoolExecutor(1) as pool:
             pool.submit(_insert, database, job("job-2")).result(20)
-        assert len(queries.job_rows(conn, 10, None, [], None)) == 1
+        assert len(job_lists.page(conn, 10, None, [])) == 1
     with database.read() as conn:
-        assert len(queries.job_rows(conn, 10, None, [], None)) == 2
+        assert len(job_lists.page(conn, 10, None, [])) == 2
 
 
 def _insert_and_die(db: Database) -> None:
@@ -162,7 +164,7 @@ def test_writers_wait_for_each_other_and_none_is_lost(database: Database) -> Non
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: _insert(database, job(f"job-{n:03}")), range(40)))
     with database.read() as conn:
-        assert len(queries.job_rows(conn, 100, None, [], None)) == 40
+        assert len(job_lists.page(conn, 100, None, [])) == 40
 
 
 def test_text_that_postgresql_cannot_hold_is_kept_readable_and_found_nowhere(database: Database) -> None:
@@ -174,3 +176,21 @@ def test_text_that_postgresql_cannot_hold_is_kept_readable_and_found_nowhere(dat
         assert found.endswith("here")
         with pytest.raises(NotFound):
             queries.job(conn, "\x00")
+
+
+def test_a_page_of_several_states_is_the_newest_of_all_of_them(database: Database) -> None:
+    states = [JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED]
+    made = [replace(job(f"job-{n}"), state=states[n % 3], project=ProjectId("ab"[n % 2])) for n in range(9)]
+    with database.write() as tx:
+        for one in made:
+            entities.insert(tx, one)
+
+    def ids(*args: Any, **more: Any) -> str:
+        with database.read() as conn:
+            return "".join(row.id.removeprefix("job-") for row in job_lists.page(conn, *args, **more))
+
+    assert ids(4, None, ["queued", "running"]) == "7643"
+    assert ids(4, "job-3", ["queued", "running", "running"]) == "10"
+    assert ids(9, None, ["queued", "running"], project="a") == "640"
+    assert ids(9, None, []) == "876543210"
+    assert ids(9, None, ["failed", "cancelled"]) == ""

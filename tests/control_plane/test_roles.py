@@ -176,6 +176,15 @@ def test_a_bound_token_is_not_told_that_others_have_such_an_array(client: TestCl
     assert [one.status_code for one in asked] == [404, 404]
 
 
+def test_a_bound_token_that_asks_for_jobs_of_another_project_gets_none(client: TestClient, tenants: Tenants) -> None:
+    def names(project: str, headers: dict[str, str]) -> set[str]:
+        return {job["project"] for job in client.get(f"/v1/jobs?project={project}", headers=headers).json()["items"]}
+
+    assert names(MINE, tenants.headers[Role.VIEWER]) == {MINE}
+    assert names(OTHERS, tenants.headers[Role.VIEWER]) == set()
+    assert names(OTHERS, BEARER) == {OTHERS}
+
+
 def test_what_a_bound_token_submits_belongs_to_its_project(client: TestClient, tenants: Tenants) -> None:
     headers = tenants.headers[Role.MEMBER]
     asked = spec("fresh").model_dump(exclude_defaults=True)

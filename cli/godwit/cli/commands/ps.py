@@ -40,6 +40,7 @@ ARRAY_COLUMNS = (
 def ps(
     everything: Annotated[bool, typer.Option("-a", "--all", help="Also jobs that ended long ago.")] = False,
     unfolded: Annotated[bool, typer.Option("-v", "--verbose", help="Each job of an array on its own line.")] = False,
+    project: Annotated[str | None, typer.Option(help="Only jobs of this project; arrays are unfolded.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, newest first.")] = 100,
     form: output.FormatOption = output.Format.TABLE,
 ) -> None:
@@ -48,8 +49,9 @@ def ps(
     An array is one line with its jobs counted by state; -v and -a show each job of it.
     """
     client = console.control_plane()
-    is_single = None if everything or unfolded else True
-    jobs = _newest(client, limit, {}) if everything else _alive_and_recent(client, limit, is_single)
+    is_single = None if everything or unfolded or project else True
+    of: Params = {"project": project, "single": is_single}
+    jobs = _newest(client, limit, of) if everything else _alive_and_recent(client, limit, of)
     arrays = _arrays(client, limit) if is_single else []
     if form is not output.Format.TABLE:
         output.show([*jobs, *arrays], form)
@@ -62,11 +64,11 @@ def ps(
         output.table(ARRAY_COLUMNS, [_array_row(array, now) for array in arrays], "")
 
 
-def _alive_and_recent(client: ControlPlane, limit: int, is_single: bool | None) -> list[JobView]:
+def _alive_and_recent(client: ControlPlane, limit: int, of: Params) -> list[JobView]:
     # Asked for apart: the living may be hidden behind thousands that ended since.
-    alive = _newest(client, limit, {"state": ALIVE, "single": is_single})
+    alive = _newest(client, limit, {**of, "state": ALIVE})
     known = {job.id for job in alive}
-    ended = [job for job in _newest(client, RECENT, {"single": is_single}) if job.id not in known]
+    ended = [job for job in _newest(client, RECENT, of) if job.id not in known]
     return sorted([*alive, *ended], key=lambda job: job.created_at, reverse=True)
 
 

@@ -1,13 +1,14 @@
 """Routes about jobs."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query
 from fastapi.responses import PlainTextResponse, Response
 from godwit.control_plane.api.access import Actor, OwnSpec, Who
 from godwit.control_plane.api.state import Godwit
 from godwit.control_plane.services import jobs, ledger, logs, sizes, views
-from godwit.control_plane.store import arrays, dependencies, queries, sums
+from godwit.control_plane.store import arrays, dependencies, job_lists, queries, sums
 from godwit.domain.jobs import JobState
 from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.pages import Page
@@ -43,23 +44,30 @@ def submit(
     return jobs.submit(state.context, state.shelf, spec, idempotency_key, actor, is_strict=strict)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which jobs are listed."""
+
+    state: Annotated[list[JobState] | None, Query(max_length=16)] = None
+    name: Annotated[str | None, Query(max_length=64)] = None
+    project: Annotated[str | None, Query(max_length=64)] = None
+    array: Annotated[str | None, Query(max_length=64, description="Only of this array: its id, or a name.")] = None
+    single: Annotated[bool, Query(description="Only jobs that are of no array.")] = False
+
+
 @router.get("/jobs", response_model=Page[JobView])
 def list_jobs(
-    state: Godwit,
-    caller: Who,
-    state_filter: Annotated[list[JobState] | None, Query(alias="state", max_length=16)] = None,
-    name: Annotated[str | None, Query(max_length=64)] = None,
-    array: Annotated[str | None, Query(max_length=64, description="Only of this array: its id, or a name.")] = None,
-    single: Annotated[bool, Query(description="Only jobs that are of no array.")] = False,
-    cursor: Cursor = None,
-    limit: Limit = 100,
+    state: Godwit, caller: Who, wanted: Annotated[Wanted, Depends()], cursor: Cursor = None, limit: Limit = 100
 ) -> Response:
-    """Jobs, newest first."""
+    """Jobs, newest first. Who is bound to a project sees nothing of another one."""
+    of = wanted.project or caller.project
     with state.context.db.read() as conn:
-        array_id = None if array is None else arrays.get(conn, array, caller.project).id
-        rows = queries.job_rows(
-            conn, limit, cursor, state_filter or [], name, array_id, is_single=single, project=caller.project
+        array_id = None if wanted.array is None else arrays.get(conn, wanted.array, caller.project).id
+        rows = job_lists.page(
+            conn, limit, cursor, wanted.state or [], wanted.name, array_id, is_single=wanted.single, project=of
         )
+    if of != (caller.project or of):
+        rows = []
     page = {
         "items": [views.job_summary(row) for row in rows],
         "next_cursor": rows[-1].id if len(rows) == limit else None,

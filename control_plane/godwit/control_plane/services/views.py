@@ -32,7 +32,7 @@ from sqlalchemy import Row
 
 
 def job_summary(row: Row[Any]) -> dict[str, Any]:
-    """A row of `queries.job_rows` as the fields of a `JobView`; plain, because long lists are asked for often."""
+    """A row of `job_lists.page` as the fields of a `JobView`; plain, because long lists are asked for often."""
     progress = entities.progress_from(row.progress)
     return {
         "id": row.id, "name": row.name, "project": row.project, "kind": row.kind, "state": row.state,

@@ -56,34 +56,6 @@ def job(conn: Connection, name_or_id: str) -> Job:
     return entities.job_from(row)
 
 
-def job_rows(
-    conn: Connection,
-    limit: int,
-    before: str | None,
-    states: Sequence[str],
-    name: str | None,
-    array_id: str | None = None,
-    *,
-    is_single: bool = False,
-    project: str | None = None,
-) -> Sequence[Row[Any]]:
-    """A page of job rows without their specs, newest first, starting after id `before`; `is_single`: of no array."""
-    table = schema.jobs
-    columns = [column for column in table.c if column.name != "spec"]
-    query = select(*columns).order_by(table.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(table.c.id < before)
-    if states:
-        query = query.where(table.c.state.in_(states))
-    if name is not None:
-        query = query.where(table.c.name == name)
-    if project is not None:
-        query = query.where(table.c.project == project)
-    if array_id is not None or is_single:
-        query = query.where(table.c.array_id == array_id)
-    return conn.execute(query).all()
-
-
 def attempt(conn: Connection, attempt_id: str) -> Attempt:
     """An attempt by id. Raises `NotFound`."""
     return entities.attempt_from(_one(conn, schema.attempts, attempt_id, "attempt"))

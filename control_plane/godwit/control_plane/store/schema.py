@@ -64,8 +64,9 @@ jobs = Table(
     # written when an attempt ends
     Column("served_gpu_s", Float, nullable=False, server_default="0"),
     Index(None, "state", "priority", "created_at"),
+    Index(None, "state", "id"),
     Index(None, "name", "id"),
-    Index(None, "project", "state"),
+    Index(None, "project", "state", "id"),
     Index(None, "array_id", "state"),
     Index(None, "state", "after_id"),
 )
