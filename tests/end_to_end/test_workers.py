@@ -20,9 +20,11 @@ from godwit.domain.ids import IntentId
 from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.nodes import NodeState
 
-from tests import brokers
-from tests.control_plane import stubborn
+from tests import brokers, postgres
 from tests.control_plane.world import spec
+from tests.end_to_end import stubborn
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(540)]
 
 DEADLINE_S = 150.0
 """For one condition, on a machine that is five times slower than it should be."""
@@ -111,9 +113,9 @@ def cloud(home: Path) -> Iterator[tuple[stubborn.Stubborn, stubborn.Slow]]:
 
 
 @pytest.fixture
-def over_redis(home: Path, cloud: Any, postgres_database_of_module: str) -> Iterator[tuple[Fleet, str, Any]]:
-    with brokers.redis() as (url, client):
-        fleet = Fleet(home, postgres_database_of_module, url)
+def over_redis(home: Path, cloud: Any) -> Iterator[tuple[Fleet, str, Any]]:
+    with postgres.serving() as server, server.copy() as database_url, brokers.redis() as (url, client):
+        fleet = Fleet(home, database_url, url)
         try:
             fleet.url = str(until(fleet.serves, "it serves"))
             yield fleet, url, client
