@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 import uvicorn
-from godwit.control_plane import secrets
+from godwit.control_plane import peers, secrets
 from godwit.control_plane import settings as settings_module
 from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.state import State
@@ -30,6 +30,7 @@ from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.logins import Vouches
 from godwit.control_plane.services.logs import LogStore
 from godwit.control_plane.services.providers import Accounts
+from godwit.control_plane.services.terminals import Terminals
 from godwit.control_plane.settings import Settings
 from godwit.control_plane.store import access, queries, writes
 from godwit.control_plane.store.database import SERVING, Database, open_engine
@@ -75,6 +76,7 @@ def serve(folder: Path) -> None:
         state = State(
             context, shelf, logs, accounts, leading.contacts, open_metrics=settings.open_metrics,
             leads=lambda: leading.is_leading, limits=settings.limits, login=_provider(settings, context),
+            terminals=Terminals("" if is_alone else _own_url(settings, listener)),
         )  # fmt: skip
         app = create_app(state)
         server = uvicorn.Server(
@@ -171,6 +173,10 @@ def _listen_for_hints(settings: Settings, context: Context) -> Listener:
 def _process_name(settings: Settings) -> str:
     """What tells this control plane from others on its database."""
     return f"{socket.gethostname()[:24]}.{settings.replica[-36:] or os.getpid()}"
+
+
+def _own_url(settings: Settings, listener: socket.socket) -> str:
+    return peers.own_url(settings.listen, listener.getsockname()[1], settings.peer_url)
 
 
 def _loopback(listener: socket.socket) -> str:

@@ -136,6 +136,7 @@ class Settings:
     on a machine without the agent. `open_metrics`: /metrics wants no token.
     `targets` are told of what happens. `prometheus` are the addresses that services may be scaled by queries to.
     `broker` is how workers are told of intents; None: there are none.
+    `peer_url` is where other control planes on its database reach it, empty for what it finds out itself.
     `login` is how people log in, None for tokens only.
     """
 
@@ -155,6 +156,7 @@ class Settings:
     targets: tuple[Target, ...] = ()
     prometheus: tuple[str, ...] = ()
     broker: Broker | None = None
+    peer_url: str = ""
     login: LoginSettings | None = None
 
     @property
@@ -204,6 +206,7 @@ def read(home: Path) -> Settings:
         login=login.read(config.get("login"), os.environ, path),
         prometheus=prometheus.allowed(config.get("prometheus"), path),
         targets=targets.read(config.get("notifications"), os.environ, path),
+        peer_url=_url(os.environ.get("GODWIT_PEER_URL") or None, path),
         broker=brokers.read(config.get("executors"), os.environ, path),
     )
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from godwit.control_plane import hints
+from godwit.control_plane.api import relays
 from godwit.control_plane.api.access import Credential
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.services import agents, node_access, startups
@@ -15,6 +16,7 @@ from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Forbidden, TooLarge
 from godwit.domain.jobs import Attempt
 from godwit.domain.wire import agents as wire
+from godwit.domain.wire.dev import OpenTerminal
 from godwit.domain.wire.specs import Digest
 
 router = APIRouter(prefix="/v1/agent")
@@ -46,7 +48,9 @@ def heartbeat(state: Godwit, credential: Credential, request: wire.HeartbeatRequ
 
 
 @router.post("/commands")
-async def commands(state: Godwit, credential: Credential, request: wire.CommandsRequest) -> wire.CommandsReply:
+async def commands(
+    state: Godwit, credential: Credential, request: wire.CommandsRequest, http: Request
+) -> wire.CommandsReply:
     """Commands owed to the node; waits for one up to `wait_s`."""
     known = set(request.known)
     topic = hints.commands_of(credential.partition(".")[0])
@@ -56,9 +60,18 @@ async def commands(state: Godwit, credential: Credential, request: wire.Commands
         node_id, owed = await run_in_threadpool(agents.commands, state.context, credential, known)
         now = state.context.now()
         terminals, left_s = state.terminals.owed(node_id, known, now), deadline - now
+        if state.terminals.url and relays.CARRIED not in http.headers:
+            terminals += await run_in_threadpool(_terminals_elsewhere, state, node_id, credential, known)
         if owed or terminals or left_s <= 0:
             return wire.CommandsReply(commands=owed, terminals=terminals)
         await state.context.hints.wait_async(topic, seen, min(left_s, 5.0))
+
+
+def _terminals_elsewhere(state: State, node_id: str, credential: str, known: set[str]) -> list[OpenTerminal]:
+    """What people asked of other control planes for this node; those say it to the node itself."""
+    with state.context.db.read() as conn:
+        urls = state.terminals.elsewhere(conn, node_id, known, state.context.now())
+    return [order for url in sorted(urls) for order in relays.owed_there(url, credential, sorted(known))]
 
 
 @router.post("/logs")

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, WebSocket
 from fastapi.concurrency import run_in_threadpool
+from godwit.control_plane.api import relays
 from godwit.control_plane.api.access import Actor
 from godwit.control_plane.api.jobs import JobRef
 from godwit.control_plane.api.state import Godwit, State
@@ -23,6 +24,8 @@ LOOK_S = 10.0
 NOT_YOURS, TOO_LARGE = 1008, 1009
 """Close codes of RFC 6455, section 7.4.1."""
 
+ID_CHARACTERS_MAX = 64
+
 _OTHER = {"person": "agent", "agent": "person"}
 
 
@@ -36,6 +39,8 @@ def open_terminal(state: Godwit, actor: Actor, job: JobRef, wanted: TerminalWant
 async def person(websocket: WebSocket, terminal_id: str) -> None:
     """The end of the person who asked."""
     state: State = websocket.app.state.godwit
+    if await _carried(state, terminal_id, websocket):
+        return
     try:
         terminal = state.terminals.of_person(terminal_id, _bearer(websocket), state.context.now())
     except GodwitError as exc:
@@ -48,6 +53,8 @@ async def person(websocket: WebSocket, terminal_id: str) -> None:
 async def agent(websocket: WebSocket, terminal_id: str) -> None:
     """The end of the node."""
     state: State = websocket.app.state.godwit
+    if await _carried(state, terminal_id, websocket):
+        return
 
     def find() -> Terminal:
         with state.context.db.read() as conn:
@@ -59,6 +66,22 @@ async def agent(websocket: WebSocket, terminal_id: str) -> None:
         await websocket.close(NOT_YOURS, exc.message[:120])
         return
     await _join(state, terminal, "agent", websocket)
+
+
+async def _carried(state: State, terminal_id: str, websocket: WebSocket) -> bool:
+    """Whether the terminal waits at another control plane; then this end was carried there, until it was over."""
+
+    def find() -> str | None:
+        with state.context.db.read() as conn:
+            return state.terminals.whereabouts(conn, terminal_id)
+
+    if not state.terminals.url or relays.CARRIED in websocket.headers or len(terminal_id) > ID_CHARACTERS_MAX:
+        return False
+    url = await run_in_threadpool(find)
+    if url is None:
+        return False
+    await relays.carry(url, websocket)
+    return True
 
 
 def _bearer(websocket: WebSocket) -> str:
@@ -78,7 +101,7 @@ async def _join(state: State, terminal: Terminal, side: str, websocket: WebSocke
             watch = asyncio.create_task(_watch(state, terminal))
         await _carry(state, terminal, websocket, terminal.ends[_OTHER[side]])
     except TimeoutError:
-        why = "its node did not dial in; with several replicas of the API it may have reached another"
+        why = "its node did not dial in; ask again, and look at the node with `godwit nodes` if that goes on"
         with contextlib.suppress(RuntimeError):
             await websocket.send_text(json.dumps({"refused": why}))
     finally:

@@ -1,7 +1,7 @@
 """Terminals to dev environments, from when a person asks for one until both ends are there, or it is too late.
 
-They live in this process only. With several replicas of the API a person and the agent may reach different ones: then
-nobody comes to join them, and the person is told so after `JOIN_S` (docs/dev.md says what to do).
+They live in this process only, where the person asked. With several control planes the two ends may reach others: a
+row says where each waits (`store/lines`), and who is reached carries the line there (`api/relays`).
 """
 
 import asyncio
@@ -14,12 +14,13 @@ from typing import Any
 from godwit.control_plane import hints, secrets
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import node_access
-from godwit.control_plane.store import entities, queries
+from godwit.control_plane.store import entities, lines, queries
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Conflict, InvalidRequest, Problem, Unauthenticated
 from godwit.domain.events import Event
 from godwit.domain.jobs import AttemptState, JobKind
 from godwit.domain.wire.dev import OpenTerminal, TerminalOpened, TerminalWanted
+from sqlalchemy import Connection
 
 JOIN_S = 30.0
 """How long one end waits for the other: an agent that polls hears within a second, and the desk within its own 20 s."""
@@ -47,9 +48,10 @@ class Terminal:
 
 
 class Terminals:
-    """Those of this process."""
+    """Those of this process, which other control planes reach at `url`; empty where there are no others."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str = "") -> None:
+        self.url = url
         self._known: dict[str, Terminal] = {}
         self._lock = threading.Lock()
 
@@ -71,7 +73,9 @@ class Terminals:
             what = "a command" if wanted.argv else "a terminal"
             entities.append(tx, Event(now, "job.terminal", "job", job.id, f"{what} was opened there", actor,
                                       job_id=job.id, node_id=node_id, data={"terminal": terminal_id}))  # fmt: skip
-        context.hints.announce(hints.commands_of(node_id))
+            if self.url:
+                lines.add(tx, terminal_id, node_id, self.url, now, 2 * JOIN_S)
+            tx.hint(hints.commands_of(node_id))
         return TerminalOpened(id=terminal_id, token=token)
 
     def _add(self, terminal: Terminal) -> None:
@@ -90,6 +94,20 @@ class Terminals:
             waiting = [one for one in self._known.values() if one.node_id == node_id and "agent" not in one.ends]
         fresh = [one.order for one in waiting if now - one.asked_at <= JOIN_S]
         return [order for order in fresh if order.intent_id not in known]
+
+    def elsewhere(self, conn: Connection, node_id: str, known: set[str], now: float) -> set[str]:
+        """At which other control planes terminals wait that a node has to dial for, and does not know of."""
+        if not self.url:
+            return set()
+        waiting = lines.of_node(conn, node_id, now - JOIN_S)
+        return {url for terminal_id, url in waiting if terminal_id not in known} - {self.url}
+
+    def whereabouts(self, conn: Connection, terminal_id: str) -> str | None:
+        """The other control plane at which a terminal waits; None when that is here, or nowhere."""
+        with self._lock:
+            is_here = terminal_id in self._known
+        url = lines.where(conn, terminal_id) if self.url and not is_here else None
+        return url if url != self.url else None
 
     def of_person(self, terminal_id: str, token: str, now: float) -> Terminal:
         """The terminal that this token opens, once. Raises `Unauthenticated`."""

@@ -6,6 +6,7 @@ from godwit.control_plane.store import (
     health_tables,
     leases,
     ledger_tables,
+    lines,
     loads,
     needs,
     outbox,
@@ -19,6 +20,7 @@ assert health_tables.findings.metadata is schema.metadata, "every table is known
 assert routing.gateways.metadata is schema.metadata
 assert access.tokens.metadata is schema.metadata
 assert leases.leases.metadata is schema.metadata
+assert lines.lines.metadata is schema.metadata
 assert ledger_tables.bills.metadata is schema.metadata
 assert loads.gpu_minutes.metadata is schema.metadata
 assert outbox.outbox.metadata is schema.metadata

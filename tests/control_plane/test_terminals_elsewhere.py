@@ -1,0 +1,158 @@
+"""A terminal whose person, and whose node, reach other control planes than the one at which it waits."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from godwit.agents.dev.relaying import Terminals as Lines
+from godwit.agents.link import Link
+from godwit.control_plane import peers
+from godwit.control_plane.api.app import create_app
+from godwit.control_plane.api.state import State
+from godwit.control_plane.services.terminals import Terminals
+from godwit.domain.wire.agents import CommandsRequest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from tests.agents.dev.desks import Running
+from tests.control_plane.apis import BEARER, accounts_of, app_of, served
+from tests.control_plane.world import Agent, World
+
+BYTES = 300_000
+
+
+class Planes:
+    """Three control planes on one database, an environment with a real desk, and the agent of its node."""
+
+    def __init__(self, world: World, folder: Path, urls: list[str]) -> None:
+        self.world, self.urls, self._node_dir = world, urls, folder / "node"
+        self.job_id, (self.agent,) = world.run("box", kind="dev", run=":")
+        self.desk = Running(self._node_dir / "attempts" / world.attempt(self.job_id).id)
+
+    def opened(self, at: str, *argv: str) -> dict[str, Any]:
+        """A terminal that was asked for at one of them."""
+        asked = {"argv": list(argv), "tty": False}
+        answer = httpx.post(f"{at}/v1/jobs/{self.job_id}/terminals", json=asked, headers=BEARER)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    def told(self, at: str, agent: Agent | None = None) -> list[str]:
+        """The terminals that the node hears of when it asks this one."""
+        headers = {"Authorization": f"Bearer {(agent or self.agent).credential}"}
+        answer = httpx.post(f"{at}/v1/agent/commands", json={"known": [], "wait_s": 0}, headers=headers)
+        return [one["intent_id"] for one in answer.raise_for_status().json()["terminals"]]
+
+    def polling(self, at: str, over: threading.Event) -> threading.Thread:
+        """The agent's own code, which asks this one and dials where it asks."""
+        link = Link(at, self.agent.credential)
+        lines = Lines(self._node_dir, at, self.agent.credential)
+
+        def poll() -> None:
+            while not over.wait(0.05):  # the world's clock stands still: a poll that waits would wait for ever
+                lines.take(link.commands(CommandsRequest(known=lines.known(), wait_s=0)).terminals)
+
+        return threading.Thread(target=poll)
+
+
+def dialled(at: str, opened: dict[str, Any]) -> ClientConnection:
+    headers = {"Authorization": f"Bearer {opened['token']}"}
+    return connect(f"{at}/v1/terminals/{opened['id']}".replace("http", "ws", 1), additional_headers=headers)
+
+
+def output(line: ClientConnection) -> tuple[bytes, int]:
+    """All that comes, and the exit code at its end."""
+    found = b""
+    for message in line:
+        if isinstance(message, str):
+            return found, int(json.loads(message)["exit"])
+        found += message
+    raise AssertionError("the line was cut")
+
+
+@pytest.fixture
+def planes(embedded: World, tmp_path: Path) -> Iterator[Planes]:
+    app_of(embedded)  # its token is known from here on
+    with ExitStack() as stack:
+        urls = []
+        for _ in range(3):
+            terminals = Terminals()
+            state = State(
+                embedded.context, embedded.shelf, embedded.logs, accounts_of(embedded), dict, terminals=terminals
+            )
+            terminals.url = stack.enter_context(served(create_app(state)))
+            urls.append(terminals.url)
+        planes = Planes(embedded, tmp_path, urls)
+        yield planes
+        planes.desk.process.kill()
+        planes.desk.process.wait()
+
+
+def test_the_person_asks_at_one_dials_another_and_the_node_comes_to_a_third(planes: Planes) -> None:
+    asked_at, dialled_at, of_node = planes.urls
+    over = threading.Event()
+    polling = planes.polling(of_node, over)
+    polling.start()
+    try:
+        opened = planes.opened(asked_at, "sh", "-c", "cat; exit 5")
+        with dialled(dialled_at, opened) as line:
+            for _ in range(BYTES // 10_000):
+                line.send(b"x" * 10_000)
+            line.send(json.dumps({"end": True}))
+            found, code = output(line)
+        assert (len(found), code) == (BYTES, 5)
+    finally:
+        over.set()
+        polling.join()
+
+
+def test_only_its_own_node_hears_of_it_and_nobody_is_told_what_was_asked_for(planes: Planes) -> None:
+    asked_at, other, _ = planes.urls
+    _, (stranger,) = planes.world.run("digits")
+    opened = planes.opened(asked_at, "a secret")
+    assert planes.told(other) == planes.told(asked_at) == [opened["id"]]
+    assert planes.told(other, stranger) == []
+    with planes.world.db.read() as conn:
+        rows = conn.exec_driver_sql("SELECT * FROM lines").all()
+    assert "secret" not in str(rows)
+
+
+def test_a_line_is_carried_with_its_own_token_only(planes: Planes) -> None:
+    asked_at, other, _ = planes.urls
+    opened = planes.opened(asked_at, "true")
+    with pytest.raises(InvalidStatus):
+        dialled(other, {**opened, "token": "wrong"})
+    with pytest.raises(InvalidStatus):
+        dialled(other, {**opened, "id": "term-unknown"})
+
+
+def test_what_was_carried_once_is_not_carried_on(planes: Planes) -> None:
+    asked_at, other, _ = planes.urls
+    opened = planes.opened(asked_at, "true")
+    headers = {"Authorization": f"Bearer {opened['token']}", "X-Godwit-Carried": "1"}
+    with pytest.raises(InvalidStatus):
+        connect(f"{other}/v1/terminals/{opened['id']}".replace("http", "ws", 1), additional_headers=headers)
+
+
+def test_a_control_plane_that_is_gone_keeps_nobody_waiting(planes: Planes) -> None:
+    _, other, _ = planes.urls
+    with planes.world.db.write() as tx:
+        node_id, now = planes.agent.node_id, planes.world.clock.now()
+        values = ("term-gone", node_id, "http://127.0.0.1:9", now)
+        tx.conn.exec_driver_sql("INSERT INTO lines (terminal_id, node_id, url, asked_at) VALUES (?, ?, ?, ?)", values)
+    assert planes.told(other) == []
+    with pytest.raises(InvalidStatus):
+        dialled(other, {"id": "term-gone", "token": "any"})
+
+
+def test_an_address_is_what_is_given_or_where_it_listens() -> None:
+    assert peers.own_url("127.0.0.1", 7461) == "http://127.0.0.1:7461"
+    assert peers.own_url("10.0.0.7", 7461) == "http://10.0.0.7:7461"
+    assert peers.own_url("0.0.0.0", 7461, "http://pod:7461") == "http://pod:7461"
+    host = peers.own_url("0.0.0.0", 7461).removeprefix("http://").removesuffix(":7461")
+    assert host.count(".") == 3
+    assert host != "0.0.0.0"
