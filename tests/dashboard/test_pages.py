@@ -59,7 +59,8 @@ def test_every_page_shows_its_part_of_the_story_and_fits(
     context = browser.new_context(base_url=address, storage_state=key, **seen_at)
     context.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
-    page = context.new_page()
+    page, said = context.new_page(), list[str]()
+    page.on("console", lambda message: said.append(message.text))
     page.goto("/ui/")
     for path, (heading, shown) in PAGES.items():
         go(page, path.format(incident=story.incident))
@@ -68,6 +69,7 @@ def test_every_page_shows_its_part_of_the_story_and_fits(
         assert overflow_px(page) <= 0, path
         if scheme == "light" or path in ALSO_IN_THE_DARK:
             assert grave_findings(page) == [], path
+    assert [text for text in said if "Content Security Policy" in text] == [], "it breaks its own policy"
     context.close()
 
 

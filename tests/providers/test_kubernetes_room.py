@@ -184,7 +184,7 @@ def test_options_can_be_told_as_text_as_the_command_line_does() -> None:
     assert told.prices == {"H100-SXM": 2.5}
     assert told.pull_secrets == ["registry"]
     assert told.tolerations == [{"key": "team", "operator": "Exists"}]
-    with pytest.raises(InvalidRequest, match="not YAML: line 1.*: prices"):
+    with pytest.raises(InvalidRequest, match=r"not YAML: line 1.*: prices"):
         _options(prices="{")
 
 
