@@ -9,7 +9,7 @@ DASHBOARD := control_plane/godwit/control_plane/dashboard/static/index.html
 DASHBOARD_SOURCES := $(shell find control_plane/dashboard -type d \( -name node_modules -o -name build -o -name __pycache__ \) -prune \
 	-o -type f ! -name schema.ts ! -name '*.md' -print)
 
-.PHONY: help demo demo-migrate test e2e drills partitions chaos compose-test explore check bench dashboard browser clean
+.PHONY: help demo demo-migrate test e2e drills partitions chaos compose-test explore check fuzz audit sbom bench dashboard browser clean
 .NOTPARALLEL:
 
 help:
@@ -23,6 +23,9 @@ help:
 	@echo "make compose-test  build the images and run docker-compose.yml in a container engine (minutes)"
 	@echo "make explore the properties of the planner, the domain and the simulation on new random examples"
 	@echo "make check   format, lint, types, layers"
+	@echo "make audit   known holes in what godwit stands on (asks databases on the network)"
+	@echo "make sbom    what a release is made of, as CycloneDX, in dist/"
+	@echo "make fuzz    readers of strangers' input against made-up input, a minute each (FUZZ_S=60)"
 	@echo "make bench   the figures that docs and decisions quote"
 	@echo "make dashboard  build the dashboard that the control plane serves (make demo and make test do it too)"
 	@echo "make clean   remove .venv and caches"
@@ -59,6 +62,20 @@ compose-test: $(VENV)/installed-dev
 
 explore: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n 2 --hypothesis-profile=explore tests/scheduler tests/domain tests/simulation
+
+# Atheris guides it by coverage; what it finds is written here as crash-<hash>.
+FUZZ_S ?= 60
+fuzz: $(VENV)/installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	@for target in specification kernel_log archive; do \
+		echo "== fuzzing $$target for $(FUZZ_S) s"; $(BIN)/python -m tests.fuzzing $$target $(FUZZ_S) || exit 1; done
+
+audit: $(VENV)/installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[audit]' || true
+	@$(BIN)/python -m deploy.supply.audit
+
+sbom: $(VENV)/installed-dev
+	@$(BIN)/python -m deploy.supply.sbom dist/godwit.cdx.json
 
 check: $(VENV)/installed-dev
 	@echo "== format"; $(BIN)/ruff format --check .

@@ -84,7 +84,12 @@ def _given(source: yaml_source.Source | None, data: dict[str, Any], options: Opt
     except InvalidRequest as exc:
         raise _failure(source, options, exc.problems, exc.message) from exc
     base = Path.cwd() if ("workdir",) in options else base
-    return Given(spec, base / Path(workdir).expanduser() if workdir is not None else None, source, options)
+    try:
+        folder = None if workdir is None else base / Path(workdir).expanduser()
+    except RuntimeError as exc:  # ~somebody, who is not there
+        problem = Problem(("workdir",), f"nobody's home is {workdir!r} on this machine; write the path out")
+        raise _failure(source, options, [problem], "") from exc
+    return Given(spec, folder, source, options)
 
 
 def _overridden(data: dict[str, Any], options: Options) -> dict[str, Any]:

@@ -23,6 +23,9 @@ AGAIN_S = 60.0
 """A follower that ended (the journal was rotated away, journald was upgraded) is started again no sooner than this."""
 
 BLOCK_BYTES = 65_536
+STAMP_MAX = 2**63
+"""Stamps are microseconds since this boot, which the journal keeps in 64 bits."""
+
 LINE_BYTES_MAX = 262_144
 """journald cuts kernel lines at 48 KiB by default (LineMax=); a field of bytes is written as numbers, four for one."""
 
@@ -101,7 +104,9 @@ class Journal:
             entry = json.loads(line)
             heard_us, text = int(entry["__MONOTONIC_TIMESTAMP"]), _message(entry)
             said_us = int(entry.get("_SOURCE_MONOTONIC_TIMESTAMP", heard_us))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            return None
+        if not (0 <= heard_us < STAMP_MAX and 0 <= said_us < STAMP_MAX):
             return None
         self._cursor = str(entry.get("__CURSOR", self._cursor))
         self._position = max(self._position + 1, heard_us)

@@ -15,7 +15,7 @@ RECORD_BYTES = 8_192
 RECORDS_AT_ONCE = 512
 """As many are read before they are looked at: memory stays bounded however much the kernel says."""
 
-_HEAD = re.compile(rb"^(\d+),(\d+),(\d+),[^;]*;")
+_HEAD = re.compile(rb"^(\d{1,10}),(\d{1,18}),(\d{1,18}),[^;]*;")
 _ESCAPE = re.compile(rb"\\x([0-9a-fA-F]{2})")
 
 
