@@ -60,7 +60,7 @@ def reason(answer: Any) -> str:
     assert COOKIE not in answer.cookies
     where = urlsplit(answer.headers["location"])
     assert (where.path, where.netloc) == ("/ui/", "")
-    return parse_qs(where.query)["login"][0]
+    return str(parse_qs(where.query)["login"][0])
 
 
 @pytest.fixture

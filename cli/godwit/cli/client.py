@@ -79,7 +79,7 @@ class ControlPlane:
         loopback = connection.url.startswith("http://")
         self._http = httpx.Client(
             base_url=connection.url,
-            headers={"Authorization": f"Bearer {connection.token}"},
+            headers={"Authorization": f"Bearer {connection.token}"} if connection.token else {},
             timeout=httpx.Timeout(TIMEOUT_S, connect=5.0),
             transport=transport,
             # Loading the machine's certificates takes 20 ms of CPU; over plain HTTP an empty set will do.

@@ -1,10 +1,11 @@
-"""Which control plane to talk to: the environment wins over what `godwit up` left in the home."""
+"""Which control plane to talk to: the environment wins over `godwit login`, and that over what `godwit up` left."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from godwit.cli import logins
 from godwit.cli.exits import ExitCode, Failure
 
 RECORD = "control_plane.json"
@@ -35,26 +36,36 @@ def settings(environ: Mapping[str, str]) -> Settings:
     return Settings(Path(home).expanduser().absolute(), url.rstrip("/") if url else None, environ.get("GODWIT_TOKEN"))
 
 
-def find(known: Settings) -> Connection:
+def find(known: Settings, now: float) -> Connection:
     """The connection to use; raises `Failure` that says how to get one.
 
-    The home's token is an administrator's: it is never sent to a GODWIT_URL that is not the home's own.
+    The home's token is an administrator's: it is never sent to a URL that is not the home's own. A login's token is
+    sent to where it came from only.
     """
-    recorded = recorded_url(known.home)
-    url = known.url or recorded
+    recorded, kept = recorded_url(known.home), logins.read(known.home)
+    # A token that the environment gives without an address is of the home, as before anybody logged in elsewhere.
+    url = known.url or (recorded if known.token else None) or kept.current or recorded
     if url is None:
         raise Failure(
             f"no control plane runs here ({known.home} has none); start one with `godwit up --detach`, "
-            "or set GODWIT_URL and GODWIT_TOKEN",
+            "log in to one elsewhere with `godwit login URL`, or set GODWIT_URL and GODWIT_TOKEN",
             ExitCode.UNREACHABLE,
         )
     if not url.startswith(("http://", "https://")):
         raise Failure(f"GODWIT_URL is {url!r}; write it like http://127.0.0.1:7461", ExitCode.USAGE)
     if known.token:
         return Connection(url, known.token)
-    if url != recorded:
-        raise Failure(f"GODWIT_URL is {url}; set GODWIT_TOKEN to a token of it as well", ExitCode.UNREACHABLE)
-    return Connection(url, _token(known.home))
+    login = kept.known.get(url)
+    if login is not None and (login.expires_at is None or login.expires_at > now):
+        return Connection(url, login.token)
+    if url == recorded:
+        return Connection(url, _token(known.home))
+    if login is not None:
+        raise Failure(f"the login at {url} is over; log in again: `godwit login {url}`", ExitCode.UNREACHABLE)
+    raise Failure(
+        f"GODWIT_URL is {url}; log in with `godwit login {url}`, or set GODWIT_TOKEN to a token of it",
+        ExitCode.UNREACHABLE,
+    )
 
 
 def recorded_url(home: Path) -> str | None:

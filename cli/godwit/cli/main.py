@@ -50,7 +50,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "restore": ("restore", "Make it again what it was when such a file was written."),
     "orphans": ("orphans", "List or end machines that were bought after the backup."),
     "version": ("version", "Print the versions of this command and of the control plane."),
-    "tokens": ("tokens", "List, make or revoke the tokens of people and programs."),
+    "login": ("login", "Log in to a control plane elsewhere; you confirm it in a browser."),
+    "logout": ("logout", "Log out again."),
+    "whoami": ("whoami", "Say who you are there, and what you may do."),
+    "users": ("users", "List the people who log in with an identity provider; keep one out."),
+    "tokens": ("tokens", "List, make, rotate or revoke the tokens of programs."),
     "dashboard": ("dashboard", "Open the dashboard in a browser."),
 }
 """Command: the module under `godwit.cli.commands` that holds its `app`, and its one line of help."""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -71,7 +72,7 @@ def _become(arguments: list[str], routes: Path | None, tls: tuple[Path, Path] | 
     if routes is not None:
         command += ["--routes", str(routes)]
     else:
-        found = connection.find(connection.settings(os.environ))
+        found = connection.find(connection.settings(os.environ), time.time())
         environment |= {"GODWIT_URL": found.url, "GODWIT_TOKEN": found.token}
     command += ["--tls-certificate", str(tls[0]), "--tls-key", str(tls[1])] if tls else []
     os.execve(sys.executable, command, environment)  # noqa: S606 - this very interpreter, and no shell

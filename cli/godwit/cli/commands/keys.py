@@ -21,8 +21,13 @@ COLUMNS = (
 @app.callback(invoke_without_command=True)
 def keys(context: typer.Context, form: output.FormatOption = output.Format.TABLE) -> None:
     """List API keys. Their texts are shown once, when they are made."""
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        list_keys(form)
+
+
+@app.command("list")
+def list_keys(form: output.FormatOption = output.Format.TABLE) -> None:
+    """List API keys: the same as without a verb."""
     found = list(console.control_plane().pages("/v1/keys", KeyView))
     if form is not output.Format.TABLE:
         output.show(found, form)
