@@ -1,13 +1,17 @@
 """What a heartbeat does: it renews a lease, is counted once, and cannot bring back what was given away."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import psycopg
 import pytest
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import nodes
+from godwit.control_plane.store.database import Database
 from godwit.domain.errors import Gone
 from godwit.domain.nodes import NodeState
 from godwit.domain.wire.agents import AttemptRunning, CommandDone, JobProgress, LiveAttempt
+from sqlalchemy.exc import OperationalError
 
 from tests.control_plane.world import World
 
@@ -53,6 +57,21 @@ def test_a_node_that_is_not_heard_is_lost_and_comes_back_when_it_is_heard_again(
     assert world.node(agent.node_id).state is NodeState.LOST
     agent.beat()
     assert world.node(agent.node_id).state is NodeState.READY
+
+
+def test_silence_while_the_database_was_away_is_held_against_no_node(embedded: World) -> None:
+    _, (agent,) = embedded.run()
+    db = Database(embedded.db.engine, embedded.hints.announce, now=embedded.clock.now)
+    embedded.context = replace(embedded.context, db=db.fenced(lambda _conn: None))
+    embedded.clock.advance(10)
+    gone = OperationalError("SELECT 1", {}, psycopg.OperationalError("the server closed the connection"))
+    with pytest.raises(OperationalError), db.read():
+        raise gone
+    embedded.plan()
+    assert embedded.node(agent.node_id).state is NodeState.READY, "nobody could write down that it was heard"
+    embedded.clock.advance(5)
+    embedded.plan()
+    assert embedded.node(agent.node_id).state is NodeState.LOST, "it could be heard since, and was not"
 
 
 def test_a_heartbeat_that_the_network_delivers_late_does_not_bring_a_lost_node_back(world: World) -> None:

@@ -56,3 +56,8 @@ class Context:
     def now(self) -> float:
         """The current instant."""
         return self.clock.now()
+
+    @property
+    def hearing_since(self) -> float:
+        """Since when agents are heard without a break: while the database was away, nobody could write them down."""
+        return max(self.serving_since, self.db.away_at)

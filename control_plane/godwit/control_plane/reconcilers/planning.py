@@ -45,7 +45,7 @@ class Planning:
         now = context.now()
         instruments, began_at = context.instruments, time.time()
         with instruments.phase("load"), context.db.read() as conn:
-            snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
+            snapshot = queries.snapshot(conn, now, context.hearing_since, context.policy)
         with instruments.phase("decide"):
             plan = planner.plan(snapshot, now, context.seed)
         if not plan.actions:

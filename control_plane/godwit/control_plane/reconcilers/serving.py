@@ -85,7 +85,7 @@ class Serving:
                 replicas = stored.replicas_of(conn, service.id)
                 view = View(
                     service, tuple(replicas), tuple(stored.gone_of(conn, service.id)), _jobs(conn, replicas), attempts,
-                    flying, traffic.quiet(replicas, gateways, self._context.serving_since, now),
+                    flying, traffic.quiet(replicas, gateways, self._context.hearing_since, now),
                     traffic.measured(gateways, service.project, service.name, now), zones=_zones(conn, service, now),
                     leaving=_leaving(replicas, attempts, nodes),
                 )  # fmt: skip

@@ -142,7 +142,7 @@ def _feasibility(context: Context, job: Job, now: float) -> Answer | None:
     if not limits.has_any(job):
         return None
     with context.db.read() as conn:
-        snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
+        snapshot = queries.snapshot(conn, now, context.hearing_since, context.policy)
         snapshot = limits.with_past(conn, snapshot, job)
     return limits.answer(snapshot, job, planner.preview(snapshot, job, now, context.seed), now)
 
@@ -205,7 +205,7 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         last_lines = queries.last_lines(conn, job.id)
         moved = [migration_views.migration(conn, one, now) for one in moves.of_job(conn, job.id, MIGRATIONS_TOLD)]
         unseen = tenancy.ahead_of_window(conn, job) if job.state is JobState.QUEUED else 0
-        snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
+        snapshot = queries.snapshot(conn, now, context.hearing_since, context.policy)
         if job.after_id is not None:  # one that waits for others is not among those that a plan looks at
             after = dependencies.standings(conn, [job.after_id])
             snapshot = replace(snapshot, dependencies={**snapshot.dependencies, **after})
@@ -269,7 +269,7 @@ def _headline(job: Job, refusals: tuple[Refusal, ...]) -> str:
 
 def _snapshot(context: Context, now: float) -> Snapshot:
     with context.db.read() as conn:
-        return queries.snapshot(conn, now, context.serving_since, context.policy)
+        return queries.snapshot(conn, now, context.hearing_since, context.policy)
 
 
 def _new_job(job_id: JobId, spec: JobSpec, now: float) -> Job:

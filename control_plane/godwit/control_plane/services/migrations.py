@@ -30,7 +30,7 @@ def preview(context: Context, name_or_id: str, request: MigrationRequest) -> Mig
     with context.db.read() as conn:
         job = queries.job(conn, name_or_id)
         _refuse(job, to)
-        snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
+        snapshot = queries.snapshot(conn, now, context.hearing_since, context.policy)
     found = planner.preview_move(snapshot, job.id, to, now, context.seed)
     return views.plan(job, found, to)
 

@@ -99,7 +99,7 @@ def _in_words(of: Project) -> str:
 
 def _views(context: Context, conn: Connection, wanted: list[Project]) -> list[ProjectView]:
     now = context.now()
-    snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
+    snapshot = queries.snapshot(conn, now, context.hearing_since, context.policy)
     gate = holdings.gate_of(snapshot.projects)
     waiting = [job for job in snapshot.jobs if repair.waits(job) and job.id not in snapshot.attempt_by_job]
     order, usage = holdings.order_of(snapshot, gate, now)

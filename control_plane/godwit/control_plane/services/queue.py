@@ -53,7 +53,7 @@ def _planned(context: Context) -> tuple[QueueView, bool]:
     with context.db.read() as conn:
         if not sums.in_states(conn, *_MAY_WAIT):  # a snapshot of thousands of nodes takes a second
             return QueueView(at=now, jobs=0, items=[]), False
-        snapshot = queries.snapshot(conn, now, context.serving_since, context.policy)
+        snapshot = queries.snapshot(conn, now, context.hearing_since, context.policy)
         behind = [job for job in sums.waiting_for_others(conn, BEHIND_MAX) if job.id not in snapshot.job_by_id]
         standings = dependencies.standings(conn, [job.after_id for job in behind if job.after_id is not None])
         queued = sums.in_states(conn, JobState.QUEUED)

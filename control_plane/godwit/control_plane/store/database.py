@@ -63,23 +63,34 @@ class Transaction:
 class Database:
     """Opens transactions. `announce` is called once for each hint of a committed transaction.
 
-    With a `sender`, others on the same PostgreSQL hear of hints too, under that name.
+    With a `sender`, others on the same PostgreSQL hear of hints too, under that name. `now` is the clock by which it is
+    told when the database was away.
     """
 
     def __init__(
-        self, engine: Engine, announce: Callable[[str], None] = lambda _topic: None, sender: str | None = None
+        self,
+        engine: Engine,
+        announce: Callable[[str], None] = lambda _topic: None,
+        sender: str | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.engine = engine
         self._announce = announce
+        self._outages = _Outages(now)
         self._sender = sender if engine.dialect.name == "postgresql" else None
         self._check: Callable[[Connection], None] = lambda _conn: None
         # SQLite has one writer. Queueing for it here is fair and quick; its own busy wait is neither.
         self._writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
 
+    @property
+    def away_at(self) -> float:
+        """When it was last found to be away, in seconds since the epoch; 0 if it never was."""
+        return self._outages.last_at
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent reading: all statements see the same instant."""
-        with self.engine.connect() as conn:
+        with self._outages.noticed(), self.engine.connect() as conn:
             if self.engine.dialect.name == "postgresql":
                 conn = conn.execution_options(isolation_level="REPEATABLE READ")  # noqa: PLW2901 - the same connection
             with conn.begin():
@@ -88,7 +99,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """A transaction that commits at the end of the block, or leaves nothing behind when it raises."""
-        with self._writer, self.engine.connect() as conn, conn.begin():
+        with self._outages.noticed(), self._writer, self.engine.connect() as conn, conn.begin():
             if self.engine.dialect.name == "postgresql":
                 # Event numbers must become visible in their order, or a reader that follows them skips some.
                 conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENTS_IN_ORDER})
@@ -138,6 +149,24 @@ class Database:
         self.engine.dispose()
 
 
+class _Outages:
+    """When a database was last away; one for all copies of a `Database`."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self.last_at = 0.0
+
+    @contextmanager
+    def noticed(self) -> Iterator[None]:
+        """Notice whether it is away in the block; raises what the block does."""
+        try:
+            yield
+        except SQLAlchemyError as exc:
+            if is_away(exc):
+                self.last_at = self._now()
+            raise
+
+
 def upgrade(conn: Connection, revision: str = "head") -> None:
     """Bring the tables up to a revision, in the transaction of `conn`."""
     config = Config()
@@ -170,6 +199,10 @@ def open_engine(url: str, name: str = "godwit") -> Engine:
     return engine
 
 
+_AWAY = ("08", "53", "57P")
+"""Codes of PostgreSQL (its documentation, appendix A): no connection, no resources, and an operator who ends it."""
+
+
 def is_away(error: SQLAlchemyError) -> bool:
     """Whether a statement failed because the database is gone or ends us, so that it may be well in a moment.
 
@@ -179,7 +212,10 @@ def is_away(error: SQLAlchemyError) -> bool:
         return True
     if not isinstance(error, DBAPIError) or not type(error.orig).__module__.startswith("psycopg"):
         return False
-    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    if not isinstance(error, OperationalError | InterfaceError):
+        return error.connection_invalidated
+    # Without a code there was nobody who could give one.
+    return (getattr(error.orig, "sqlstate", None) or _AWAY[0]).startswith(_AWAY)
 
 
 def _without_nul(
