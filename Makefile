@@ -44,8 +44,8 @@ test: $(VENV)/installed-dev $(DASHBOARD) browser
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "not e2e and not drills and not partitions and not chaos and not compose"
 
 e2e: $(VENV)/installed-dev $(DASHBOARD)
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "e2e and not drills and not partitions" \
-		tests/end_to_end tests/network
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "e2e and not drills and not partitions and not chaos" \
+		tests/end_to_end tests/network tests/chaos
 
 drills: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -s -m drills tests/end_to_end
@@ -67,7 +67,7 @@ explore: $(VENV)/installed-dev
 FUZZ_S ?= 60
 fuzz: $(VENV)/installed-dev
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
-	@for target in specification kernel_log archive; do \
+	@for target in specification kernel_log archive manifest; do \
 		echo "== fuzzing $$target for $(FUZZ_S) s"; $(BIN)/python -m tests.fuzzing $$target $(FUZZ_S) || exit 1; done
 
 audit: $(VENV)/installed-dev

@@ -80,7 +80,7 @@ class Run:
             if time.monotonic() - self._told_at > TELL_S:
                 self._told_at = time.monotonic()
                 counts = ", ".join(f"{count} {state}" for state, count in self.people.counts().items())
-                self.say(f"  jobs: {counts}; nodes: {rows.living_nodes(self.fleet.db)}; not well yet: {len(self.open)}")
+                self.say(f"  nodes {rows.living_nodes(self.fleet.db)}, open wounds {len(self.open)}; jobs: {counts}")
             assert not self.people.is_over or killer is None, "everybody went home early"
             time.sleep(LOOK_S)
 
@@ -113,6 +113,7 @@ def live_through(folder: Path, kills: Sequence[Kill], sorts: Sequence[Sort], see
 
 def _wait_until_it_serves(fleet: Fleet) -> None:
     deadline = time.monotonic() + START_S
-    while not all(unit.is_up() for unit in fleet.replicas.values()) or fleet.leader() is None:
+    units = [*fleet.replicas.values(), *fleet.workers.values()]
+    while not all(unit.is_up() for unit in units) or fleet.leader() is None:
         assert time.monotonic() < deadline, f"the fleet did not serve within {START_S} s"
         time.sleep(LOOK_S)

@@ -1,4 +1,4 @@
-"""The whole system as processes: control planes on one PostgreSQL, a door before them, simulated clouds, people."""
+"""The whole system as processes: control planes behind a door, workers, PostgreSQL, Redis, and simulated clouds."""
 
 import os
 import socket
@@ -16,18 +16,19 @@ from godwit.control_plane.store import leases
 from godwit.control_plane.store.database import Database, open_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from tests.chaos import clouds, postgres
+from tests.chaos import clouds, postgres, redis_server
 from tests.chaos.clouds import Clouds
 from tests.chaos.door import Door
 from tests.chaos.units import Keeper, Unit
 
-REPLICAS = ("a", "b")
+REPLICAS, WORKERS = ("a", "b"), ("1", "2")
 MACHINES = 6
 
 # Times of nodes and leases are production's. An idle machine is given back soon, so that machines come and go.
 CONFIG = """
 url: {url}
 database: {database}
+executors: {{broker: "{broker}"}}
 providers: [{providers}]
 policy: {{hold_s: 2, idle_after_s: 20}}
 fleet: {{max_nodes: {machines}}}
@@ -42,7 +43,10 @@ class Fleet:
     url: str
     clouds: Clouds
     postgres: Unit
+    redis: Unit
+    redis_port: int
     replicas: dict[str, Unit]
+    workers: dict[str, Unit]
     db: Database
 
     @property
@@ -80,23 +84,24 @@ def running(folder: Path) -> Iterator[Fleet]:
         short = Path(tempfile.mkdtemp(prefix="gw-ch-", dir="/tmp"))
         stack.callback(rmtree, short, ignore_errors=True)
         database = postgres.unit(short)
-        ports = {name: _free_port() for name in REPLICAS}
+        ports, redis_port = {name: _free_port() for name in REPLICAS}, _free_port()
+        broker = redis_server.unit(home, redis_port)
         door = Door(list(ports.values()))
         stack.callback(door.close)
         providers = ", ".join(f"{{kind: simulated, name: {name}}}" for name in clouds.NAMES)
         url = postgres.url(database)
-        (home / "config.yaml").write_text(
-            CONFIG.format(url=door.url, database=url, providers=providers, machines=MACHINES)
-        )
+        settings = {"url": door.url, "database": url, "broker": redis_server.url(redis_port), "providers": providers}
+        (home / "config.yaml").write_text(CONFIG.format(**settings, machines=MACHINES))
         sky = stack.enter_context(clouds.running(home))
         replicas = {name: _replica(home, name, port) for name, port in ports.items()}
-        database.start()
-        for unit in replicas.values():
+        workers = {name: _worker(home, name, _free_port()) for name in WORKERS}
+        units = [database, broker, *replicas.values(), *workers.values()]
+        for unit in units:
             unit.start()
-        stack.callback(Keeper([database, *replicas.values()]).close)
+        stack.callback(Keeper(units).close)
         db = Database(open_engine(url))
         stack.callback(db.close)
-        yield Fleet(home, door.url, sky, database, replicas, db)
+        yield Fleet(home, door.url, sky, database, broker, redis_port, replicas, workers, db)
 
 
 def _replica(home: Path, name: str, port: int) -> Unit:
@@ -105,6 +110,12 @@ def _replica(home: Path, name: str, port: int) -> Unit:
     is_up = f"http://127.0.0.1:{port}/v1/version"
     environment = {"GODWIT_REPLICA": name, "PYTHONUNBUFFERED": "1", "HOME": os.environ.get("HOME", "/")}
     return Unit(f"control plane {name}", command, home / f"{name}.log", lambda: _answers(is_up), environment)
+
+
+def _worker(home: Path, name: str, port: int) -> Unit:
+    command = [sys.executable, "-m", "godwit.control_plane", "work", "--home", str(home), "--port", str(port)]
+    is_up = f"http://127.0.0.1:{port}/healthz"
+    return Unit(f"worker {name}", command, home / f"worker.{name}.log", lambda: _answers(is_up))
 
 
 def _answers(url: str) -> bool:

@@ -8,14 +8,18 @@ from typing import TypeVar
 
 import psutil
 
-from tests.chaos import census, rows
+from tests.chaos import census, redis_server, rows
 from tests.chaos.census import Found
 from tests.chaos.clouds import NAMES
 from tests.chaos.fleet import Fleet
 from tests.chaos.schedule import Kill, Victim
+from tests.chaos.units import RESTART_S, Unit
 from tests.network import diaries
 
 CLOUD_AWAY_S = 6.0
+
+OUTAGE_S = 10.0
+"""Long enough for every node to be missed, were its silence held against it; shorter than a lease."""
 
 Thing = TypeVar("Thing")
 
@@ -49,8 +53,8 @@ class Killer:
             self.fleet.clouds.faults(cloud)
 
     def control_plane(self, kill: Kill) -> Wound | None:
-        """Any of them."""
-        return self._units(kill, [_chosen(sorted(self.fleet.replicas), kill.pick)])
+        """Any of them: well again once it serves again."""
+        return _units(kill, [_chosen(list(self.fleet.replicas.values()), kill.pick)])
 
     def leader(self, kill: Kill) -> Wound | None:
         """The one that runs the loops: well again once another, or it again, does."""
@@ -65,24 +69,30 @@ class Killer:
         return Wound(kill.victim, before[0], time.monotonic(), is_well)
 
     def all_control_planes(self, kill: Kill) -> Wound | None:
-        """All at once: well again once one serves and the loops run."""
-        return self._units(kill, sorted(self.fleet.replicas))
+        """All at once."""
+        return _units(kill, list(self.fleet.replicas.values()))
 
-    def _units(self, kill: Kill, names: Sequence[str]) -> Wound | None:
-        units = [self.fleet.replicas[name] for name in names]
-        starts = {unit.name: unit.starts for unit in units}
-        killed = [unit.kill() for unit in units]
-        if not any(killed):
-            return None
-        return Wound(
-            kill.victim, " ".join(names), time.monotonic(),
-            lambda: all(unit.starts > starts[unit.name] and unit.is_up() for unit in units),
-        )  # fmt: skip
+    def worker(self, kill: Kill) -> Wound | None:
+        """Any of them."""
+        return _units(kill, [_chosen(list(self.fleet.workers.values()), kill.pick)])
+
+    def all_workers(self, kill: Kill) -> Wound | None:
+        """All at once."""
+        return _units(kill, list(self.fleet.workers.values()))
+
+    def redis(self, kill: Kill) -> Wound | None:
+        """The server, with all messages in it."""
+        return _units(kill, [self.fleet.redis])
+
+    def messages(self, kill: Kill) -> Wound | None:
+        """All messages; nobody is told, so nothing is there to look at but the end."""
+        gone = redis_server.empty(self.fleet.redis_port)
+        return Wound(kill.victim, "", time.monotonic(), lambda: True) if gone else None
 
     def postgres(self, kill: Kill) -> Wound | None:
         """The server: well again once it is, and somebody runs the loops."""
         starts, was = self.fleet.postgres.starts, self.fleet.leader()
-        if not self.fleet.postgres.kill():
+        if not self.fleet.postgres.kill(OUTAGE_S if kill.victim is Victim.OUTAGE else RESTART_S):
             return None
         unit = self.fleet.postgres
 
@@ -136,9 +146,9 @@ class Killer:
         return Wound(kill.victim, cloud, time.monotonic(), lambda: time.monotonic() > until)
 
     def answer(self, kill: Kill) -> Wound | None:
-        """The next launch at a cloud takes effect, and nobody is told; the one after that is answered with 503."""
+        """The next launch at a cloud takes effect, and nobody is told."""
         cloud = _chosen(NAMES, kill.pick)
-        self.fleet.clouds.faults(cloud, lose_answers=1, fail_launches=0)
+        self.fleet.clouds.faults(cloud, lose_answers=1)
         return Wound(kill.victim, cloud, time.monotonic(), lambda: True)
 
     def _find(self, part: str, pick: float) -> Found | None:
@@ -166,6 +176,19 @@ class Killer:
         return is_well
 
 
+def _units(kill: Kill, units: Sequence[Unit]) -> Wound | None:
+    starts = {unit.name: unit.starts for unit in units}
+    killed = [unit.name for unit in units if unit.kill()]
+    if not killed:
+        return None
+
+    def is_well() -> bool:
+        return all(unit.starts > starts[unit.name] and unit.is_up() for unit in units)
+
+    whom = " ".join(name.removeprefix(kill.victim).strip() for name in killed)
+    return Wound(kill.victim, whom, time.monotonic(), is_well)
+
+
 def _chosen(things: Sequence[Thing], pick: float) -> Thing:
     return things[int(pick * len(things))]
 
@@ -182,7 +205,12 @@ _STRIKES: dict[Victim, Callable[[Killer, Kill], Wound | None]] = {
     Victim.LEADER: Killer.leader,
     Victim.ALL_CONTROL_PLANES: Killer.all_control_planes,
     Victim.POSTGRES: Killer.postgres,
+    Victim.OUTAGE: Killer.postgres,
     Victim.BACKEND: Killer.backend,
+    Victim.WORKER: Killer.worker,
+    Victim.ALL_WORKERS: Killer.all_workers,
+    Victim.REDIS: Killer.redis,
+    Victim.MESSAGES: Killer.messages,
     Victim.AGENT: Killer.agent,
     Victim.MACHINE: Killer.machine,
     Victim.CLOUD: Killer.cloud,

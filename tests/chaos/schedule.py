@@ -5,6 +5,7 @@ planes, machines or programs it is depends on what there is by then: `pick` choo
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,7 +23,12 @@ class Victim(StrEnum):
     LEADER = "leading control plane"
     ALL_CONTROL_PLANES = "all control planes"
     POSTGRES = "PostgreSQL"
+    OUTAGE = "PostgreSQL for 10 s"
     BACKEND = "a connection's PostgreSQL"
+    WORKER = "worker"
+    ALL_WORKERS = "all workers"
+    REDIS = "Redis"
+    MESSAGES = "Redis' content (FLUSHALL)"
     AGENT = "agent"
     GUARD = "guard of an attempt"
     MACHINE = "machine"
@@ -38,7 +44,12 @@ PACK = {
     Victim.LEADER: 2,
     Victim.ALL_CONTROL_PLANES: 1,
     Victim.POSTGRES: 2,
+    Victim.OUTAGE: 1,
     Victim.BACKEND: 1,
+    Victim.WORKER: 2,
+    Victim.ALL_WORKERS: 1,
+    Victim.REDIS: 1,
+    Victim.MESSAGES: 1,
     Victim.AGENT: 3,
     Victim.GUARD: 1,
     Victim.MACHINE: 3,
@@ -51,6 +62,12 @@ PACK = {
 """How often each comes in one pack."""
 
 
+_NOT_QUICK = {Victim.OUTAGE, Victim.BACKEND, Victim.RAY_WORKER, Victim.CLOUD, Victim.ANSWER}
+
+QUICK: dict[Victim, int] = {victim: 1 for victim in PACK if victim not in _NOT_QUICK}
+"""One of each that is killed itself, where no job has a real Ray."""
+
+
 @dataclass(frozen=True)
 class Kill:
     """One kill at `at_s` after the beginning; `pick`, from 0 to 1, chooses among those that could be hit."""
@@ -60,15 +77,15 @@ class Kill:
     pick: float
 
 
-def of(seed: int, lasts_s: float, pack: dict[Victim, int] | None = None) -> list[Kill]:
+def of(seed: int, lasts_s: float, pack: Mapping[Victim, int] = PACK, gap_s: tuple[float, float] = GAP_S) -> list[Kill]:
     """The kills of a seed within `lasts_s`: the same each time."""
     rng = random.Random(seed)
-    cards = [victim for victim, count in (pack or PACK).items() for _ in range(count)]
+    cards = [victim for victim, count in pack.items() for _ in range(count)]
     kills: list[Kill] = []
     at_s, left = FIRST_S, list[Victim]()
     while at_s < lasts_s:
         if not left:
             left = rng.sample(cards, len(cards))
         kills.append(Kill(at_s, left.pop(), rng.random()))
-        at_s += rng.uniform(*GAP_S)
+        at_s += rng.uniform(*gap_s)
     return kills

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import chaos, schedule, work
-from tests.chaos.schedule import PACK, Victim
+from tests.chaos.schedule import PACK, QUICK, Victim
 
 SEED = int(os.environ.get("GODWIT_CHAOS_SEED", "1"))
 MINUTES = float(os.environ.get("GODWIT_CHAOS_MINUTES", "10"))
@@ -24,6 +24,16 @@ def test_a_schedule_is_the_same_each_time_and_each_pack_has_every_victim() -> No
     assert Counter(kill.victim for kill in kills[: sum(PACK.values())]) == PACK
     assert set(PACK) == set(Victim)
     assert [kill.at_s for kill in kills] == sorted(kill.at_s for kill in kills)
+
+
+@pytest.mark.e2e
+@pytest.mark.xdist_group("chaos")
+@pytest.mark.timeout(900)
+def test_each_part_of_a_fleet_is_killed_once_and_no_job_suffers_for_it(tmp_path: Path) -> None:
+    kills = schedule.of(seed=1, lasts_s=120.0, pack=QUICK, gap_s=(2.0, 4.0))[: len(QUICK)]
+    assert {kill.victim for kill in kills} == set(QUICK)
+    verdict = chaos.live_through(tmp_path, kills, work.QUICK, seed=1)
+    assert verdict.wrong == ()
 
 
 @pytest.mark.chaos

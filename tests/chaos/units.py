@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 RESTART_S = 1.0
-"""How long one that ended stays down."""
+"""How long one that ended stays down, unless it is said otherwise."""
 
 LOOK_S = 0.05
 STOP_S = 15.0
@@ -29,6 +29,7 @@ class Unit:
     process: "subprocess.Popen[bytes] | None" = None
     ended_at: float | None = None
     starts: int = 0
+    down_s: float = RESTART_S
 
     def start(self) -> None:
         """Start it; its output is added to its log."""
@@ -40,10 +41,11 @@ class Unit:
             )  # fmt: skip
         self.ended_at, self.starts = None, self.starts + 1
 
-    def kill(self) -> bool:
-        """SIGKILL to it; whether there was one to kill."""
+    def kill(self, down_s: float = RESTART_S) -> bool:
+        """SIGKILL to it, and leave it down for a while; whether there was one to kill."""
         if self.process is None or self.process.poll() is not None:
             return False
+        self.down_s = down_s
         self.process.kill()
         return True
 
@@ -53,7 +55,8 @@ class Unit:
             return
         if self.ended_at is None:
             self.ended_at = now
-        elif now - self.ended_at >= RESTART_S:
+        elif now - self.ended_at >= self.down_s:
+            self.down_s = RESTART_S
             self.start()
 
     def stop(self) -> None:

@@ -58,9 +58,16 @@ SHELLS = (
 )
 """Programs without a real Ray."""
 
+QUICK = (
+    Sort("shell", nodes=1, steps=80, step_s=0.1, at_once=1),
+    Sort("gang", nodes=2, steps=80, step_s=0.1, at_once=1),
+    Sort("unwanted", nodes=1, steps=100_000, step_s=0.1, at_once=1, cancelled_after_s=15.0),
+)
+"""The same, for a run of a minute."""
+
 ON_RAY = (
-    Sort("ray", nodes=1, steps=60, step_s=0.25, at_once=1, on_ray=True),
-    Sort("ray-pair", nodes=2, steps=80, step_s=0.25, at_once=1, on_ray=True),
+    Sort("ray", nodes=1, steps=40, step_s=0.25, at_once=1, on_ray=True),
+    Sort("ray-pair", nodes=2, steps=50, step_s=0.25, at_once=1, on_ray=True),
 )
 """One on a real Ray of one node, and one on two."""
 
