@@ -53,6 +53,7 @@ def test_a_vector_of_one_and_a_scalar_are_numbers(result: Any, kind: str) -> Non
         (answer([], "matrix"), "a matrix"),
         (b"<html>", "no JSON"),
         (b"[]", "no reason given"),
+        (b"[" * 60_000, "no JSON"),
         (json.dumps({"status": "error", "error": "parse error"}).encode(), "parse error"),
         (b"x" * (prometheus.ANSWER_BYTES_MAX + 1), "longer than"),
     ],

@@ -22,6 +22,7 @@ SEEDS: Mapping[str, Sequence[str]] = {
     "specification": ("examples/**/*.yaml", "tests/**/*.yaml"),
     "kernel_log": ("tests/agents/checks/test_kernel_*.py",),
     "archive": (),
+    "manifest": (),
 }
 """Files of this repository to begin with, beside the cases."""
 

@@ -16,6 +16,8 @@ from godwit.agents.runtime import workdir
 from godwit.agents.runtime.workdir import WorkdirRefused
 from godwit.cli import specs
 from godwit.cli.exits import Failure
+from godwit.domain.checkpoints import manifest_from_json
+from godwit.domain.errors import CheckpointDamaged
 
 CASES = Path(__file__).parent / "cases"
 
@@ -52,8 +54,17 @@ def archive(content: bytes) -> None:
         assert {found.name for found in Path(folder).iterdir()} <= {"workdir.tar.gz", "out"}
 
 
+def manifest(content: bytes) -> None:
+    """A checkpoint's manifest, from a store or a peer: what is read is what would be written."""
+    with contextlib.suppress(CheckpointDamaged):
+        found = manifest_from_json(content)
+        assert found.size_bytes >= 0
+        assert manifest_from_json(found.to_json()) == found
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "specification": specification,
     "kernel_log": kernel_log,
     "archive": archive,
+    "manifest": manifest,
 }

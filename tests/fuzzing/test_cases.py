@@ -1,6 +1,8 @@
 """What once broke a reader of strangers' input does not any more; `make fuzz` looks for more of it."""
 
 import pytest
+from godwit.domain.checkpoints import manifest_from_json
+from godwit.domain.errors import CheckpointDamaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,3 +28,10 @@ def test_any_bytes_are_answered_or_refused(name: str) -> None:
         TARGETS[name](content)
 
     tried()
+
+
+def test_a_manifest_with_values_of_other_kinds_is_damaged() -> None:
+    assert manifest_from_json((CASES / "manifest" / "as-written").read_text()).size_bytes == 1
+    for case in ("a-path-that-is-a-number", "a-step-that-is-infinite", "nested-without-end"):
+        with pytest.raises(CheckpointDamaged):
+            manifest_from_json((CASES / "manifest" / case).read_text())

@@ -80,7 +80,7 @@ def number(text: bytes) -> float:
     """The number in an answer. Raises `NoNumber`, with what Prometheus said where it said something."""
     try:
         said = json.loads(text)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise NoNumber("its answer is no JSON; is there a Prometheus at that address?") from exc
     if not isinstance(said, dict) or said.get("status") != "success":
         error = said.get("error") if isinstance(said, dict) else None

@@ -1,6 +1,7 @@
 """A checkpoint is a committed set of files; its manifest, written last, is what commits it."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 
 from godwit.domain.errors import CheckpointDamaged
@@ -52,6 +53,16 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, sort_keys=True)
 
 
+def _check_kinds(of: Manifest) -> None:
+    """Raise `TypeError` for a value of another kind: whoever may write into a store may write anything there."""
+    texts = [of.job_id, of.attempt_id, of.root, *(text for file in of.files for text in (file.path, file.sha256))]
+    counts = [of.epoch, of.step, of.version, *(file.size_bytes for file in of.files)]
+    if not all(isinstance(text, str) for text in texts) or not math.isfinite(of.created_at):
+        raise TypeError("a value is of the wrong kind")
+    if not all(type(count) is int and 0 <= count < 2**63 for count in counts):
+        raise TypeError("a number is not what it counts")
+
+
 def manifest_from_json(text: str | bytes) -> Manifest:
     """Read a stored manifest; raises `CheckpointDamaged` when it is cut short or not one.
 
@@ -61,6 +72,8 @@ def manifest_from_json(text: str | bytes) -> Manifest:
         data = json.loads(text)
         known = {field.name: data[field.name] for field in fields(Manifest) if field.name in data}
         files = tuple(CheckpointFile(**file) for file in known.pop("files"))
-        return Manifest(files=files, replicas=tuple(map(str, known.pop("replicas", ()))), **known)
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        manifest = Manifest(files=files, replicas=tuple(map(str, known.pop("replicas", ()))), **known)
+        _check_kinds(manifest)
+        return manifest
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as exc:
         raise CheckpointDamaged(f"the manifest cannot be read: {exc}") from exc
