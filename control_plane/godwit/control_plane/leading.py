@@ -11,6 +11,7 @@ import structlog
 from godwit.control_plane.contacts import Contact
 from godwit.control_plane.context import Context
 from godwit.control_plane.loops import Loops
+from godwit.control_plane.reconcilers.rolling import Rolling
 from godwit.control_plane.store import leases, queries, writes
 from godwit.control_plane.store.database import Database
 from godwit.control_plane.store.leases import NOBODY, Leased
@@ -34,6 +35,9 @@ another control plane is at work 8 s after the death of the one before."""
 
 SHARE_S = 5.0
 """How often the one that looks at providers writes down for the others how they do."""
+
+WRITE_S = 30.0
+"""How often one that does not lead writes down how hard GPUs worked, as its own agents told it."""
 
 _CONTACTS = "contacts"
 
@@ -99,7 +103,8 @@ class Leading:
         self._thread = threading.Thread(target=self._run, name="leading", daemon=True)
         self._loops: Loops | None = None
         self._fenced = context.db
-        self._shared_at = -SHARE_S
+        self._shared_at, self._wrote_at = -SHARE_S, time.monotonic()
+        self._rolling = Rolling(context)
 
     @property
     def is_leading(self) -> bool:
@@ -158,6 +163,18 @@ class Leading:
             self._context.instruments.all_ended()  # else their last steps would look as if they hung
         elif self._loops is not None and not self._lease.alone:
             self._share(self._loops)
+        elif self._loops is None:
+            self._write_minutes()
+
+    def _write_minutes(self) -> None:
+        now = time.monotonic()
+        if now - self._wrote_at < WRITE_S:
+            return
+        self._wrote_at = now
+        try:
+            self._rolling.write()
+        except (StaleWrite, SQLAlchemyError) as exc:
+            log.warning("how hard GPUs worked is written later", why=type(exc).__name__)
 
     def _share(self, loops: Loops) -> None:
         now = time.monotonic()

@@ -1,7 +1,7 @@
 """How hard GPUs work, as agents last told it: the newest of each GPU, and sums of the minutes that are not written yet.
 
-All of it is memory: after a restart agents tell it anew within ten seconds. Of several control planes each knows what
-its own agents told. Bounded by the nodes that tell, and by `MINUTES_MAX`.
+All of it is memory: after a restart agents tell it anew within ten seconds. Of several control planes each knows, shows
+and writes what its own agents told. Bounded by the nodes that tell, and by `MINUTES_MAX`.
 """
 
 import threading
@@ -18,7 +18,7 @@ SHOWN_EVERY_S = 10.0
 """Screens learn of other figures this often: agents do not tell more."""
 
 MINUTES_MAX = 5
-"""Minutes that wait to be written; older ones are dropped where nobody writes, as on a control plane in waiting."""
+"""Minutes that wait to be written; older ones are dropped where nobody can, as while there is no database."""
 
 
 @dataclass

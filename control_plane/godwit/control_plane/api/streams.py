@@ -27,6 +27,12 @@ router = APIRouter(prefix="/v1")
 KEEP_ALIVE_S = 10.0
 """Silence after which a comment is sent, so that proxies and readers know that the stream lives."""
 
+FOLLOW_S = 1.0
+"""Where there are several control planes, another one may write what a job prints; that is looked for this often.
+
+A hint for each piece of output would cost the database more than a few readers do.
+"""
+
 STILL_HERE = ": still here\n\n"
 
 _BATCH = 200
@@ -86,20 +92,24 @@ async def _events(state: State, about: Mapping[str, str], after: int) -> AsyncIt
 
 
 async def _output(state: State, job_id: str, cursor: logs.Cursor) -> AsyncIterator[str]:
-    topic = hints.log_of(job_id)
+    topic, silent_s = hints.log_of(job_id), 0.0
+    pause_s = FOLLOW_S if state.terminals.url else KEEP_ALIVE_S
     while True:
         seen = state.context.hints.count(topic)
         # The job is read before its log: if it is final by then, the log that follows is all there is.
         job = await run_in_threadpool(_find, state, job_id)
         cursor_after, text = await run_in_threadpool(state.logs.read, job_id, cursor)
         if text:
-            cursor = cursor_after
+            cursor, silent_s = cursor_after, 0.0
             yield message("log", str(cursor), json.dumps({"epoch": cursor.epoch, "text": text}))
         elif lifecycle.is_final(job.state):
             yield message("end", str(cursor), json.dumps({"state": job.state, "exit_code": job.exit_code}))
             return
-        elif not await state.context.hints.wait_async(topic, seen, KEEP_ALIVE_S):
-            yield STILL_HERE
+        elif not await state.context.hints.wait_async(topic, seen, pause_s):
+            silent_s += pause_s
+            if silent_s >= KEEP_ALIVE_S:
+                silent_s = 0.0
+                yield STILL_HERE
 
 
 def _find(state: State, job: str) -> Job:

@@ -14,14 +14,22 @@ class Rolling:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def step(self) -> int:
-        """Write every minute that is over; returns the number of rows."""
+    def write(self) -> int:
+        """Write every minute that is over, as agents told this process; returns the number of rows.
+
+        Each control plane does so for its own agents: one that asked two of them within a minute counts once.
+        """
         context, count = self._context, 0
-        now = context.now()
-        for minute, told in context.loads.closed(now):
+        for minute, told in context.loads.closed(context.now()):
             with context.db.write() as tx:
                 count += loads.add_minute(tx, minute, told)
             context.loads.written(minute)
+        return count
+
+    def step(self) -> int:
+        """Write what is to be written, and make hours; for the control plane that leads. Returns the number of rows."""
+        context, count = self._context, self.write()
+        now = context.now()
         if self._make_hours(now - SETTLE_S) or count:
             # A minute for a minute: to drop many at once would keep other writers waiting.
             with context.db.write() as tx:
