@@ -30,7 +30,7 @@ DEADLINE_S = 120.0
 
 @dataclass
 class Pair:
-    """`world` has the one at which `people` are and the loops run; `agents` reach the other, with `hints` of its own."""
+    """`world` has the one at which `people` are and the loops run; `agents` reach the other, which has `hints`."""
 
     world: World
     people: str
