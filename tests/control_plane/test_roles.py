@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from godwit.control_plane.api import security_page
 from godwit.control_plane.api.roles import RULES, Door, Reach, Rule
-from godwit.control_plane.services import projects, serving, tokens
+from godwit.control_plane.services import project_secrets, projects, serving, tokens
 from godwit.domain.access import Role
 from godwit.domain.wire.access import TokenWanted
 from godwit.domain.wire.projects import ProjectIn
@@ -42,7 +42,9 @@ def called(client: TestClient, route: str, headers: dict[str, str], **named: str
     """Call a route with names that nothing has, unless given, and without a body; its status."""
     method, path = route.split()
     path = re.sub(
-        r"\{(\w+)\}", lambda found: named.get(found[1], {"verb": "drain", "digest": "0" * 64}.get(found[1], "x")), path
+        r"\{(\w+)\}",
+        lambda found: named.get(found[1], {"verb": "drain", "digest": "0" * 64, "version": "1"}.get(found[1], "x")),
+        path,
     )
     return client.request(method, path, headers=headers).status_code
 
@@ -117,6 +119,8 @@ class Tenants:
         world.submit(f"{project}-array", project=project, count=2)
         yield "array", f"{project}-array"
         wanted = spec(f"{project}-service", kind="service", project=project, port=8000)
+        for value in ("one", "two"):
+            yield "secret", project_secrets.put(world.context, project, f"{project}-secret", value, "test").name
         yield "service", serving.put(world.context, world.shelf, wanted, "test").name
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from godwit.control_plane.context import Context
+from godwit.control_plane.envelope import Envelope
 from godwit.control_plane.executors.launching import Executor
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.reconcilers.instances import InstanceWatch, OfferWatch
@@ -157,6 +158,7 @@ class World:
             url="http://127.0.0.1:7461",
             store_url="file:///checkpoints",
             serving_since=self.clock.now(),
+            envelope=Envelope([b"e" * 32]),
         )
         self.db, self.hints = db, hints
         self.shelf, self.logs = Shelf(folder / "archives"), LogStore(folder / "logs")

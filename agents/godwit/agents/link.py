@@ -20,6 +20,7 @@ from godwit.domain.wire.agents import (
     LogReply,
 )
 from godwit.domain.wire.pages import Message
+from godwit.domain.wire.secrets import AttemptSecrets, AttemptSecretsRequest
 from pydantic import ValidationError
 
 Reply = TypeVar("Reply", bound=Message)
@@ -81,6 +82,10 @@ class Link:
     def commands(self, request: CommandsRequest) -> CommandsReply:
         """Wait up to `request.wait_s` for commands."""
         return self._post("/v1/agent/commands", request, CommandsReply, timeout_s=request.wait_s + 10)
+
+    def secrets(self, attempt_id: str) -> AttemptSecrets:
+        """The secrets of an attempt of this node, for its memory only."""
+        return self._post("/v1/agent/secrets", AttemptSecretsRequest(attempt_id=attempt_id), AttemptSecrets)
 
     def log(self, chunk: LogChunk) -> LogReply:
         """Hand over output."""

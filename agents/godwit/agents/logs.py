@@ -6,9 +6,11 @@ with a marker line. Offsets count the bytes of what was *sent*, markers included
 
 import codecs
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from godwit.agents.redaction import Mask
 from godwit.agents.runtime.guard import write_whole
 from godwit.domain.wire.agents import LogChunk
 
@@ -40,15 +42,18 @@ class _Position:
 class Tail:
     """Reads one attempt's log from where the control plane has it. Not for several threads at once."""
 
-    def __init__(self, output: Path, attempt_id: str, epoch: int) -> None:
-        self._output = output
+    def __init__(self, output: Path, attempt_id: str, epoch: int, mask: Callable[[], Mask] = Mask) -> None:
+        self._output, self._mask = output, mask
         self._attempt_id = attempt_id
         self._epoch = epoch
         self._saved = output.with_name("output.sent")
         self._at = _Position(**json.loads(self._saved.read_text())) if self._saved.exists() else _Position()
 
     def chunk(self, *, final: bool = False) -> LogChunk | None:
-        """The next chunk, or None when all is sent. A character cut in two at the end waits, unless `final`."""
+        """The next chunk, or None when all is sent. Unless `final`, a character or secret that is cut in two waits.
+
+        Raises what `mask` raises: while it is not known what is secret, nothing leaves.
+        """
         try:
             size = self._output.stat().st_size
         except FileNotFoundError:
@@ -78,12 +83,22 @@ class Tail:
         self._save()
 
     def _read(self, *, final: bool) -> str:
-        with self._output.open("rb") as file:
-            file.seek(self._at.file)
-            raw = file.read(CHUNK_BYTES)
-        if not final or len(raw) == CHUNK_BYTES:
+        raw, is_last = self._covered(final=final)
+        if not final or not is_last:
             raw = raw[: len(raw) - _cut_character(raw)]
         return raw.decode("utf-8", "godwit-marks").replace("\0", "?")
+
+    def _covered(self, *, final: bool) -> tuple[bytes, bool]:
+        """The next bytes of the file without the secrets in them, and whether the file ends with them."""
+        mask = self._mask()
+        back = min(self._at.file, mask.reach)  # a secret may begin before them, and end after
+        with self._output.open("rb") as file:
+            file.seek(self._at.file - back)
+            raw = file.read(back + CHUNK_BYTES + mask.reach)
+        is_all = len(raw) < back + CHUNK_BYTES + mask.reach
+        known = len(raw) - (mask.undecided(raw) if is_all and not final else 0)
+        end = min(known, back + CHUNK_BYTES)
+        return mask.covered(raw)[back:end], is_all and end == len(raw)
 
     def _skip_backlog(self, size: int) -> None:
         behind = size - self._at.file

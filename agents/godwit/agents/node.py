@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 from godwit.agents import leases, tracing
@@ -20,6 +21,7 @@ from godwit.agents.runtime.attempt import AttemptRun, Surroundings
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.guard import write_whole
+from godwit.agents.runtime.held import Held
 from godwit.agents.runtime.process.probe import Abilities
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.runtime.standby_keeper import StandbyKeeper
@@ -113,15 +115,16 @@ class Node:
             taken = self.standby.take(command) if self.standby else None
             folder.make()
             write_whole(folder.command_path, command.model_dump_json())
+            held = Held(partial(self._link.secrets, command.attempt_id)) if command.has_secrets else Held()
             around = Surroundings(
-                self._link, self._facts, dict(os.environ), self._hear, self._preflight, self.abilities
+                self._link, self._facts, dict(os.environ), self._hear, self._preflight, self.abilities, held
             )
             custody = taken or Custody(folder, leases.path(self._lease_path, command))
             run = AttemptRun(command, folder, custody, around)
             self._runs[command.attempt_id] = run
             self._begun[command.attempt_id] = (command, time.monotonic())
             if command.rank == 0:  # an attempt has one log: its program's, which runs on the head
-                shipper = LogShipper(Tail(folder.output, command.attempt_id, command.epoch), self._link)
+                shipper = LogShipper(Tail(folder.output, command.attempt_id, command.epoch, held.mask), self._link)
                 self._shippers[command.attempt_id] = shipper
                 shipper.start()
             watches = self._watches_of(command, folder)

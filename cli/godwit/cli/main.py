@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "costs": ("costs", "Say where the money went, and what was lost."),
     "budget": ("budget", "Show or set what projects may spend in a month."),
     "projects": ("projects", "List projects, with their jobs and quotas."),
+    "secrets": ("secrets", "Set, list or delete what jobs may know and nobody reads back."),
     "quota": ("quota", "Show or set what projects may hold, and what they use of it."),
     "providers": ("providers", "List the configured clouds and how they do."),
     "incidents": ("incidents", "Show what is wrong with nodes and GPUs, and what is done about it."),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from godwit.control_plane import credentials
+from godwit.control_plane.envelope import Envelope
 from godwit.control_plane.executors.brokers import Courier
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.loads import Loads
@@ -29,6 +30,7 @@ class Context:
     `instruments` count and time what is done. `targets` are told of what happens. `spans` takes traces. `prometheus`
     are the addresses that services may be scaled by queries to. `loads` is how hard GPUs work, as agents told this
     process. `courier` tells workers of intents; without one, the control plane that leads carries them out itself.
+    `envelope` seals the secrets of projects.
     """
 
     db: Database
@@ -52,6 +54,7 @@ class Context:
     instruments: Instruments = field(default_factory=Instruments)
     loads: Loads = field(default_factory=Loads)
     courier: Courier | None = None
+    envelope: Envelope = field(default_factory=Envelope)
 
     def now(self) -> float:
         """The current instant."""

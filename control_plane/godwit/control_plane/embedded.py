@@ -26,6 +26,7 @@ from godwit.control_plane.hints import Hints
 from godwit.control_plane.home import Holder, Home
 from godwit.control_plane.leading import Leading, Lease
 from godwit.control_plane.roster import Roster
+from godwit.control_plane.services import rekeying
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.logins import Vouches
 from godwit.control_plane.services.logs import LogStore
@@ -70,6 +71,7 @@ def serve(folder: Path) -> None:
         context = replace(context, courier=_courier(settings, context.identity))
         accounts = Accounts(context, roster, home.vault(), folder, metrics)
         accounts.load()
+        rekeying.to_present_key(context, home.vault())
         leading = Leading(context, Lease(context.db, _process_name(settings), alone=is_alone), accounts.load)
         roster.on_add = leading.watch
         shelf, logs = Shelf(folder / "archives"), LogStore(folder / "logs")
@@ -143,6 +145,7 @@ def _context(home: Home, settings: Settings, listener: socket.socket, roster: Ro
         spans=spans,
         prometheus=settings.prometheus,
         agent_package=settings.agent_package,
+        envelope=home.envelope(),
     )
 
 

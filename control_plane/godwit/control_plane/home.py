@@ -1,5 +1,6 @@
 """The folder that holds one control plane's state: who holds it, where it listens, its key and its first token."""
 
+import base64
 import fcntl
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from godwit.control_plane import secrets
+from godwit.control_plane.envelope import Envelope
 from godwit.control_plane.settings import DEFAULT_PORT
 from godwit.control_plane.vault import Vault, new_key
 from godwit.domain.errors import Conflict, InvalidRequest
@@ -99,16 +101,27 @@ class Home:
         return secrets.Keyring(secrets.load_or_create(self.folder / "secret.key"))
 
     def vault(self) -> Vault:
-        """What providers' credentials are sealed with: GODWIT_CREDENTIALS_KEY, or a key file of this home."""
-        key = os.environ.get("GODWIT_CREDENTIALS_KEY", "").encode()
+        """What providers' credentials are sealed with. Raises `InvalidRequest` for a key that is none."""
+        present, *former = self._keys()
+        return Vault(present, former)
+
+    def envelope(self) -> Envelope:
+        """What the secrets of projects are sealed with. Raises `InvalidRequest` for a key that is none."""
+        return Envelope([base64.urlsafe_b64decode(key) for key in self._keys()])
+
+    def _keys(self) -> list[bytes]:
+        """GODWIT_CREDENTIALS_KEY, or a key file of this home: the present key, then former ones, with white space."""
+        given = os.environ.get("GODWIT_CREDENTIALS_KEY", "").encode().split()
         path = self.folder / "credentials.key"
-        if not key and not path.exists():
+        if not given and not path.exists():
             secrets.write_private_once(path, new_key())
+        keys = given or path.read_bytes().split()
         try:
-            return Vault(key or path.read_bytes())
-        except ValueError as exc:
-            where = "GODWIT_CREDENTIALS_KEY" if key else str(path)
+            Vault(keys[0], keys[1:])
+        except (ValueError, IndexError) as exc:
+            where = "GODWIT_CREDENTIALS_KEY" if given else str(path)
             raise InvalidRequest(f"{where} is not a Fernet key: 32 bytes in URL-safe base 64") from exc
+        return keys
 
     def listen(self, port: int, host: str = "127.0.0.1") -> socket.socket:
         """A listening socket on `host`, an IPv4 address: `port`, or with 0 the one of last time, 7461, or any free one.

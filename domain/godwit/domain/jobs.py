@@ -11,6 +11,7 @@ from godwit.domain.elasticity import Batch, Bends, Pace
 from godwit.domain.ids import AttemptId, JobId, NodeId, ProjectId
 from godwit.domain.projects import DEFAULT
 from godwit.domain.resources import GpuAsk, Infra
+from godwit.domain.secrets import SecretRef
 from godwit.domain.serving import Serving
 
 
@@ -148,7 +149,8 @@ class JobSpec:
     say by when it should be done and for how much. `preemptible`: it may be made to give way to others, and goes on
     later from its last checkpoint. `hang_after_s` is how long it may be without a step until it counts as hanging:
     None for what its own steps suggest, 0 for never. `elastic` and `batch` say how it bends where it may have more or
-    fewer nodes. `serving` is what a service asks for besides, `dev` what a dev environment does.
+    fewer nodes. `secrets` are its project's, by the variables that its program finds them in. `serving` is what a
+    service asks for besides, `dev` what a dev environment does.
     """
 
     name: str
@@ -171,6 +173,7 @@ class JobSpec:
     hang_after_s: float | None = None
     elastic: Bends = Bends.RESTART
     batch: Batch = Batch.KEEP
+    secrets: Mapping[str, SecretRef] = field(default_factory=dict)
     serving: Serving | None = None
     dev: Dev | None = None
 

@@ -136,6 +136,17 @@ def _spent(job: Job, snapshot: Snapshot) -> tuple[Refusal, ...]:
     return (Refusal(Code.BUDGET, f"project {job.project}", why, "`godwit budget set`, or wait for the next month"),)
 
 
+def _lacking(job: Job, snapshot: Snapshot) -> tuple[Refusal, ...]:
+    """Which secret it needs was removed after it was submitted."""
+    name = snapshot.lacking.get(job.id)
+    if name is None:
+        return ()
+    help_ = f"`godwit secrets set {name.partition('@')[0]} --project {job.project}`"
+    if "@" in name:
+        help_ = "submit it again with another version"
+    return (Refusal(Code.NO_SECRET, f"secret {name}", f"of project {job.project} was removed", help_),)
+
+
 def _unserved(snapshot: Snapshot) -> dict[JobId, tuple[Refusal, ...]]:
     """Waiting jobs that no node would help: they may still run somewhere, or others must come first."""
     told: dict[JobId, tuple[Refusal, ...]] = {}
@@ -145,7 +156,7 @@ def _unserved(snapshot: Snapshot) -> dict[JobId, tuple[Refusal, ...]]:
         why = dependencies.why_waiting(job, snapshot.standings(job)) if attempt is None else (_fencing(attempt.id),)
         if not why and job.id in tested:
             why = (Refusal(Code.UNFIT, "its nodes", "are tested before it goes on", "wait: `godwit incidents`"),)
-        why = why or _spent(job, snapshot)
+        why = why or _spent(job, snapshot) or _lacking(job, snapshot)
         if why and repair.waits(job):
             told[job.id] = why
     return told

@@ -15,6 +15,7 @@ class Code(StrEnum):
     YIELDING = "yielding"
     QUOTA = "quota"
     BUDGET = "budget"
+    NO_SECRET = "no-secret"  # noqa: S105 - it says that one is missing
     KEPT = "kept"
     BUSY = "busy"
     NOT_TOGETHER = "not-together"

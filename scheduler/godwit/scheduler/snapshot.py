@@ -90,6 +90,7 @@ class Snapshot:
     found, and what was done. `migrations`: those that are not over, and those that began lately. `saved_bytes`: how
     large the last checkpoint of each running job is, where it has one. `stood_on`: where each job that was
     interrupted stood. `spent`: why nothing new starts of projects (by name) and jobs (by id) whose budget is spent.
+    `lacking`: which secret is gone that a waiting job cannot start without.
     """
 
     jobs: tuple[Job, ...] = ()
@@ -111,6 +112,7 @@ class Snapshot:
     saved_bytes: Mapping[JobId, int] = field(default_factory=dict)
     stood_on: Mapping[JobId, tuple[NodeId, ...]] = field(default_factory=dict)
     spent: Mapping[str, str] = field(default_factory=dict)
+    lacking: Mapping[JobId, str] = field(default_factory=dict)
     serving_since: float = 0.0
     policy: Policy = Policy()
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,18 +16,18 @@ from godwit.agents.dev import leading as desks
 from godwit.agents.effects import Outcome, Running, RuntimeEvent, Stopped
 from godwit.agents.link import Dismissed, Link, Unreachable
 from godwit.agents.progress import ProgressReader
-from godwit.agents.runtime import ray_cluster, serving, standby, workdir
+from godwit.agents.runtime import composing, serving, standby, workdir
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder, ExitRecord
+from godwit.agents.runtime.held import Held, SecretsGone
 from godwit.agents.runtime.preflight import PreflightFailed
-from godwit.agents.runtime.process import leading
 from godwit.agents.runtime.process.leading import BoxJob
 from godwit.agents.runtime.process.probe import Abilities
 from godwit.agents.runtime.ray_cluster import NodeFacts
 from godwit.agents.runtime.ray_job import ClusterNotReady, RayJob, SubmissionRefused
+from godwit.agents.runtime.retrying import retried
 from godwit.agents.runtime.workdir import WorkdirRefused
 from godwit.domain import tracing
-from godwit.domain.errors import InvariantBroken
 from godwit.domain.wire.agents import StartAttempt
 
 log = structlog.get_logger()
@@ -40,8 +41,9 @@ WATCH_S = 0.05
 ASK_RAY_S = 5.0
 """How often Ray is asked whether the job ended although its wrapper left no exit code (it was killed)."""
 
-FETCH_TRIES = 8
-"""For workdir and checkpoint, with pauses of 0.2 s doubling to 5 s: some 16 s, a lease's length."""
+_INTERRUPTIONS = (
+    Dismissed, Unreachable, StoreUnavailable, HeadSilent, ClusterNotReady, SubmissionRefused, SecretsGone,
+)  # fmt: skip
 
 LAST_COMMIT_S = 60.0
 """How long the end of an attempt waits for its last checkpoint: as long as the control plane waits for the end."""
@@ -51,7 +53,7 @@ LAST_COMMIT_S = 60.0
 class Surroundings:
     """What an attempt needs of its agent. `preflight` tries its GPUs and says why they are not fit, if they are not.
 
-    `abilities` say whether and how programs are saved as processes here.
+    `abilities` say whether and how programs are saved as processes here. `secrets` are the attempt's.
     """
 
     link: Link
@@ -60,6 +62,7 @@ class Surroundings:
     emit: Callable[[RuntimeEvent], None]
     preflight: Callable[[StartAttempt, Callable[[], bool]], str] = lambda _command, _going_on: ""
     abilities: Abilities = field(default_factory=Abilities)
+    secrets: Held = field(default_factory=Held)
 
 
 class AttemptRun:
@@ -72,7 +75,8 @@ class AttemptRun:
         self._folder = folder
         self._custody = custody
         self._around = surroundings
-        env = {**surroundings.machine_env, **command.env}
+        # What opens the store may be a secret, which is known once it was asked for.
+        env = ChainMap(surroundings.secrets.values, {**surroundings.machine_env, **command.env})
         around = keeping.Around(surroundings.emit, env, lambda: not custody.stop_was_ordered)
         self._keeping = Keeping(command, folder, around)
         self._progress = ProgressReader(folder.run, command.attempt_id)
@@ -109,6 +113,7 @@ class AttemptRun:
         try:
             self._folder.make()
             self._command = serving.with_port(self._command, self._folder, self._around.facts.address)
+            self._get_secrets()
             self._bring_up()
             self._keeping.start()
             if self._command.rank == 0:
@@ -119,7 +124,7 @@ class AttemptRun:
             failure = self._stopped("failed", exc.message)
         except PreflightFailed as exc:
             failure = replace(self._stopped("interrupted", exc.message), preflight_failed=True)
-        except (Dismissed, Unreachable, StoreUnavailable, HeadSilent, ClusterNotReady, SubmissionRefused) as exc:
+        except _INTERRUPTIONS as exc:
             failure = self._stopped("interrupted", exc.message)
         if failure is not None:
             self._folder.notice(failure.detail)
@@ -128,6 +133,11 @@ class AttemptRun:
         self._report_progress()
         self._commit_last(record)
         return failure or self._verdict(record)
+
+    def _get_secrets(self) -> None:
+        """Before anything runs that needs them. What runs has them already: then only its output waits for them."""
+        if not self._folder.guard_was_started and not self._custody.stop_was_ordered:
+            self._retried(self._around.secrets.complete)
 
     def _commit_last(self, record: ExitRecord) -> None:
         """Only a program that ended well has finished what it wrote; without a lease nothing may be written at all."""
@@ -163,18 +173,10 @@ class AttemptRun:
             self._folder.output.touch()
         if self._folder.guard_was_started or self._custody.stop_was_ordered:
             return
-        about = (self._command, self._folder, self._around.facts, self._around.machine_env)
-        if self._command.process_saves:
-            leading.prepare(self._command, self._folder, self._around.abilities.criu)
-            self._custody.start(leading.steps(self._command, self._folder), ray_cluster.without_ray(*about))
-            return
-        if self._command.desk is not None:
-            self._custody.start(desks.steps(self._command, self._folder), desks.environment(*about))
-            return
-        if serving.is_plain(self._command):
-            self._custody.start(serving.steps(self._command, self._folder), ray_cluster.without_ray(*about))
-            return
-        self._custody.start(ray_cluster.steps(*about[:3]), ray_cluster.environment(*about))
+        node = composing.Node(self._around.facts, self._around.machine_env, self._around.abilities.criu)
+        steps = composing.steps(self._command, self._folder, node)
+        secrets = self._around.secrets.values
+        self._custody.start(steps, composing.environment(self._command, self._folder, node, secrets))
 
     def _fetch_files(self) -> None:
         """Workdir and checkpoint, once: an agent that takes over leaves them as they are."""
@@ -187,16 +189,7 @@ class AttemptRun:
         done.touch()
 
     def _retried(self, act: Callable[[], None]) -> None:
-        pause_s = 0.2
-        for tries_left in reversed(range(FETCH_TRIES)):
-            try:
-                return act()
-            except (Unreachable, StoreUnavailable):
-                if tries_left == 0 or self._custody.stop_was_ordered:
-                    raise
-                time.sleep(pause_s)
-                pause_s = min(pause_s * 2, 5.0)
-        raise InvariantBroken("a retry loop ended without a result")
+        retried(act, lambda: self._custody.stop_was_ordered)
 
     def _fetch_workdir(self) -> None:
         workdir.prepare(self._around.link, self._command.workdir_digest, self._folder.workdir)
@@ -296,5 +289,5 @@ class AttemptRun:
         return replace(self._stopped(*causes[record.cause]), ray_ended=record.cause == "head-unreachable")
 
     def _stopped(self, outcome: Outcome, detail: str, exit_code: int | None = None, *, of_ray: bool = False) -> Stopped:
-        last_lines = self._folder.last_lines(of_ray=of_ray)
+        last_lines = self._folder.last_lines(self._around.secrets.known_mask(), of_ray=of_ray)
         return Stopped(self._command.attempt_id, outcome, exit_code, detail, last_lines)

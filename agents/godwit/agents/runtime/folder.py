@@ -6,6 +6,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from godwit.agents.redaction import Mask
+
+_NOTHING_SECRET = Mask()
+
 
 @dataclass(frozen=True)
 class ExitRecord:
@@ -166,12 +170,12 @@ class AttemptFolder:
         with self.output.open("ab") as log:
             log.write(f"[godwit] {text}\n".encode())
 
-    def last_lines(self, *, of_ray: bool = False, count: int = 20) -> tuple[str, ...]:
-        """The last lines of the log, or of what `ray start` said, for a person."""
+    def last_lines(self, mask: Mask = _NOTHING_SECRET, *, of_ray: bool = False, count: int = 20) -> tuple[str, ...]:
+        """The last lines of the log, or of what `ray start` said, for a person; without what `mask` covers."""
         try:
             with (self.ray_log if of_ray else self.output).open("rb") as log:
-                log.seek(max(0, log.seek(0, 2) - 65_536))
-                text = log.read().decode("utf-8", "replace").replace("\0", "?")
+                log.seek(max(0, log.seek(0, 2) - 65_536 - mask.reach))
+                text = mask.covered(log.read())[-65_536:].decode("utf-8", "replace").replace("\0", "?")
         except FileNotFoundError:
             return ()
         return tuple(text.splitlines()[-count:])

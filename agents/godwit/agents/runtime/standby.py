@@ -53,6 +53,8 @@ def stranger(command: StartAttempt, gpus: Sequence[int]) -> str:
 
 
 def _kept_out(command: StartAttempt) -> str:
+    if command.has_secrets:
+        return "it has secrets, and Ray writes the environment of its jobs down"
     for name, value in command.env.items():
         if name.startswith(_OF_PROCESSES):
             return f"Ray's own processes are to have {name} from their start"

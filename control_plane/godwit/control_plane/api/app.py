@@ -26,6 +26,7 @@ from godwit.control_plane.api import (
     projects,
     providers,
     routes,
+    secrets,
     services,
     streams,
     terminals,
@@ -87,6 +88,7 @@ def create_app(state: State) -> FastAPI:
     # Streams come first: /jobs/{job}/logs/stream must not be taken for something shorter.
     for part in (streams, jobs, services, routes, keys, migrations, arrays, fleet, incidents, providers, projects):
         app.include_router(part.router)
+    app.include_router(secrets.router)
     app.include_router(changes.router)
     app.include_router(consequences.router)
     app.include_router(history.router)

@@ -161,6 +161,11 @@ RULES: Mapping[str, Rule] = {
     "GET /v1/projects/{project}": Rule(_V, _R.PROJECT),
     "PUT /v1/projects/{project}": Rule(_A),
     "DELETE /v1/projects/{project}": Rule(_A),
+    "GET /v1/projects/{project}/secrets": Rule(_M, _R.PROJECT),
+    "POST /v1/projects/{project}/secrets/{secret}/versions": Rule(_M, _R.PROJECT),
+    "GET /v1/projects/{project}/secrets/{secret}/versions": Rule(_M, _R.PROJECT),
+    "DELETE /v1/projects/{project}/secrets/{secret}/versions/{version}": Rule(_M, _R.PROJECT),
+    "DELETE /v1/projects/{project}/secrets/{secret}": Rule(_M, _R.PROJECT),
     "GET /v1/provider-kinds": Rule(_V, _R.SHARED),
     "GET /v1/providers": Rule(_V, _R.SHARED),
     "GET /v1/providers/{provider}": Rule(_V, _R.SHARED),
@@ -173,6 +178,7 @@ RULES: Mapping[str, Rule] = {
     "POST /v1/agent/heartbeat": _MACHINE,
     "POST /v1/agent/commands": _MACHINE,
     "POST /v1/agent/logs": _MACHINE,
+    "POST /v1/agent/secrets": _MACHINE,
     "GET /v1/agent/archives/{digest}": _MACHINE,
 }
 

@@ -236,6 +236,7 @@ def _command(context: Context, tx: Transaction, node: Node, intent: Intent) -> w
         hang_after_s=job.spec.hang_after_s,
         joins=slot.joining,
         bends=bending.is_in_place(job),
+        has_secrets=bool(job.spec.secrets),
         serve=replicas.order_of(job.spec.serving),
         desk=None if job.spec.dev is None else dev.desk_of(job.spec.dev),
     )

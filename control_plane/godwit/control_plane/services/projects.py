@@ -3,6 +3,7 @@
 from dataclasses import asdict, replace
 
 from godwit.control_plane.context import Context
+from godwit.control_plane.services import project_secrets
 from godwit.control_plane.store import entities, queries, tenancy
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Conflict
@@ -68,6 +69,7 @@ def remove(context: Context, name: str, actor: str) -> None:
         alive = sum(tenancy.jobs_by_state(tx.conn, (*RUNNING, *WAITING)).get(name, {}).values())
         if alive:
             raise Conflict(f"project {name} has {alive} jobs that are not over; cancel them or let them end first")
+        project_secrets.remove_all(tx, name, context.now())
         tenancy.remove(tx, name)
         reason = f"removed by {actor}"
         entities.append(tx, Event(context.now(), "project.removed", "project", name, reason, actor))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from godwit.control_plane.context import Context
-from godwit.control_plane.services import archives
+from godwit.control_plane.services import archives, project_secrets
 from godwit.control_plane.store import tenancy
 from godwit.domain.errors import InvalidRequest, Problem
 from godwit.domain.jobs import JobSpec, Resources
@@ -19,6 +19,7 @@ def check(context: Context, shelf: archives.Shelf, spec: JobSpec, offers: Sequen
         *_unknown_project(context, spec.project),
         *_unknown_providers(context, spec),
         *_impossible(spec.resources, offers),
+        *project_secrets.problems(context, spec),
     ]
     if spec.workdir_digest is not None and not shelf.has(spec.workdir_digest):
         message = "no archive with this digest was uploaded; PUT it to /v1/archives/{digest} first"

@@ -15,6 +15,7 @@ from godwit.control_plane.store import (
     moves,
     run_times,
     schema,
+    sealed,
     statements,
     tenancy,
     usage,
@@ -256,6 +257,7 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
         saved_bytes=tenancy.saved_bytes(conn),
         stood_on=tenancy.stood_on(conn),
         spent=budgets.spent(conn, now),
+        lacking=sealed.lacking(conn, (job for job in jobs if job.state in (*WAITING_JOBS, JobState.RECOVERING))),
         policy=policy,
     )
 

@@ -5,6 +5,7 @@
     POST /v1/agent/heartbeat   Authorization: Bearer <credential>      HeartbeatRequest -> HeartbeatReply
     POST /v1/agent/commands    (long poll)                             CommandsRequest -> CommandsReply
     POST /v1/agent/logs                                                LogChunk -> LogReply
+    POST /v1/agent/secrets     (of an attempt here)                    AttemptSecretsRequest -> AttemptSecrets
     GET  /v1/agent/archives/{digest}                                   the workdir as .tar.gz
 
 Observations are numbered per node and kept by the agent until acknowledged, so each is delivered at least once and
@@ -250,6 +251,7 @@ class StartAttempt(Message):
     hang_after_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     joins: bool = False
     bends: bool = False
+    has_secrets: bool = False  # to be asked for: this message is kept on the node's disk, and they are not
     serve: Serve | None = None  # it is a replica of a service
     desk: Desk | None = None  # it is a dev environment
 

@@ -13,11 +13,11 @@ from godwit.domain.jobs import CheckpointPolicy, Data, Fabric, JobKind, JobSpec,
 from godwit.domain.projects import DEFAULT
 from godwit.domain.wire.dev import DevSpec
 from godwit.domain.wire.pages import Message
+from godwit.domain.wire.secrets import EnvName, SecretsSpec
 from godwit.domain.wire.serving import ServingSpec
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
-ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 NAME_MAX = 63
 PRIORITIES = {"low": -100, "normal": 0, "high": 100}
 MAX_PRIORITY = 1000
@@ -34,7 +34,6 @@ _NODES_RANGE = re.compile(r"^\s*(\d{1,6})\s*\.\.\s*(\d{1,6})\s*$")
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Duration = Annotated[str, StringConstraints(pattern=times.DURATION_PATTERN)]
 Instant = Annotated[str, StringConstraints(min_length=2, max_length=40)]
-EnvName = Annotated[str, StringConstraints(pattern=ENV_NAME_PATTERN, max_length=255)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
 Short = Annotated[str, StringConstraints(max_length=4_096)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -166,7 +165,7 @@ class AfterSpec(Message):
     when: Literal["succeeded", "ended"] = "succeeded"
 
 
-class JobSpecIn(ServingSpec, DevSpec):
+class JobSpecIn(SecretsSpec, ServingSpec, DevSpec):
     """A job specification, as in `train.yaml`, or one of a service or a dev environment.
 
     `workdir` is a folder on the submitter's machine; the command line uploads it and sends `workdir_digest` instead.
@@ -242,6 +241,7 @@ class JobSpecIn(ServingSpec, DevSpec):
             setup=self.setup,
             workdir_digest=self.workdir_digest,
             env=dict(self.env),
+            secrets=self.to_secrets(self.env, is_saved_whole=self.checkpoint.mode == "process"),
             resources=replace(
                 resources_asked,
                 data=tuple(one.to_domain() for one in self.data),

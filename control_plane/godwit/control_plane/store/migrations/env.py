@@ -12,6 +12,7 @@ from godwit.control_plane.store import (
     outbox,
     routing,
     schema,
+    sealed,
     series,
     users,
 )
@@ -27,6 +28,7 @@ assert outbox.outbox.metadata is schema.metadata
 assert needs.service_needs.metadata is schema.metadata
 assert series.series.metadata is schema.metadata
 assert users.users.metadata is schema.metadata
+assert sealed.secrets.metadata is schema.metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
