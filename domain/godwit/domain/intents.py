@@ -44,8 +44,8 @@ class Intent:
     """An action owed to one node.
 
     Its id is the idempotency key of the effect: carried out twice, it happens once. `tries` counts attempts to carry
-    it out, `not_before` is when the next may come, `detail` is what the last one said. `holder` is the worker that carries
-    it out now, empty for nobody and for the control plane that leads.
+    it out, `not_before` is when the next may come, `detail` is what the last one said. `holder` is the worker that
+    carries it out now, empty for nobody and for the control plane that leads.
     """
 
     id: IntentId
