@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from godwit.control_plane import orphaned
 from godwit.control_plane.backup import archive, backing, restoring, rows
 from godwit.control_plane.backup.restoring import Wish
 from godwit.control_plane.home import Home
@@ -174,6 +175,20 @@ def test_where_nothing_was_ever_served_there_is_nothing_to_back_up(tmp_path: Pat
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_home_whose_database_is_elsewhere_is_not_given_an_empty_one(tmp_path: Path) -> None:
+    """An administrator's shell lacks the variables of the service, and the home alone names a SQLite file."""
+    served = Home(tmp_path / "home")
+    served.keyring()
+    for ask in (
+        lambda: backing.backup(served.folder, tmp_path / "b", 1.0),
+        lambda: list(orphaned.listed(served.folder)),
+        lambda: orphaned.end(served.folder, 1.0),
+    ):
+        with pytest.raises(InvalidRequest, match="GODWIT_DATABASE_URL"):
+            ask()
+    assert not (served.folder / "godwit.db").exists()
+
+
 def test_a_backup_of_a_newer_godwit_is_refused(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backing.backup(home, tmp_path / "b", NOW)
     monkeypatch.setattr(restoring, "MIGRATIONS", tmp_path)

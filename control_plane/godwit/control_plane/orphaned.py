@@ -6,14 +6,14 @@ from pathlib import Path
 
 from godwit.control_plane import settings as settings_module
 from godwit.control_plane.store import entities, restored
-from godwit.control_plane.store.database import Database, open_engine
+from godwit.control_plane.store.database import Database, open_engine, that_exists
 from godwit.domain.errors import Conflict
 from godwit.domain.events import Event
 
 
 def listed(home: Path) -> Iterator[str]:
     """A line for each, and one that says what becomes of them. Raises `Conflict` where nothing was ever restored."""
-    db = Database(open_engine(settings_module.read(home).database_url))
+    db = Database(open_engine(that_exists(settings_module.read(home).database_url)))
     try:
         with db.read() as conn:
             last, found = restored.find(conn), restored.all_orphans(conn)
@@ -41,7 +41,7 @@ def listed(home: Path) -> Iterator[str]:
 
 def end(home: Path, now: float) -> None:
     """Let the control plane of `home` end them at its next look. Raises `Conflict` where nothing was ever restored."""
-    db = Database(open_engine(settings_module.read(home).database_url))
+    db = Database(open_engine(that_exists(settings_module.read(home).database_url)))
     try:
         with db.write() as tx:
             last = restored.find(tx.conn)

@@ -10,7 +10,7 @@ from godwit.control_plane import settings as settings_module
 from godwit.control_plane.backup import archive, rows
 from godwit.control_plane.backup.archive import Manifest, Writer
 from godwit.control_plane.store import queries, schema, services
-from godwit.control_plane.store.database import Database, open_engine
+from godwit.control_plane.store.database import Database, open_engine, that_exists
 from godwit.control_plane.version import VERSION
 from godwit.domain.errors import Conflict, InvalidRequest
 from sqlalchemy import Connection, func, select, text
@@ -35,7 +35,7 @@ def backup(home: Path, target: Path, now: float) -> Manifest:
     if not (home / "secret.key").is_file():
         raise InvalidRequest(f"{home} is no home of a control plane that was ever served; nothing was written")
     settings = settings_module.read(home)
-    db = Database(open_engine(settings.database_url))
+    db = Database(open_engine(that_exists(settings.database_url)))
     try:
         with db.read() as conn, archive.writing(target) as (writer, close):
             counts = _tables(conn, writer)

@@ -13,7 +13,7 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from godwit.control_plane import wakes
-from godwit.domain.errors import Conflict
+from godwit.domain.errors import Conflict, InvalidRequest
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -179,10 +179,26 @@ SERVING = "godwit control plane"
 """What PostgreSQL is told that a connection of a control plane which serves is for."""
 
 
+def that_exists(url: str) -> str:
+    """The same address. Raises `InvalidRequest` for a SQLite file that is not there, which opening it would make.
+
+    For who asks a home beside its control plane: without the variables of the service, the home alone names another
+    database than the one that is served.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database and not Path(parsed.database).is_file():
+        raise InvalidRequest(
+            f"there is no database at {parsed.database}; where the control plane is told of another one by "
+            "GODWIT_DATABASE_URL, give the same to this command"
+        )
+    return url
+
+
 def open_engine(url: str, name: str = "godwit") -> Engine:
     """An engine for `url`: `sqlite:////path/godwit.db`, `postgresql+psycopg://...`; plain `postgresql://` works too.
 
-    `name` is how its connections are shown in PostgreSQL's `pg_stat_activity`.
+    `name` is how its connections are shown in PostgreSQL's `pg_stat_activity`. A database of another encoding, such as
+    the SQL_ASCII of one that was made without a locale, is spoken to in UTF-8: psycopg returns bytes otherwise.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -194,7 +210,7 @@ def open_engine(url: str, name: str = "godwit") -> Engine:
         return engine
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed, pool_pre_ping=True, connect_args={"application_name": name})
+    engine = create_engine(parsed, pool_pre_ping=True, connect_args={"application_name": name, "client_encoding": "utf8"})
     event.listen(engine, "before_cursor_execute", _without_nul, retval=True)
     return engine
 
