@@ -87,7 +87,7 @@ def _requirements(of: importlib.metadata.Distribution, extras: frozenset[str]) -
 
 
 def _python(name: str, ref: str, of: importlib.metadata.Distribution) -> Component:
-    licence = (of.metadata.get("License-Expression") or "").strip()
+    licence = "".join(of.metadata.get_all("License-Expression") or ()).strip()
     component = {"type": "library", "bom-ref": ref, "name": name, "version": of.version, "purl": ref}
     if licence:
         return {**component, "licenses": [{"expression": licence}], "scope": "required"}
