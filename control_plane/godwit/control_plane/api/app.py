@@ -36,6 +36,7 @@ from godwit.control_plane.api import (
 from godwit.control_plane.api.access import Doorkeeper
 from godwit.control_plane.api.auditing import Auditing
 from godwit.control_plane.api.bodies import Bodies
+from godwit.control_plane.api.hearing import Hearing
 from godwit.control_plane.api.limiting import Limiting
 from godwit.control_plane.api.requests import Tracing
 from godwit.control_plane.api.state import Godwit, State
@@ -63,6 +64,7 @@ _PROBLEMS = {
 }
 _AGENT_PROBLEMS = {
     410: {"description": "this node is not wanted any more", **_PROBLEM},
+    503: {"description": "too many agents come at once; `Retry-After` says for how long to stay away", **_PROBLEM},
 }
 _ARCHIVE_PROBLEMS = {413: {"description": "the workdir is too large", **_PROBLEM}}
 
@@ -79,6 +81,7 @@ def create_app(state: State) -> FastAPI:
     app.add_middleware(Bodies)
     app.add_middleware(Timing, state=state)
     app.add_middleware(Tracing, state=state)
+    app.add_middleware(Hearing, state=state)
 
     @app.get("/v1/version")
     async def version(state: Godwit) -> ServerView:

@@ -1,0 +1,239 @@
+"""In front of the routes for agents: what thousands of them ask each second is answered in groups, the rest by turns.
+
+A heartbeat that says nothing new, and a poll for commands of a node to which none is owed, never reach the application:
+`services/hearing` answers many of each at a time, and a poll that waits costs a future and not a thread. All else goes
+on to the routes as it came, of which only so many are under way at once: whoever comes beyond that is asked to come
+back, before anything is read for it. So a fleet that comes back at once is heard, and people are answered meanwhile.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import cached_property, partial
+from http import HTTPStatus
+from typing import TypeVar
+
+import structlog
+from godwit.control_plane import credentials, hints
+from godwit.control_plane.api.errors import problem
+from godwit.control_plane.api.state import State
+from godwit.control_plane.credentials import Claim
+from godwit.control_plane.grouping import Crowded, Grouped, GroupFailed
+from godwit.control_plane.services import hearing
+from godwit.control_plane.services.hearing import Beat, Placed
+from godwit.domain.errors import Unauthenticated
+from godwit.domain.wire import agents as wire
+from godwit.domain.wire.pages import Message
+from pydantic import ValidationError
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as Event
+
+log = structlog.get_logger()
+
+AGENTS, HEARTBEAT, COMMANDS = "/v1/agent/", "/v1/agent/heartbeat", "/v1/agent/commands"
+BY_TURNS = frozenset({"/v1/agent/join", "/v1/agent/logs", HEARTBEAT})
+
+UNDER_WAY_MAX = 128
+"""Requests of agents that the routes work on at once: three for each of their threads, less than a second of work."""
+
+AFTER_S = (1, 2, 3)
+"""For how long one is asked to stay away, in turns."""
+
+BODY_BYTES_MAX = 65_536
+"""What says nothing new is shorter: 256 attempts and 128 GPUs."""
+
+BODY_S = 10.0
+
+LOOK_S = 2.0
+"""How often it is looked whether a command is owed to a node whose poll waits: the hint of it may be lost."""
+
+Kind = TypeVar("Kind", bound=Message)
+
+
+class Hearing:
+    """ASGI middleware, the outermost."""
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        self._app, self._state = app, state
+        self._held: Counter[str] = Counter()
+        self._looking: asyncio.Task[None] | None = None
+        self._under_way = self._put_off = 0
+
+    @cached_property
+    def _beats(self) -> Grouped[Beat, wire.HeartbeatReply | None]:
+        return Grouped(partial(hearing.renew, self._state.context, Placed()), "heartbeats")
+
+    @cached_property
+    def _polls(self) -> Grouped[Claim, bool]:
+        return Grouped(partial(hearing.have_nothing, self._state.context), "polls", pause_max_s=0.25)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer it here, or pass it on, or ask it to come back."""
+        if scope["type"] != "http" or not scope["path"].startswith(AGENTS) or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+        elif scope["path"] == HEARTBEAT:
+            await self._heartbeat(scope, receive, send)
+        elif scope["path"] == COMMANDS:
+            await self._commands(scope, receive, send)
+        else:
+            await self._pass_on(scope, receive, send)
+
+    async def _heartbeat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        claim = self._claim(scope)
+        if claim is None:
+            await self._pass_on(scope, receive, send)
+            return
+        event = await _first(receive)
+        request = _parsed(wire.HeartbeatRequest, event)
+        if request is None or request.observations:
+            await self._pass_on(scope, _again(event, receive), send)
+            return
+        try:
+            reply = await self._beats.ask(Beat(claim, request))
+        except Crowded:
+            await self._ask_to_return(scope, receive, send)
+        except GroupFailed as exc:
+            log.warning("heartbeats of a group were not written", why=str(exc))
+            await self._ask_to_return(scope, receive, send)
+        else:
+            if reply is None:
+                await self._pass_on(scope, _again(event, receive), send)
+                return
+            await _answer(send, reply)
+            self._note(HEARTBEAT, began)
+
+    async def _commands(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began, context = time.perf_counter(), self._state.context
+        claim = self._claim(scope)
+        event = await _first(receive) if claim is not None else None
+        request = _parsed(wire.CommandsRequest, event) if event is not None else None
+        if claim is None or event is None or request is None:
+            await self._app(scope, receive if event is None else _again(event, receive), send)
+            return
+        deadline, known = context.now() + request.wait_s, set(request.known)
+        while True:
+            seen = context.hints.count(hints.commands_of(claim.node_id))
+            has_nothing = await self._has_nothing(claim)
+            now = context.now()
+            left_s = max(0.0, deadline - now)
+            if not has_nothing or self._state.terminals.owed(claim.node_id, known, now):
+                rest = request.model_copy(update={"wait_s": left_s}).model_dump_json().encode()
+                await self._app(_of_length(scope, rest), _again({**event, "body": rest}, receive), send)
+                return
+            if left_s <= 0.0:
+                break
+            await self._hold(claim.node_id, seen, left_s)
+        await _answer(send, wire.CommandsReply(commands=[]))
+        self._note(COMMANDS, began)
+
+    async def _has_nothing(self, claim: Claim) -> bool:
+        try:
+            return await self._polls.ask(claim)
+        except (Crowded, GroupFailed):
+            return False  # the route looks itself, and says what is wrong
+
+    async def _hold(self, node_id: str, seen: int, left_s: float) -> None:
+        """Wait until something may be owed to the node."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._look())
+        self._held[node_id] += 1
+        try:
+            await self._state.context.hints.wait_async(hints.commands_of(node_id), seen, left_s)
+        finally:
+            self._held[node_id] -= 1
+            if not self._held[node_id]:
+                del self._held[node_id]
+
+    async def _look(self) -> None:
+        """While any poll waits: wake those whose hint was lost."""
+        await asyncio.sleep(LOOK_S)
+        while self._held:
+            try:
+                owed = await asyncio.to_thread(hearing.owed_to, self._state.context)
+            except Exception as exc:  # noqa: BLE001 - the outermost frame of this task, and the next look is soon
+                log.warning("commands that are owed were not looked for", why=f"{type(exc).__name__}: {exc}")
+                owed = set()
+            for node_id in owed & self._held.keys():
+                self._state.context.hints.announce(hints.commands_of(node_id))
+            await asyncio.sleep(LOOK_S)
+
+    def _claim(self, scope: Scope) -> Claim | None:
+        """What a credential says that is good and ours; None for any other, which the route judges."""
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        kind, _, text = given.decode("latin-1").partition(" ")
+        if kind.lower() != "bearer" or not credentials.is_derived(text):
+            return None
+        try:
+            return credentials.read(self._state.context.keyring, text, self._state.context.now())
+        except Unauthenticated:
+            return None
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] not in BY_TURNS:
+            await self._app(scope, receive, send)
+            return
+        if self._under_way >= UNDER_WAY_MAX:
+            await self._ask_to_return(scope, receive, send)
+            return
+        self._under_way += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._under_way -= 1
+
+    async def _ask_to_return(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        self._put_off += 1
+        after_s = AFTER_S[self._put_off % len(AFTER_S)]
+        detail = f"too many agents come at once; come back in {after_s} s, nothing was changed"
+        response = problem(HTTPStatus.SERVICE_UNAVAILABLE, "service-unavailable", detail)
+        response.headers["Retry-After"] = str(after_s)
+        await response(scope, receive, send)
+        self._note(scope["path"], began, HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _note(self, path: str, began: float, status: HTTPStatus = HTTPStatus.OK) -> None:
+        self._state.context.instruments.answered(path, "POST", status, time.perf_counter() - began)
+
+
+async def _first(receive: Receive) -> Event:
+    """The first piece of a body, which is all of what says nothing new; nothing for a sender that is too slow."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await receive()
+    except TimeoutError:
+        return {"type": "http.disconnect"}
+
+
+def _parsed(kind: type[Kind], event: Event) -> Kind | None:
+    """What was sent, where that is short and makes sense; the route says what is wrong with all else."""
+    body = event.get("body", b"")
+    if event["type"] != "http.request" or event.get("more_body") or len(body) > BODY_BYTES_MAX:
+        return None
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+def _again(event: Event, receive: Receive) -> Callable[[], Awaitable[Event]]:
+    """`receive` from before its first event."""
+    events = [event]
+
+    async def receiving() -> Event:
+        return events.pop() if events else await receive()
+
+    return receiving
+
+
+def _of_length(scope: Scope, body: bytes) -> Scope:
+    headers = [(name, value) for name, value in scope["headers"] if name != b"content-length"]
+    return {**scope, "headers": [*headers, (b"content-length", str(len(body)).encode())]}
+
+
+async def _answer(send: Send, reply: Message) -> None:
+    body = reply.model_dump_json(exclude_none=True).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

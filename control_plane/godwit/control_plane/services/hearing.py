@@ -1,0 +1,183 @@
+"""Heartbeats that say nothing new, many at a time; and which polls for commands have nothing to wait for.
+
+A heartbeat says nothing new when it brings no observation, is not late, and names just the attempts that are placed on
+its node, which is in the fleet. Then all that it does is renew the lease: for many nodes that is one transaction, and
+the answers leave once it is committed, as with `agents.heartbeat`, which answers all others.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from godwit.control_plane import credentials
+from godwit.control_plane.context import Context
+from godwit.control_plane.credentials import Claim
+from godwit.control_plane.services import agents, node_access
+from godwit.control_plane.store import entities, schema, statements
+from godwit.control_plane.store.database import Transaction, batches
+from godwit.domain.intents import FOR_AGENTS, IntentState
+from godwit.domain.jobs import AttemptState
+from godwit.domain.nodes import NodeState
+from godwit.domain.wire import agents as wire
+from sqlalchemy import Connection, Row, Select, Update, bindparam, select, update
+
+STEADY = frozenset({NodeState.READY, NodeState.CORDONED, NodeState.DRAINING})
+"""States of a node that being heard does not change."""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """A heartbeat without observations, and what the credential said that came with it."""
+
+    claim: Claim
+    request: wire.HeartbeatRequest
+
+
+class Placed:
+    """Which attempts have a place on each node; only attempts whose version moved are read again. For one thread."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, frozenset[str]]] = {}
+        self._of_node: dict[str, set[str]] = {}
+
+    def refresh(self, conn: Connection) -> None:
+        """Bring it to what this transaction sees."""
+        seen = {row.id: row.version for row in conn.execute(_live_versions())}
+        moved = [id_ for id_, version in seen.items() if self._known.get(id_, (0,))[0] != version]
+        if not moved and len(seen) == len(self._known):
+            return
+        self._known = {id_: known for id_, known in self._known.items() if id_ in seen}
+        for some in batches(moved):
+            for row in conn.execute(_attempts(), {"of": some}):
+                attempt = entities.attempt_from(row)
+                on: frozenset[str] = frozenset(slot.node_id for slot in attempt.slots if not slot.released)
+                self._known[attempt.id] = attempt.version, on
+        of_node: defaultdict[str, set[str]] = defaultdict(set)
+        for attempt_id, (_, on) in self._known.items():
+            for node_id in on:
+                of_node[node_id].add(attempt_id)
+        self._of_node = dict(of_node)
+
+    def on(self, node_id: str) -> set[str]:
+        """The attempts that live there."""
+        return self._of_node.get(node_id, set())
+
+
+def renew(context: Context, placed: Placed, beats: Sequence[Beat]) -> list[wire.HeartbeatReply | None]:
+    """Renew the leases of those that say nothing new, in one transaction; None for all others, which changed nothing.
+
+    `placed` is remembered between calls.
+    """
+    with context.db.write() as tx:
+        now = context.now()
+        placed.refresh(tx.conn)
+        rows = _agents_of(tx.conn, {beat.claim.node_id for beat in beats})
+        quiet = [_says_nothing_new(rows.get(beat.claim.node_id), placed, beat) for beat in beats]
+        newest = {beat.claim.node_id: beat.request.sent_at for beat, is_so in zip(beats, quiet, strict=True) if is_so}
+        _heard(tx, newest, now, now + context.policy.lease_s)
+    for beat, is_so in zip(beats, quiet, strict=True):
+        if is_so and beat.request.load is not None:
+            context.loads.hear(beat.claim.node_id, beat.request.load, now)
+    return [
+        _reply(context, rows[beat.claim.node_id], beat, now) if is_so else None
+        for beat, is_so in zip(beats, quiet, strict=True)
+    ]
+
+
+def have_nothing(context: Context, claims: Sequence[Claim]) -> list[bool]:
+    """For each, whether its credential is good, its node in the fleet, and no command owed to it: then it may wait."""
+    ids = {claim.node_id for claim in claims}
+    with context.db.read() as conn:
+        rows = _agents_of(conn, ids)
+        owed = {
+            row.node_id
+            for some in batches(sorted(ids))
+            for row in conn.execute(_owed(of_nodes=True), {"kinds": list(FOR_AGENTS), "of": some})
+        }
+    return [
+        (row := rows.get(claim.node_id)) is not None
+        and row.agent_id == claim.agent_id
+        and row.state in STEADY
+        and claim.node_id not in owed
+        for claim in claims
+    ]
+
+
+def owed_to(context: Context) -> set[str]:
+    """The nodes to which a command is owed."""
+    with context.db.read() as conn:
+        return {row.node_id for row in conn.execute(_owed(of_nodes=False), {"kinds": list(FOR_AGENTS)})}
+
+
+def _agents_of(conn: Connection, node_ids: set[str]) -> dict[str, Row[Any]]:
+    return {row.node_id: row for some in batches(sorted(node_ids)) for row in conn.execute(_agents(), {"of": some})}
+
+
+def _says_nothing_new(row: Row[Any] | None, placed: Placed, beat: Beat) -> bool:
+    request, claim = beat.request, beat.claim
+    if row is None or row.state not in STEADY or request.observations:
+        return False
+    if row.agent_id != claim.agent_id or request.agent_id != claim.agent_id:
+        return False
+    if row.credential_hash != node_access.NO_HASH:  # it shows a renewed one for the first time, which must be kept
+        return False
+    is_late = 0 < row.last_sent_at - request.sent_at < agents.LATE_WITHIN_S
+    return not is_late and {live.attempt_id for live in request.attempts} == placed.on(claim.node_id)
+
+
+def _heard(tx: Transaction, newest: dict[str, float], now: float, lease_until: float) -> None:
+    if not newest:
+        return
+    for some in batches(sorted(newest)):
+        tx.conn.execute(_leased(), {"of": some, "seen_at": now, "until": lease_until})
+    sent = [{"of_node_id": node_id, "last_sent_at": sent_at} for node_id, sent_at in sorted(newest.items())]
+    tx.conn.execute(statements.update_where(schema.agents.c.node_id), sent)
+
+
+def _reply(context: Context, row: Row[Any], beat: Beat, now: float) -> wire.HeartbeatReply:
+    renewed = None
+    if beat.request.renews and credentials.is_due(beat.claim, now, context.credential_s):
+        renewed = credentials.issue(context.keyring, row.node_id, row.agent_id, now, context.credential_s)
+    return wire.HeartbeatReply(
+        lease_s=context.policy.lease_s, heartbeat_s=context.heartbeat_s, acknowledged_seq=row.observed_seq,
+        credential=renewed,
+    )  # fmt: skip
+
+
+@cache
+def _live_versions() -> Select[Any]:
+    # By name, and not as all but one: so the index of states serves, however many have ended.
+    table, live = schema.attempts, [state for state in AttemptState if state is not AttemptState.ENDED]
+    return select(table.c.id, table.c.version).where(table.c.state.in_(live))
+
+
+@cache
+def _attempts() -> Select[Any]:
+    return select(schema.attempts).where(schema.attempts.c.id.in_(bindparam("of", expanding=True)))
+
+
+@cache
+def _agents() -> Select[Any]:
+    agent, node = schema.agents, schema.nodes
+    columns = (agent.c.node_id, agent.c.agent_id, agent.c.credential_hash, agent.c.observed_seq, agent.c.last_sent_at)
+    joined = agent.join(node, node.c.id == agent.c.node_id)
+    return (
+        select(*columns, node.c.state).select_from(joined).where(agent.c.node_id.in_(bindparam("of", expanding=True)))
+    )
+
+
+@cache
+def _leased() -> Update:
+    of = schema.nodes.c.id.in_(bindparam("of", expanding=True))
+    return update(schema.nodes).where(of).values(last_seen_at=bindparam("seen_at"), lease_until=bindparam("until"))
+
+
+@cache
+def _owed(*, of_nodes: bool) -> Select[Any]:
+    table = schema.intents
+    query = select(table.c.node_id).distinct().where(
+        table.c.state == IntentState.PENDING, table.c.kind.in_(bindparam("kinds", expanding=True))
+    )  # fmt: skip
+    return query.where(table.c.node_id.in_(bindparam("of", expanding=True))) if of_nodes else query
