@@ -174,7 +174,6 @@ def test_where_nothing_was_ever_served_there_is_nothing_to_back_up(tmp_path: Pat
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_home_whose_database_is_elsewhere_is_not_given_an_empty_one(tmp_path: Path) -> None:
     """An administrator's shell lacks the variables of the service, and the home alone names a SQLite file."""
     served = Home(tmp_path / "home")
@@ -189,6 +188,7 @@ def test_a_home_whose_database_is_elsewhere_is_not_given_an_empty_one(tmp_path: 
     assert not (served.folder / "godwit.db").exists()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_backup_of_a_newer_godwit_is_refused(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backing.backup(home, tmp_path / "b", NOW)
     monkeypatch.setattr(restoring, "MIGRATIONS", tmp_path)

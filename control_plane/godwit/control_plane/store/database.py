@@ -210,7 +210,8 @@ def open_engine(url: str, name: str = "godwit") -> Engine:
         return engine
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    engine = create_engine(parsed, pool_pre_ping=True, connect_args={"application_name": name, "client_encoding": "utf8"})
+    told = {"application_name": name, "client_encoding": "utf8"}
+    engine = create_engine(parsed, pool_pre_ping=True, connect_args=told)
     event.listen(engine, "before_cursor_execute", _without_nul, retval=True)
     return engine
 
