@@ -21,7 +21,7 @@ help:
 	@echo "make partitions  many seeded schedules of cuts between hosts in network namespaces (root; a quarter of an hour)"
 	@echo "make chaos   processes of a whole fleet are killed at random for ten minutes, while jobs run"
 	@echo "make compose-test  build the images and run docker-compose.yml in a container engine (minutes)"
-	@echo "make explore the properties of the planner, the domain and the simulation on new random examples"
+	@echo "make explore the properties of the planner, the domain, the simulation and the API on new random examples"
 	@echo "make check   format, lint, types, layers"
 	@echo "make audit   known holes in what godwit stands on (asks databases on the network)"
 	@echo "make sbom    what a release is made of, as CycloneDX, in dist/"
@@ -61,7 +61,8 @@ compose-test: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -rs -m compose tests/compose
 
 explore: $(VENV)/installed-dev
-	@$(BIN)/python -m pytest -n 2 --hypothesis-profile=explore tests/scheduler tests/domain tests/simulation
+	@$(BIN)/python -m pytest -n 2 --hypothesis-profile=explore tests/scheduler tests/domain tests/simulation \
+		tests/control_plane/test_description.py
 
 # Atheris guides it by coverage; what it finds is written here as crash-<hash>.
 FUZZ_S ?= 60

@@ -170,6 +170,7 @@ def test_a_preview_says_what_it_would_wait_for(world: World) -> None:
         jobs.preview(world.context, world.shelf, spec("train", after=["nobody"]))
 
 
+@pytest.mark.embedded
 def test_ten_thousand_that_wait_for_one_hide_nobody_and_cost_a_plan_little(world: World) -> None:
     prep = world.submit("prep", gpus="H100:8")
     many = spec("sweep", after=["prep"], count=10_000, priority="high")

@@ -77,6 +77,7 @@ def test_a_job_knows_its_number_and_how_many_there_are(world: World) -> None:
     assert told == {f"sweep-{n}": {"GODWIT_ARRAY_INDEX": str(n), "GODWIT_ARRAY_SIZE": "2", "A": "1"} for n in range(2)}
 
 
+@pytest.mark.embedded
 def test_an_array_of_ten_thousand_is_submitted_and_cancelled_in_one_go(world: World, client: TestClient) -> None:
     began = time.process_time()
     submit(world, count=10_000, gpus="H100:1")
