@@ -69,6 +69,9 @@ def judged(fleet: Fleet, client: Client, jobs: Sequence[Job]) -> Verdict:
     check = client.ask("GET", "/v1/audit/check")
     if not check["is_intact"]:
         wrong.append(f"the audit log is broken at {check['broken_at']}")
+    answered = len(jobs) + sum(job.is_cancelled for job in jobs)
+    if check["rows"] < answered:
+        wrong.append(f"{answered} changes were answered, {check['rows']} are in the audit log")
     return Verdict((*wrong, *books.apart), books, check["rows"])
 
 

@@ -18,7 +18,7 @@ from tests.network import diaries
 
 CLOUD_AWAY_S = 6.0
 
-OUTAGE_S = 10.0
+OUTAGE_S = 8.0
 """Long enough for every node to be missed, were its silence held against it; shorter than a lease."""
 
 Thing = TypeVar("Thing")

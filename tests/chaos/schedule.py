@@ -23,7 +23,7 @@ class Victim(StrEnum):
     LEADER = "leading control plane"
     ALL_CONTROL_PLANES = "all control planes"
     POSTGRES = "PostgreSQL"
-    OUTAGE = "PostgreSQL for 10 s"
+    OUTAGE = "PostgreSQL for 8 s"
     BACKEND = "a connection's PostgreSQL"
     WORKER = "worker"
     ALL_WORKERS = "all workers"
