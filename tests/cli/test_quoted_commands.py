@@ -13,7 +13,7 @@ import typer
 from godwit.cli.main import app
 
 ROOT = Path(__file__).parents[2]
-LINE = re.compile(r"^    (?:\S+ exec \S+ -- )?(?:GODWIT_\w+=\S+ )*godwit (.*)$", re.MULTILINE)
+LINE = re.compile(r"^    (?:.* -- )?(?:GODWIT_\w+=\S+ )*(?:/\S+/)?godwit (.*)$", re.MULTILINE)
 PAST = ("docs/decisions/", "newsfragments/")
 """What was decided or new at its time, and is not followed by hand."""
 INLINE = re.compile(r"`godwit ((?!COMMAND)[^`]+)`")
