@@ -16,7 +16,7 @@ from tests.cli.scripted import AT, Godwit, ScriptedControlPlane, page, problem
 URL = "https://godwit.test"
 CODES, TOKENS, HERE = "/v1/login/codes", "/v1/login/tokens", "/v1/sessions/current"
 BEGUN = {
-    "device_code": "gw_device", "user_code": "BCDF-GHJK", "path": "/ui/device?code=BCDF-GHJK", "expires_at": AT,
+    "device_code": "gw_device", "user_code": "BCDF-GHJK", "path": "/ui/device?user_code=BCDF-GHJK", "expires_at": AT,
     "interval_s": 3.0,
 }  # fmt: skip
 
@@ -71,7 +71,7 @@ def test_it_shows_address_and_code_and_keeps_the_token_once_somebody_confirms(
     answering(plane, {"state": "waiting"}, slower, httpx.ConnectError("down"), GRANTED)
     assert godwit("login", f"{URL}/") == 0
     said = capsys.readouterr()
-    assert said.out == f"{URL}/ui/device?code=BCDF-GHJK\n"
+    assert said.out == f"{URL}/ui/device?user_code=BCDF-GHJK\n"
     assert "BCDF-GHJK" in said.err
     assert "ann@example.com" in said.err
     assert "gw_mine" not in said.out + said.err

@@ -48,9 +48,9 @@ def client_of(world: World) -> TestClient:
 
 
 @contextmanager
-def served(app: ASGIApp, http: type[Connection] = Connection) -> Iterator[str]:
-    """The application behind a real server, for what never ends; yields its address."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def served(app: ASGIApp, http: type[Connection] = Connection, listener: socket.socket | None = None) -> Iterator[str]:
+    """The application behind a real server, for what never ends; yields its address, that of `listener` if given."""
+    listener = listener or socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1, http=http)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -68,7 +68,7 @@ def desk(embedded: World) -> Desk:
 def test_a_command_waits_until_a_person_lets_it_in_and_gets_its_token_once(desk: Desk) -> None:
     chrome, _ = desk.person()
     begun = desk.begin()
-    assert begun["path"] == f"/ui/device?code={begun['user_code']}"
+    assert begun["path"] == f"/ui/device?user_code={begun['user_code']}"
     assert desk.poll(begun)["state"] == "waiting"
     shown = chrome.get(f"/v1/login/codes/{begun['user_code'].lower().replace('-', '')}").json()
     assert (shown["client"], shown["source"]) == ("godwit on laptop", "testclient")

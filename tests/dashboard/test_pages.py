@@ -28,8 +28,10 @@ PAGES = {
     "/costs?by=job": ("Costs", "llama-tune"),
     "/admin": ("Admin", "H100 16 of 64"),
     "/admin?tab=providers": ("Admin", "Foreign machines"),
+    "/admin?tab=people": ("Admin", "Nobody logged in with an identity provider yet"),
     "/admin?tab=tokens": ("Admin", "Make a token"),
     "/admin?tab=audit": ("Admin", "Audit"),
+    "/device": ("Let a command in", "The code that it shows"),
     "/health": ("Health", "repairing"),
     "/health/{incident}": ("xid:79", "made its first new step"),
 }

@@ -26,6 +26,7 @@ const PLACES: Place[] = [
 const DETAILS: { path: string; shows: ComponentType }[] = [
   { path: "/jobs/:id", shows: page(() => import("./pages/job"), "JobPage") },
   { path: "/services/:name", shows: page(() => import("./pages/service"), "ServicePage") },
+  { path: "/device", shows: page(() => import("./pages/device"), "DevicePage") },
   { path: "/health/:id", shows: page(() => import("./pages/incident"), "IncidentPage") },
 ];
 

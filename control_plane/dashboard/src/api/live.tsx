@@ -13,7 +13,7 @@ const SHOWN: Record<string, string[]> = {
   projects: ["projects", "costs"],
   providers: ["providers", "overview", "offers"],
   migrations: ["jobs", "overview"],
-  other: ["overview", "tokens", "audit"],
+  other: ["overview", "tokens", "users", "audit"],
 };
 
 /** At most this often the same queries are asked again: a burst of events is one look. */

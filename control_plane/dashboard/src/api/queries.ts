@@ -26,6 +26,7 @@ import type {
   ServiceDetail,
   Token,
   TrafficHistory,
+  User,
 } from "./types";
 
 /** Where figures change without any event (utilisation, prices, traffic), a page looks again after this long. */
@@ -112,6 +113,8 @@ export const usePrices = (gpus: string, since: number) =>
   });
 
 export const useTokens = () => useQuery({ queryKey: ["tokens"], queryFn: () => list<Token>("/tokens") });
+
+export const useUsers = () => useQuery({ queryKey: ["users"], queryFn: () => list<User>("/users") });
 
 export const useAudit = () =>
   useQuery({ queryKey: ["audit"], queryFn: () => list<Audited>("/audit", {}, 300), refetchInterval: UNTOLD_MS });

@@ -35,6 +35,10 @@ export type TokenMade = Schemas["TokenMade"];
 export type Audited = Schemas["AuditView"];
 export type Change = Schemas["ChangeView"];
 export type Who = Schemas["WhoView"];
+export type LoginOffer = Schemas["LoginView"];
+export type DeviceGrant = Schemas["DeviceGrantView"];
+export type User = Schemas["UserView"];
+export type Scope = Schemas["Scope"];
 export type Problem = Schemas["ProblemDetails"];
 
 export interface Page<Item> {

@@ -98,6 +98,11 @@ function Who() {
   const leave = useLeave();
   return (
     <Group gap={6} wrap="nowrap">
+      {who.is_person && (
+        <Text size="sm" visibleFrom="sm" data-testid="person">
+          {who.actor},
+        </Text>
+      )}
       <Text size="sm" visibleFrom="xs" data-testid="role">
         {who.role}
         {who.project ? ` of ${who.project}` : ""}

@@ -14,6 +14,7 @@ import { Ago, At } from "../components/time";
 import { figure, many } from "../format";
 import { Quota } from "./admin_quota";
 import { Tokens } from "./admin_tokens";
+import { Users } from "./admin_users";
 
 export function AdminPage() {
   const [words, setWords] = useSearchParams();
@@ -25,6 +26,7 @@ export function AdminPage() {
         <Tabs.List mb="md">
           <Tabs.Tab value="projects">Projects</Tabs.Tab>
           <Tabs.Tab value="providers">Providers</Tabs.Tab>
+          <Tabs.Tab value="people">People</Tabs.Tab>
           <Tabs.Tab value="tokens">Tokens</Tabs.Tab>
           <Tabs.Tab value="audit">Audit</Tabs.Tab>
         </Tabs.List>
@@ -34,6 +36,7 @@ export function AdminPage() {
         <Tabs.Panel value="providers">
           <Providers />
         </Tabs.Panel>
+        <Tabs.Panel value="people">{why ? <Refusal why={why} /> : <Users />}</Tabs.Panel>
         <Tabs.Panel value="tokens">{why ? <Refusal why={why} /> : <Tokens />}</Tabs.Panel>
         <Tabs.Panel value="audit">{why ? <Refusal why={why} /> : <Audit />}</Tabs.Panel>
       </Tabs>

@@ -59,7 +59,7 @@ def begin(context: Context, client: str, source: str) -> DeviceLoginView:
             "expires_at": now + WAITS_S, "interval_s": INTERVAL_S,
         }  # fmt: skip
         tx.conn.execute(insert(people.device_logins).values(**row))
-    path = f"{PAGE}device?code={code}"
+    path = f"{PAGE}device?user_code={code}"
     return DeviceLoginView(
         device_code=secret, user_code=code, path=path, expires_at=now + WAITS_S, interval_s=INTERVAL_S
     )
