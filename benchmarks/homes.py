@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.request import ProxyHandler, Request, build_opener
 
 import psutil
+from godwit.control_plane.settings import FIRST_CONFIG
 
 BIN = Path(sys.executable).parent
 """Where the commands lie that were installed beside this interpreter; its symbolic link is not followed, on purpose."""
@@ -59,8 +60,9 @@ def serving(config: str = "", **environment: str) -> Iterator[Home]:
     `config` replaces the default one; `environment` is what its process sees beside this one's.
     """
     folder = Path(tempfile.mkdtemp(prefix="gw-bench-"))
-    if config:
-        (folder / "config.yaml").write_text(config)
+    # What is measured is how much it can do, not how much one caller may.
+    limits = "\nlimits: {requests_per_s: 0, agent_requests_per_s: 0}\n"
+    (folder / "config.yaml").write_text((config or FIRST_CONFIG) + limits)
     try:
         try:
             godwit(folder, "up", "--detach", timeout_s=START_S, **environment)

@@ -65,3 +65,12 @@ def test_what_is_too_large_is_refused_before_it_is_all_read(
 def test_an_archive_that_was_never_uploaded_is_not_there(shelf: Shelf) -> None:
     with pytest.raises(NotFound):
         shelf.path(DIGEST)
+
+
+def test_uploads_do_not_fill_the_disk_that_the_database_lies_on(tmp_path: Path) -> None:
+    left = [archives.FREE_BYTES_MIN, archives.FREE_BYTES_MIN - 1]
+    shelf = Shelf(tmp_path / "archives", lambda _path: left.pop(0))
+    put(shelf, DIGEST, [CONTENT])
+    with pytest.raises(TooLarge, match="makes room"):
+        put(shelf, hashlib.sha256(b"more").hexdigest(), [b"more"])
+    assert [path.name for path in (tmp_path / "archives").iterdir()] == [f"{DIGEST}.tar.gz"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from godwit.control_plane import rates
+from godwit.control_plane import rates, settings
 from godwit.control_plane.api.limiting import Limiting
 from godwit.control_plane.rates import Buckets, Limits, Rate
 from godwit.domain.errors import InvalidRequest
@@ -146,3 +146,15 @@ def test_guessing_ends_after_a_few_tries_and_keeps_out_nobody_who_is_known() -> 
 def test_a_token_that_was_revoked_counts_as_a_guess_again() -> None:
     client = client_of(Limits(Rate(100, 100), Rate(100, 100), Rate(1, 2)), Clock())
     assert asked(client, "bad", 4) == [401, 401, 429, 429]
+
+
+def test_who_guesses_at_one_door_keeps_nobody_out_at_the_other() -> None:
+    client = client_of(Limits(Rate(100, 100), Rate(100, 100), Rate(1, 2)), Clock())
+    assert asked(client, "bad", 3) == [401, 401, 429]
+    assert asked(client, "other", 1, "/v1/agent/heartbeat") == [200]
+
+
+def test_the_home_says_how_many_and_a_home_that_says_nothing_has_limits(tmp_path: Path) -> None:
+    assert settings.read(tmp_path).limits == Limits()
+    (tmp_path / "config.yaml").write_text("limits: {requests_per_s: 7}")
+    assert settings.read(tmp_path).limits.people == Rate(7.0, 70)

@@ -45,27 +45,32 @@ class Limiting:
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._note(message["status"], address, key)
+                self._note(message["status"], _of(scope["path"], address), key)
             await send(message)
 
         await self._app(scope, receive, noting)
 
     def _pause_s(self, path: str, address: str, key: str | None) -> float:
         now = self._now()
-        if key not in self._accepted and (pause_s := self._failed.look(address, now)) > 0.0:
+        if key not in self._accepted and (pause_s := self._failed.look(_of(path, address), now)) > 0.0:
             return pause_s
         buckets = self._agents if path.startswith(_AGENTS) else self._people
         return buckets.take(key or address, now)
 
-    def _note(self, status: int, address: str, key: str | None) -> None:
+    def _note(self, status: int, stranger: str, key: str | None) -> None:
         if status == HTTPStatus.UNAUTHORIZED:
-            self._failed.take(address, self._now())
+            self._failed.take(stranger, self._now())
             self._accepted.pop(key or "", None)
         elif key is not None and status < HTTPStatus.BAD_REQUEST:
             self._accepted[key] = None
             self._accepted.move_to_end(key)
             if len(self._accepted) > KEPT_MAX:
                 self._accepted.popitem(last=False)
+
+
+def _of(path: str, address: str) -> str:
+    """Who guesses people's tokens keeps no agent of the same address out, nor the other way round."""
+    return f"{_AGENTS if path.startswith(_AGENTS) else ''}{address}"
 
 
 def _address(scope: Scope) -> str:
