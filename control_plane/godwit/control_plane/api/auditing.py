@@ -1,12 +1,17 @@
 """Writes every request that may change something into the audit log, before its answer leaves."""
 
+import structlog
 from fastapi.concurrency import run_in_threadpool
-from godwit.control_plane.api import roles
+from godwit.control_plane.api import errors, roles
 from godwit.control_plane.api.access import SAFE_METHODS
 from godwit.control_plane.api.state import State
 from godwit.control_plane.services import audit
+from godwit.control_plane.store.database import is_away
 from godwit.domain.access import Caller
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger()
 
 
 class Auditing:
@@ -21,12 +26,28 @@ class Auditing:
             await self._app(scope, receive, send)
             return
 
+        is_dropped = False
+
         async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                await self._write(scope, message["status"])
-            await send(message)
+            nonlocal is_dropped
+            if message["type"] == "http.response.start" and not await self._is_written(scope, message["status"]):
+                is_dropped = True
+                await errors.database_away()(scope, receive, send)
+            if not is_dropped:
+                await send(message)
 
         await self._app(scope, receive, sending)
+
+    async def _is_written(self, scope: Scope, status: int) -> bool:
+        """Write it down; False when the database went away. Who asked is told to ask again, and that is written."""
+        try:
+            await self._write(scope, status)
+        except SQLAlchemyError as exc:
+            if not is_away(exc):
+                raise
+            log.warning("a change is not in the audit log", path=scope["path"], status=status, why=type(exc).__name__)
+            return False
+        return True
 
     async def _write(self, scope: Scope, status: int) -> None:
         caller = scope.get("state", {}).get("caller")

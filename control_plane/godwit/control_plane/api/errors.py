@@ -90,6 +90,11 @@ def _database_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, SQLAlchemyError) or not is_away(error):
         raise error
     log.warning("the database is away", method=request.method, path=request.url.path, why=type(error).__name__)
+    return database_away()
+
+
+def database_away() -> Response:
+    """What is answered while the database is away."""
     response = problem(
         HTTPStatus.SERVICE_UNAVAILABLE, "database-away",
         f"the database does not answer; ask again in {AWAY_S} s, with the same Idempotency-Key if there was one",
