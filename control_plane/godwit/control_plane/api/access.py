@@ -103,6 +103,15 @@ async def _known(request: Request, credentials: HTTPAuthorizationCredentials | N
     return caller
 
 
+async def is_still_known(request: Request) -> bool:
+    """Whether the token or session that began a request is good still: for what goes on for hours."""
+    try:
+        await _known(request, await bearer(request))
+    except Unauthenticated:
+        return False
+    return True
+
+
 def _too_little(method: str, path: str, caller: Caller, least: Role) -> str:
     return (
         f"{method} {path} needs the role {least}, and {caller.actor} has the role {caller.role}; "

@@ -1,7 +1,7 @@
 """What changed, as server-sent events for those who look: names only, so that they read again what they show."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -44,10 +44,10 @@ async def stream_changes(
     """A `ChangeView` twice a second at the most, from event `after` on or from now on; the first says where that is."""
     last = streams.last_event_id(request)
     # The ids of other projects' jobs are nothing to one that is bound to a project: it is told to read all it may.
-    return streams.streaming(_changes(state, after if last is None else last, is_named=caller.project is None))
+    return streams.streaming(request, _changes(state, after if last is None else last, is_named=caller.project is None))
 
 
-async def _changes(state: State, after: int | None, *, is_named: bool) -> AsyncIterator[str]:
+async def _changes(state: State, after: int | None, *, is_named: bool) -> AsyncGenerator[str]:
     if after is None:
         after = await run_in_threadpool(_newest, state)
     yield _message(ChangeView(seq=after, at=state.context.now(), changed={}))

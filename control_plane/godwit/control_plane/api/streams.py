@@ -6,14 +6,15 @@ a reader that comes back with `after` (or Last-Event-ID) misses nothing and sees
 
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from godwit.control_plane import hints
-from godwit.control_plane.api.access import Actor
+from godwit.control_plane.api.access import Actor, is_still_known
 from godwit.control_plane.api.jobs import JobRef
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.services import logs, views
@@ -57,7 +58,7 @@ async def stream_events(
     """Events as they happen, from number `after` on."""
     about = {} if job is None else await run_in_threadpool(_subject, state, job)
     last = last_event_id(request)
-    return streaming(_events(state, about, after if last is None else last))
+    return streaming(request, _events(state, about, after if last is None else last))
 
 
 @router.get("/jobs/{job}/logs/stream", responses=EVENT_STREAM, response_class=StreamingResponse)
@@ -66,7 +67,8 @@ async def stream_logs(
 ) -> StreamingResponse:
     """A job's output as it comes, from cursor `after` on, and one `end` once the job is final and its log is read."""
     job_id = (await run_in_threadpool(_find, state, job)).id
-    return streaming(_output(state, job_id, logs.parse_cursor(request.headers.get("last-event-id") or after)))
+    cursor = logs.parse_cursor(request.headers.get("last-event-id") or after)
+    return streaming(request, _output(state, job_id, cursor))
 
 
 def last_event_id(request: Request) -> int | None:
@@ -75,12 +77,22 @@ def last_event_id(request: Request) -> int | None:
     return int(found[0]) if found else None
 
 
-def streaming(content: AsyncIterator[str]) -> StreamingResponse:
-    """An answer that does not end."""
-    return StreamingResponse(content, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+def streaming(request: Request, content: AsyncGenerator[str]) -> StreamingResponse:
+    """An answer that does not end, unless its reader's token or session does: within `KEEP_ALIVE_S` of that."""
+    return StreamingResponse(
+        _while_known(request, content), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+    )
 
 
-async def _events(state: State, about: Mapping[str, str], after: int) -> AsyncIterator[str]:
+async def _while_known(request: Request, content: AsyncGenerator[str]) -> AsyncIterator[str]:
+    async with aclosing(content):
+        async for piece in content:
+            if not await is_still_known(request):
+                return
+            yield piece
+
+
+async def _events(state: State, about: Mapping[str, str], after: int) -> AsyncGenerator[str]:
     while True:
         seen = state.context.hints.count(hints.EVENTS)
         batch = await run_in_threadpool(_read_events, state, about, after)
@@ -91,7 +103,7 @@ async def _events(state: State, about: Mapping[str, str], after: int) -> AsyncIt
             yield STILL_HERE
 
 
-async def _output(state: State, job_id: str, cursor: logs.Cursor) -> AsyncIterator[str]:
+async def _output(state: State, job_id: str, cursor: logs.Cursor) -> AsyncGenerator[str]:
     topic, silent_s = hints.log_of(job_id), 0.0
     pause_s = FOLLOW_S if state.terminals.url else KEEP_ALIVE_S
     while True:
