@@ -140,8 +140,23 @@ def said(url: str, *pieces: bytes) -> bytes:
         ((b"GET / HTTP/1.1\r\nX: ", b"y" * 5_000), b"431"),
         ((b"GET /v1/version HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /v1/version HTTP/1.1\r\nX:"), b"408"),
         ((b"nonsense\r\n\r\n",), b"400"),
+        ((b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",), b"400"),
+        ((b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",), b"400"),
+        ((b"GET / HTTP/1.1\r\nHost : a\r\n\r\n",), b"400"),
     ],
-    ids=["nothing", "half a line", "half a header", "target", "headers", "one header", "the second one", "no HTTP"],
+    ids=[
+        "nothing",
+        "half a line",
+        "half a header",
+        "target",
+        "headers",
+        "one header",
+        "the second one",
+        "no HTTP",
+        "two ends",
+        "two lengths",
+        "a space that proxies read otherwise",
+    ],
 )
 def test_a_head_that_is_too_long_or_never_ends_is_refused(url: str, pieces: tuple[bytes, ...], status: bytes) -> None:
     assert b"HTTP/1.1 " + status in said(url, *pieces)
