@@ -91,7 +91,10 @@ def test_no_text_names_a_package_registry() -> None:
 
 def test_every_record_of_a_decision_says_what_was_refused() -> None:
     records = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
-    assert [record.name[:4] for record in records] == [f"{number:04}" for number in range(1, len(records) + 1)]
+    numbers = [record.name[:4] for record in records]
+    # Several are written at once, each under a number that was given out before: some may never be.
+    assert [number for number in numbers if numbers.count(number) > 1] == [], "a number is one record's"
+    assert len(numbers) > int(numbers[-1]) - 10, "take the next number"
     for record in records:
         text = record.read_text()
         assert [part for part in ("## Problem", "## Decision", "## Refused") if part not in text] == [], record.name
