@@ -72,7 +72,7 @@ class ProjectsWorld(world.World):
         return spec.model_copy(update={"priority": priority, "project": self.rng.choice(sorted(QUOTAS))})
 
     def second(self) -> None:
-        """One second, then the quotas."""
+        """One second, then the quotas, and that nobody met on a node."""
         super().second()
         with self.database.read() as conn:
             attempts = queries.live_attempts(conn)
@@ -82,6 +82,10 @@ class ProjectsWorld(world.World):
             held[project_of[attempt.job_id]] += sum(len(slot.gpus) for slot in attempt.slots if not slot.released)
         if held["vision"] > 6 or sum(held.values()) > COHORT:
             raise Violation(f"more is held than quotas allow: {dict(held)}")
+        there = {(s.node_id, project_of[a.job_id]) for a in attempts for s in a.slots if not s.released}
+        met = [node_id for node_id, count in Counter(node_id for node_id, _ in there).items() if count > 1]
+        if met:
+            raise Violation(f"projects that do not share nodes met on {met}")
 
     def story_of_preemptions(self) -> tuple[list[Event], list[Event], list[Attempt]]:
         """Who gave way, what was restored, and every attempt of those who gave way."""

@@ -194,10 +194,10 @@ class Node:
             self._note_work(self.checks, *begun)
         # The log first: whoever sees the job's end may read its log to the end.
         stored = shipper is None or shipper.finish(LAST_OUTPUT_S)
+        folder = AttemptFolder(self._node_dir, event.attempt_id)
+        folder.clear_work()  # before the end is told: the next attempt here may be of another project
         self.report(event)
         if self.standby is not None:
             self.standby.look()
-        folder = AttemptFolder(self._node_dir, event.attempt_id)
-        shutil.rmtree(folder.ray, ignore_errors=True)
         if shipper is None or stored or shipper.finish(KEPT_OUTPUT_S):
             shutil.rmtree(folder.root, ignore_errors=True)

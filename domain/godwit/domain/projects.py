@@ -30,12 +30,14 @@ class Project:
     """A project and its quota. Of a resource that `limits` do not name it may hold what it likes.
 
     Projects of one `cohort` lend each other what they do not use; "" is no cohort. Of two projects that want the same
-    GPUs, one with twice the `weight` is due twice as many.
+    GPUs, one with twice the `weight` is due twice as many. Its jobs are on a node together with those of another project
+    only where both are `shares_nodes`.
     """
 
     name: ProjectId
     limits: Mapping[str, Limit] = field(default_factory=dict)
     cohort: str = ""
     weight: float = 1.0
+    shares_nodes: bool = False
     created_at: float = 0.0
     version: int = 1

@@ -53,7 +53,7 @@ class Ask:
     `gpus` devices with `gpu_milli` thousandths of each; less than a whole GPU only on one device. `models` are families
     or full names, empty accepts any. `spot` is "auto", "never" or "only". `infra` empty means anywhere. `data` is what
     it reads: of nodes that would do, those next to it come first. `process_saves`: the node must be able to save the
-    program from outside.
+    program from outside. `tenant`: it may be on a node only with those of the same (`tenancy`).
     """
 
     gpus: int = 0
@@ -66,6 +66,7 @@ class Ask:
     spot: str = "auto"
     data: tuple[Data, ...] = ()
     process_saves: bool = False
+    tenant: str = ""
 
     @classmethod
     def of(cls, resources: Resources) -> "Ask":

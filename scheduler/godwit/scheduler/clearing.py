@@ -70,6 +70,9 @@ def _rows(engine: Engine, held: Holdings, demand: Demand, may: Mask, cost: Integ
     is_open = cluster.open[:size] & fits.suited[cluster.kind[:size]] & (usable + freed >= ask.total_milli)
     others = [row for row, job_id in cluster.held.items() if job_id != demand.job_id]
     is_open[others] = False
+    # Of a row that is another tenant's everybody must go: room beside those who stay is of no use.
+    all_may_go = np.bincount(held.share_row[takeable], minlength=size)[:size] == cluster.jobs[:size]
+    is_open &= cluster.may_be_of(np.arange(size), ask.tenant) | all_may_go
     fitting = fits.key[:size] < NEVER
     if not (is_open & ~fitting).any():
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -159,6 +162,9 @@ class _Chosen:
     def _fits(self, row: int) -> bool:
         """Whether the ask fits on a row without those who stop."""
         cluster, ask = self._engine.cluster, self._ask
+        stays = int(cluster.jobs[row]) - sum(job_id in self._stops for job_id in self._on[row])
+        if stays and not np.all(cluster.may_be_of(np.array([row]), ask.tenant)):
+            return False
         free, cpu, memory = cluster.free[row].copy(), int(cluster.cpu[row]), int(cluster.memory[row])
         for job_id, share in self._on[row].items():
             if job_id in self._stops:

@@ -18,6 +18,9 @@ LEVELS = ("nvlink", "rack", "fabric", "region", "anywhere")
 ANYWHERE = len(LEVELS) - 1
 FABRIC = LEVELS.index("fabric")
 
+NOBODYS, SEVERALS = -1, -2
+"""Numbers of no tenant: of a node that is empty, and of one with jobs that may not be together any more."""
+
 _MOST_CHANGES = 65_536
 """Changes kept for readers; one that is further behind reads all rows again."""
 
@@ -31,6 +34,7 @@ class Share:
     gpu_milli: int
     cpu_milli: int
     memory_mib: int
+    tenant: str = ""
 
 
 class Cluster:
@@ -40,7 +44,8 @@ class Cluster:
     a row was (whoever keeps a cluster for days makes a new one when half of its rows are closed). `free[row, gpu]` are
     thousandths of each device, 0 where there is none or it may not be used. `domain[level][row]` numbers the place of a
     node at each of `LEVELS`: nodes with equal numbers are near enough for a gang that stays within that level.
-    `price[kind]` is in tenths of dollars an hour.
+    `price[kind]` is in tenths of dollars an hour. `jobs[row]` counts the shares that are taken,
+    and `tenant[row]` numbers whose they are, `NOBODYS` where there are none.
     """
 
     def __init__(self, most_gpus: int = 8) -> None:
@@ -53,6 +58,8 @@ class Cluster:
         self.cpu, self.memory = np.zeros(0, np.int64), np.zeros(0, np.int64)
         self.kind, self.tie = np.zeros(0, np.int32), np.zeros(0, np.int64)
         self.open = np.zeros(0, np.bool_)
+        self.tenant, self.jobs = np.zeros(0, np.int32), np.zeros(0, np.int32)
+        self._number_of: dict[str, int] = {"": 0}
         self.domain = np.zeros((len(LEVELS), 0), np.int32)
         self.held: dict[int, str] = {}
         self.changes: list[int] = []
@@ -86,6 +93,7 @@ class Cluster:
         self.cpu[row] = kind.cpu_milli
         self.memory[row] = kind.memory_mib
         self.open[row] = is_open
+        self.tenant[row] = NOBODYS
         for level, names in enumerate(self._domain_of):
             where = _place(node_id, kind, place or {}, level)
             self.domain[level, row] = names.setdefault(where, len(names))
@@ -131,11 +139,24 @@ class Cluster:
         else:
             gpus = np.flatnonzero(devices >= ask.gpu_milli)
             gpus = gpus[np.argsort(devices[gpus], kind="stable")][: ask.gpus]
-        return Share(self.ids[row], tuple(gpus.tolist()), ask.gpu_milli, ask.cpu_milli, ask.memory_mib)
+        return Share(self.ids[row], tuple(gpus.tolist()), ask.gpu_milli, ask.cpu_milli, ask.memory_mib, ask.tenant)
 
     def suited(self, ask: Ask) -> NDArray[np.bool_]:
         """For every kind, whether its empty nodes would do."""
         return np.fromiter((ask.suits(kind) for kind in self.kinds), np.bool_, len(self.kinds))
+
+    def may_be_of(self, rows: NDArray[np.int64], tenant: str) -> NDArray[np.bool_] | bool:
+        """By row, whether nobody of another tenant is on it."""
+        if len(self._number_of) == 1 and not tenant:
+            return True  # nobody is kept apart from anybody
+        there = self.tenant[rows]
+        found: NDArray[np.bool_] = (there == NOBODYS) | (there == self._number_of.get(tenant, NOBODYS))
+        return found
+
+    def tenant_of(self, row: int) -> str | None:
+        """Who is on a node; None for nobody, and for several."""
+        number = int(self.tenant[row])
+        return next((name for name, one in self._number_of.items() if one == number), None)
 
     def changed_since(self, read: int) -> tuple[NDArray[np.int64], int]:
         """The rows that changed since a reader looked, each once, and what to ask with next time; -1 asks for all."""
@@ -154,7 +175,20 @@ class Cluster:
             self.free[row, gpu] += sign * share.gpu_milli
         self.cpu[row] += sign * share.cpu_milli
         self.memory[row] += sign * share.memory_mib
+        self._note_tenant(row, share.tenant, -sign)
         self._changed(row)
+
+    def _note_tenant(self, row: int, tenant: str, more: int) -> None:
+        before = int(self.jobs[row])
+        self.jobs[row] = before + more
+        if before + more == 0:
+            self.tenant[row] = NOBODYS
+        elif more > 0:
+            number = self._number_of.setdefault(tenant, len(self._number_of))
+            if before == 0:
+                self.tenant[row] = number
+            elif self.tenant[row] != number:
+                self.tenant[row] = SEVERALS  # since before they were to be kept apart; nobody else comes to it
 
     def _changed(self, row: int) -> None:
         self.changes.append(row)
@@ -170,7 +204,7 @@ class Cluster:
             self.free = np.pad(self.free, ((0, more), (0, wider)))
         if more:
             self.domain = np.pad(self.domain, ((0, 0), (0, more)))
-            for name in ("cpu", "memory", "kind", "tie", "open"):
+            for name in ("cpu", "memory", "kind", "tie", "open", "tenant", "jobs"):
                 setattr(self, name, np.pad(getattr(self, name), (0, more)))
         return row
 

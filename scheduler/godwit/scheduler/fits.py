@@ -132,6 +132,7 @@ class Fits:
         if ask.gpus:
             enough = cluster.free[rows] >= (WHOLE if ask.gpu_milli == WHOLE else ask.gpu_milli)
             fit &= enough.sum(axis=1) >= ask.gpus
+        fit &= cluster.may_be_of(rows, ask.tenant)
         return fit
 
     def _count(self, rows: Rows, sign: int) -> None:

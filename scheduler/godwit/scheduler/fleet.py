@@ -48,7 +48,7 @@ def demand_of(job: Job, snapshot: Snapshot, now: float) -> Demand:
 
 def _where(job: Job, snapshot: Snapshot) -> tuple[Ask, int, int]:
     """What a job asks for. One that migrates goes to the nodes that are kept for it, and to no others meanwhile."""
-    ask, resources = Ask.of(job.spec.resources), job.spec.resources
+    ask, resources = snapshot.ask_of(job), job.spec.resources
     kept = [node for node in snapshot.nodes if node.reserved_for == job.id] if job.state is JobState.MIGRATING else []
     if not kept:
         most = resources.nodes_max if job.nodes_wanted is None else max(resources.nodes_min, job.nodes_wanted)
@@ -134,4 +134,4 @@ def _shares(attempt: Attempt, ask: Ask, cluster: Cluster) -> Iterator[Share]:
     for slot in attempt.slots:
         if not slot.released and slot.node_id in cluster.row_of:
             there = tuple(gpu for gpu in slot.gpus if gpu < width)  # a node may have come back with fewer
-            yield Share(slot.node_id, there, slot.gpu_milli, ask.cpu_milli, ask.memory_mib)
+            yield Share(slot.node_id, there, slot.gpu_milli, ask.cpu_milli, ask.memory_mib, ask.tenant)

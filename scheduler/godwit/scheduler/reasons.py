@@ -18,6 +18,7 @@ class Code(StrEnum):
     NO_SECRET = "no-secret"  # noqa: S105 - it says that one is missing
     KEPT = "kept"
     BUSY = "busy"
+    APART = "apart"
     NOT_TOGETHER = "not-together"
     RESERVED = "reserved"
     NOT_READY = "not-ready"

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.int64]
 
+_APART_HELP = "wait until they are free, or let both projects share nodes: `godwit projects share PROJECT`"
+
 
 class Refused:
     """Refusals of the nodes of one snapshot. Read after the engine has decided."""
@@ -34,7 +36,11 @@ class Refused:
 
     def by_nodes(self, job: Job, demand: Demand) -> tuple[Refusal, ...]:
         """Why no node, or no domain of nodes, takes this job now."""
-        about = (job.spec.resources, job.id if job.id in self._engine.cluster.held.values() else None)
+        about = (
+            job.spec.resources,
+            demand.ask.tenant,
+            job.id if job.id in self._engine.cluster.held.values() else None,
+        )
         told = self._told.get(about)
         if told is None:
             told = self._told[about] = tuple(self._refusals(job, demand))
@@ -70,6 +76,10 @@ class Refused:
             message = f"is kept for job {whom}"
             yield Refusal(Code.RESERVED, self._name(np.array(kept), offer), message, "wait for that job")
         rows = rows[~np.isin(rows, kept)]
+        others = rows[~(np.ones(len(rows), np.bool_) & cluster.may_be_of(rows, ask.tenant))]
+        if len(others):
+            yield Refusal(Code.APART, self._name(others, offer), self._whose(others), _APART_HELP)
+            rows = rows[~np.isin(rows, others)]
         unfit = rows[(self._gpus[rows] >= ask.gpus) & (self._healthy[rows] < ask.gpus)]
         if len(unfit):
             healthy, gpus = _range(self._healthy[unfit]), _range(self._gpus[unfit])
@@ -77,6 +87,11 @@ class Refused:
             help_is = "wait until the others are repaired: `godwit incidents`"
             yield Refusal(Code.UNFIT, self._name(unfit, offer), message, help_is)
         yield from self._by_busy(ask, offer, rows[~np.isin(rows, unfit)])
+
+    def _whose(self, rows: Rows) -> str:
+        names = sorted({self._engine.cluster.tenant_of(row) or "projects that share nodes" for row in rows.tolist()})
+        whom = ", ".join(f"project {name}" if " " not in name else name for name in names[:3])
+        return f"holds jobs of {whom}, and not both projects share nodes"
 
     def _node(self, row: int) -> Node:
         return self._nodes[NodeId(self._engine.cluster.ids[row])]

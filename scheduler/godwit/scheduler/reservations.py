@@ -210,6 +210,10 @@ def _instants(
     engine: "Engine", horizon: Horizon, demand: Demand, rows: NDArray[np.int64], now: float
 ) -> NDArray[np.float64]:
     expected = horizon.at[rows, demand.ask.gpus - 1] if demand.ask.gpus else np.zeros(len(rows))
+    apart = ~(np.ones(len(rows), np.bool_) & engine.cluster.may_be_of(rows, demand.ask.tenant))
+    if apart.any():  # free of the others when the last of their devices is
+        last = np.maximum(horizon.gpus[rows] - 1, 0)
+        expected = np.where(apart, horizon.at[rows, last], expected)
     # Whoever runs on past its estimate, or holds the CPUs of free GPUs, ends nobody knows when.
     is_late = (expected < now) & (engine.fits(demand.ask).key[rows] >= NEVER)
     return np.where(is_late, np.inf, np.maximum(now, expected))

@@ -10,7 +10,8 @@ from godwit.domain.migrations import Migration
 from godwit.domain.nodes import Node
 from godwit.domain.offers import Offer
 from godwit.domain.projects import Project
-from godwit.scheduler import estimates
+from godwit.scheduler import estimates, tenancy
+from godwit.scheduler.asks import Ask
 from godwit.scheduler.averages import Average, Forgetting
 from godwit.scheduler.bounds import Bounds
 from godwit.scheduler.dependencies import UNREAD, Standing
@@ -151,6 +152,17 @@ class Snapshot:
     def estimate(self, job: Job, now: float) -> Estimate | None:
         """How long a job still runs, and who says so; None when nobody does."""
         return estimates.of(job, self.pasts.get(job.id, estimates.NO_PAST), self.attempt_by_job.get(job.id), now)
+
+    @cached_property
+    def tenants(self) -> Mapping[ProjectId, str]:
+        """Whose jobs may be on a node together: those of projects with equal tenants."""
+        return tenancy.tenants(self.projects, {job.project for job in self.jobs})
+
+    def ask_of(self, job: Job) -> Ask:
+        """What each node of a job must have, and whose it must be."""
+        ask = Ask.of(job.spec.resources)
+        tenant = self.tenants.get(job.project, str(job.project))
+        return replace(ask, tenant=tenant) if tenant else ask
 
     @cached_property
     def held(self) -> Mapping[OfferKey, Hold]:

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,6 +123,11 @@ class AttemptFolder:
         for path in (self.workdir, self.checkpoints, self.run / "reports"):
             path.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)  # steps and environment name tokens
+
+    def clear_work(self) -> None:
+        """Remove what the program worked with; what says how it ended stays, and its output."""
+        for path in (self.workdir, self.checkpoints, self.root / "home", self.root / "tmp", self.ray):
+            shutil.rmtree(path, ignore_errors=True)
 
     @property
     def guarded(self) -> bool:

@@ -6,7 +6,7 @@ import typer
 from godwit.cli import console, output
 from godwit.cli.client import ControlPlane, Refused, path_of
 from godwit.domain.projects import ANY_GPU
-from godwit.domain.wire.projects import ProjectIn, ProjectView
+from godwit.domain.wire.projects import LimitIn, ProjectIn, ProjectView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 NOT_FOUND = 404
@@ -45,6 +45,22 @@ def add(name: NameArgument) -> None:
     if known(client, name) is None:
         client.replace(path_of("/v1/projects", name), ProjectIn(), ProjectView)
     output.note(f"project {name} is there; give it a quota with `godwit quota set {name} --gpus H100=8`")
+
+
+@app.command("share")
+def share_nodes(
+    name: NameArgument,
+    off: Annotated[bool, typer.Option("--off", help="Keep its jobs on nodes of their own again.")] = False,
+) -> None:
+    """Let jobs of a project be on a node together with those of other projects that allow it, too."""
+    client = console.control_plane()
+    before = client.get(path_of("/v1/projects", name), ProjectView)
+    limits = {key: LimitIn(nominal=one.nominal, borrow=one.borrow, lend=one.lend) for key, one in before.limits.items()}
+    wanted = ProjectIn(
+        limits=limits, cohort=before.cohort, weight=before.weight, version=before.version, shares_nodes=not off
+    )
+    client.replace(path_of("/v1/projects", name), wanted, ProjectView)
+    output.note(f"jobs of {name} {'have nodes of their own' if off else 'share nodes with those that share theirs'}")
 
 
 @app.command("remove")

@@ -50,6 +50,8 @@ def put(context: Context, name: str, wanted: ProjectIn, actor: str) -> ProjectVi
             raise Conflict(f"project {name} {there}, not of version {wanted.version}; read it again and repeat")
         born = Project(ProjectId(name), created_at=now) if known is None else known
         project = replace(born, limits=limits, cohort=wanted.cohort or "", weight=wanted.weight)
+        if wanted.shares_nodes is not None:
+            project = replace(project, shares_nodes=wanted.shares_nodes)
         if known is None:
             _refuse_too_many(tx.conn)
             tenancy.add(tx, project)
@@ -89,14 +91,19 @@ def _tell(tx: Transaction, project: Project, before: Project | None, actor: str,
 
 def _facts(of: Project) -> dict[str, object]:
     limits = {name: asdict(limit) for name, limit in of.limits.items()}
-    return {"limits": limits, "cohort": of.cohort, "weight": of.weight, "version": of.version}
+    return {
+        "limits": limits,
+        "cohort": of.cohort,
+        "weight": of.weight,
+        "shares_nodes": of.shares_nodes,
+        "version": of.version,
+    }
 
 
 def _in_words(of: Project) -> str:
     quota = ", ".join(f"{name}={limit.nominal}" for name, limit in sorted(of.limits.items())) or "no quota"
-    return (
-        quota + (f", cohort {of.cohort}" if of.cohort else "") + (f", weight {of.weight:g}" if of.weight != 1 else "")
-    )
+    cohort, shares = f", cohort {of.cohort}" if of.cohort else "", ", shares nodes" if of.shares_nodes else ""
+    return quota + cohort + (f", weight {of.weight:g}" if of.weight != 1 else "") + shares
 
 
 def _views(context: Context, conn: Connection, wanted: list[Project]) -> list[ProjectView]:
@@ -124,6 +131,7 @@ def _view(of: Project, held: dict[str, Held], counts: dict[str, int]) -> Project
         name=of.name,
         cohort=of.cohort or None,
         weight=of.weight,
+        shares_nodes=of.shares_nodes,
         limits={name: _usage(held[name]) for name in sorted(of.limits)},
         running=sum(counts.get(state, 0) for state in RUNNING),
         waiting=sum(counts.get(state, 0) for state in WAITING),

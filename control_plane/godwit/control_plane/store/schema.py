@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -215,6 +216,7 @@ projects = Table(
     Column("weight", Float, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("shares_nodes", Boolean, nullable=False, server_default=false()),
     # written when an attempt ends
     Column("usage", Text),
 )

@@ -164,9 +164,13 @@ def ahead_of_window(conn: Connection, of: Job) -> int:
 
 def _project(row: Row[tuple[object, ...]]) -> Project:
     limits = {name: Limit(**limit) for name, limit in json.loads(row.limits).items()}
-    return Project(ProjectId(row.name), limits, row.cohort, row.weight, row.created_at, row.version)
+    shared = bool(row.shares_nodes)
+    return Project(ProjectId(row.name), limits, row.cohort, row.weight, shared, row.created_at, row.version)
 
 
 def _values(of: Project) -> Mapping[str, object]:
     limits = {name: asdict(limit) for name, limit in sorted(of.limits.items())}
-    return {"limits": json.dumps(limits), "cohort": of.cohort, "weight": of.weight, "created_at": of.created_at}
+    return {
+        "limits": json.dumps(limits), "cohort": of.cohort, "weight": of.weight, "created_at": of.created_at,
+        "shares_nodes": of.shares_nodes,
+    }  # fmt: skip

@@ -37,12 +37,14 @@ class ProjectIn(Message):
 
     `limits` is by resource: a GPU family such as "H100", "any" for all GPUs together, "cpus", "memory_gib"; of others
     it may hold what it likes. Projects of one `cohort` lend each other what they do not use. `weight` divides what it
-    is held to have when the fleet is shared. `version`: refuse the change when the project is of another by now.
+    is held to have when the fleet is shared. `shares_nodes`: its jobs may be on a node with those of other projects
+    that share theirs; left out, that stays as it is. `version`: refuse the change when the project is of another by now.
     """
 
     limits: Annotated[dict[ResourceName, LimitIn], Field(max_length=MAX_LIMITS)] = Field(default_factory=dict)
     cohort: Name | None = None
     weight: Annotated[float, Field(ge=0.001, le=MAX_WEIGHT, allow_inf_nan=False)] = 1.0
+    shares_nodes: bool | None = None
     version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
 
     def to_limits(self) -> dict[str, Limit]:
@@ -112,3 +114,4 @@ class ProjectView(Message):
     version: int
     lately: dict[str, float] = Field(default_factory=dict)
     share: float = 0.0
+    shares_nodes: bool = False

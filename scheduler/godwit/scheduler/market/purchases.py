@@ -58,7 +58,7 @@ class Market:
         for node in self._coming.values():
             owner = snapshot.job_by_id.get(node.reserved_for) if node.reserved_for is not None else None
             if owner is not None:
-                self._leave_rest(node.offer, Ask.of(owner.spec.resources), f"node {node.id}", owner)
+                self._leave_rest(node.offer, snapshot.ask_of(owner), f"node {node.id}", owner)
 
     def rest(self, job: Job, demand: Demand) -> Refusal | None:
         """What it may wait for: what others leave of a node that is on its way. Booked for it within this plan."""
@@ -117,7 +117,7 @@ class Market:
     def _leave_rest(self, offer: Offer, ask: Ask, subject: str, job: Job) -> None:
         message = f"has room beside job {job.id}, for which it comes"
         refusal = Refusal(Code.NOT_READY, subject, message, "wait until it boots")
-        spare = Spare.all_of(NodeKind.of(offer), refusal)
+        spare = Spare.all_of(NodeKind.of(offer), refusal, ask.tenant)
         if spare.take(ask):
             self._spares.add(spare)
 

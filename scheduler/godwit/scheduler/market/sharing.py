@@ -136,6 +136,6 @@ def shapes(nodes: Iterable[Expected], may: Callable[[Expected], bool]) -> Iterat
 
 
 def _rest(node: Expected, ask: Ask) -> Spare:
-    spare = Spare.all_of(NodeKind.of(node.offer), _ON_PAPER)
+    spare = Spare.all_of(NodeKind.of(node.offer), _ON_PAPER, ask.tenant)
     spare.take(ask)
     return spare

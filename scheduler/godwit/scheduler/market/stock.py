@@ -40,16 +40,19 @@ class Spare:
     cpu_milli: int
     memory_mib: int
     refusal: Refusal
+    tenant: str = ""
 
     @classmethod
-    def all_of(cls, kind: NodeKind, refusal: Refusal) -> "Spare":
-        """A whole node."""
-        return cls(kind, (WHOLE,) * kind.gpus, kind.cpu_milli, kind.memory_mib, refusal)
+    def all_of(cls, kind: NodeKind, refusal: Refusal, tenant: str = "") -> "Spare":
+        """A whole node, which comes for a tenant."""
+        return cls(kind, (WHOLE,) * kind.gpus, kind.cpu_milli, kind.memory_mib, refusal, tenant)
 
     def left_by(self, ask: Ask) -> tuple[int, int, int] | None:
         """What would be left of GPUs, CPUs and memory beside `ask`; None when it does not fit."""
         cpus, memory = self.cpu_milli - ask.cpu_milli, self.memory_mib - ask.memory_mib
-        if cpus < 0 or memory < 0 or self._first(ask) is None or not ask.suits(self.kind):
+        if cpus < 0 or memory < 0 or ask.tenant != self.tenant:
+            return None
+        if self._first(ask) is None or not ask.suits(self.kind):
             return None
         return (sum(self.gpus) - ask.total_milli, cpus, memory)
 
