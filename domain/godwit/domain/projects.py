@@ -30,8 +30,8 @@ class Project:
     """A project and its quota. Of a resource that `limits` do not name it may hold what it likes.
 
     Projects of one `cohort` lend each other what they do not use; "" is no cohort. Of two projects that want the same
-    GPUs, one with twice the `weight` is due twice as many. Its jobs are on a node together with those of another project
-    only where both are `shares_nodes`.
+    GPUs, one with twice the `weight` is due twice as many. Its jobs are on a node together with those of another
+    project only where both are `shares_nodes`.
     """
 
     name: ProjectId

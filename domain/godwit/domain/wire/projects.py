@@ -38,7 +38,8 @@ class ProjectIn(Message):
     `limits` is by resource: a GPU family such as "H100", "any" for all GPUs together, "cpus", "memory_gib"; of others
     it may hold what it likes. Projects of one `cohort` lend each other what they do not use. `weight` divides what it
     is held to have when the fleet is shared. `shares_nodes`: its jobs may be on a node with those of other projects
-    that share theirs; left out, that stays as it is. `version`: refuse the change when the project is of another by now.
+    that share theirs; left out, that stays as it is. `version`: refuse the change when the project is of another by
+    now.
     """
 
     limits: Annotated[dict[ResourceName, LimitIn], Field(max_length=MAX_LIMITS)] = Field(default_factory=dict)
