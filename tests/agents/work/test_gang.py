@@ -169,3 +169,46 @@ def start() -> Callable[..., StartAttempt]:
         )  # fmt: skip
 
     return make
+
+
+NONSENSE = (
+    [],
+    {},
+    3,
+    "x",
+    None,
+    [1],
+    [None],
+    [{}],
+    [{"pid": []}],
+    {"1": 2},
+    {"x": {"y": "z"}},
+    {"1": {"2": "1e999x"}},
+    [[1]],
+)
+
+
+@pytest.mark.parametrize("told", NONSENSE, ids=repr)
+def test_a_node_that_says_nonsense_is_left_out(
+    places: tuple[Place, Place], monkeypatch: pytest.MonkeyPatch, told: Any
+) -> None:
+    good = {"pid": 1, "name": "n", "kind": "k", "frames": ["f"], "problem": ""}
+    answers = {"/stacks": {1: told, 2: [good]}, "/windows": {1: told, 2: {"1": {"2": 3.0}}}}
+    monkeypatch.setattr(Gang, "_all", lambda _self, path: answers[path])
+    assert Gang(places[0]).stacks()[2][0].frames == ("f",)
+    assert Gang(places[0]).windows()[2] == {1: {2: 3.0}}
+
+
+@pytest.mark.parametrize("length", ["-1", "many", "99999999999", "2000000", "\u0662"])
+def test_a_length_that_is_none_is_refused(places: tuple[Place, Place], length: str) -> None:
+    server = gang.Server(places[1], lambda _path, _posted: {})
+    try:
+        with socket.create_connection((places[1].addresses[1], places[1].port), timeout=60) as asking:
+            head = f"POST /findings HTTP/1.1\r\nAuthorization: Bearer secret\r\nContent-Length: {length}\r\n\r\n"
+            asking.sendall(head.encode())
+            said = b""
+            while block := asking.recv(65_536):
+                said += block
+        assert b" 400 " in said
+    finally:
+        server.close()

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import structlog
@@ -28,12 +28,17 @@ from godwit.domain.wire.agents import StartAttempt
 log = structlog.get_logger()
 
 BODY_BYTES_MAX = 1024 * 1024
+STACKS_MAX = 1_024
+"""Of one node; it has some processes for each GPU."""
+
 AT_ONCE = 16
 """How many nodes are asked at a time: a gang of 512 nodes is through in 32 rounds of some milliseconds."""
 
 CONNECT_S, ANSWER_S = 2.0, ALL_S + 5.0
 IDLE_S = 0.5
 """How long the end of an attempt waits for its server to hear of it."""
+
+Read = TypeVar("Read")
 
 Answer = Callable[[str, Mapping[str, Any] | None], Any]
 """What a server is asked: a path, and what was posted; returns what is sent as JSON, None for an unknown path."""
@@ -70,14 +75,16 @@ class Gang:
 
     def stacks(self) -> dict[int, list[Stack]]:
         """What the processes of each node do, by the nodes' ranks; blocks for up to `ANSWER_S`."""
-        return {rank: [_stack(rank, one) for one in told] for rank, told in self._all("/stacks").items()}
+        return _read(self._all("/stacks"), lambda rank, told: [_stack(rank, one) for one in told[:STACKS_MAX]])
 
     def windows(self) -> dict[int, Windows]:
         """The windows of each node."""
-        return {
-            rank: {int(number): {int(r): float(s) for r, s in window.items()} for number, window in told.items()}
-            for rank, told in self._all("/windows").items()
-        }
+        return _read(
+            self._all("/windows"),
+            lambda _rank, told: {
+                int(number): {int(r): float(s) for r, s in window.items()} for number, window in told.items()
+            },
+        )
 
     def tell(self, rank: int, finding: Mapping[str, Any]) -> bool:
         """Let a node report a finding of its own; returns whether it heard."""
@@ -99,9 +106,20 @@ class Gang:
                 trust_env=False,  # proxies are for the way out
             )  # fmt: skip
             return answer.json() if answer.is_success and len(answer.content) <= BODY_BYTES_MAX else None
-        except (httpx.HTTPError, ValueError) as exc:
+        except (httpx.HTTPError, ValueError, RecursionError) as exc:
             log.debug("a node's watch does not answer", rank=rank, path=path, reason=f"{type(exc).__name__}: {exc}")
             return None
+
+
+def _read(answers: Mapping[int, Any], read: Callable[[int, Any], Read]) -> dict[int, Read]:
+    """What each node says; one that says what nobody asked for is left out, as one that says nothing."""
+    found = {}
+    for rank, told in answers.items():
+        try:
+            found[rank] = read(rank, told)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
+            log.info("a node's watch says what cannot be read", rank=rank, reason=type(exc).__name__)
+    return found
 
 
 def _stack(rank: int, told: Mapping[str, Any]) -> Stack:
@@ -144,11 +162,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._reply(None)
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
+        told = self.headers.get("Content-Length") or ""
+        length = int(told) if told.isdecimal() and len(told) < 10 else 0
         body = self.rfile.read(length) if 0 < length <= BODY_BYTES_MAX else b""
         try:
             posted = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             posted = None
         if isinstance(posted, dict):
             self._reply(posted)
