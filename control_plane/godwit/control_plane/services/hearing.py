@@ -15,7 +15,8 @@ from godwit.control_plane import credentials
 from godwit.control_plane.context import Context
 from godwit.control_plane.credentials import Claim
 from godwit.control_plane.services import agents, node_access
-from godwit.control_plane.store import entities, schema, statements
+from godwit.control_plane.services.terminals import JOIN_S
+from godwit.control_plane.store import entities, lines, schema, statements
 from godwit.control_plane.store.database import Transaction, batches
 from godwit.domain.intents import FOR_AGENTS, IntentState
 from godwit.domain.jobs import AttemptState
@@ -87,7 +88,10 @@ def renew(context: Context, placed: Placed, beats: Sequence[Beat]) -> list[wire.
 
 
 def have_nothing(context: Context, claims: Sequence[Claim]) -> list[bool]:
-    """For each, whether its credential is good, its node in the fleet, and no command owed to it: then it may wait."""
+    """For each, whether its credential is good, its node in the fleet, and nothing owed to it: then it may wait.
+
+    Owed are commands, and terminals that were asked for at another control plane.
+    """
     ids = {claim.node_id for claim in claims}
     with context.db.read() as conn:
         rows = _agents_of(conn, ids)
@@ -95,7 +99,7 @@ def have_nothing(context: Context, claims: Sequence[Claim]) -> list[bool]:
             row.node_id
             for some in batches(sorted(ids))
             for row in conn.execute(_owed(of_nodes=True), {"kinds": list(FOR_AGENTS), "of": some})
-        }
+        } | lines.waiting(conn, context.now() - JOIN_S)
     return [
         (row := rows.get(claim.node_id)) is not None
         and row.agent_id == claim.agent_id
@@ -106,9 +110,10 @@ def have_nothing(context: Context, claims: Sequence[Claim]) -> list[bool]:
 
 
 def owed_to(context: Context) -> set[str]:
-    """The nodes to which a command is owed."""
+    """The nodes to which a command is owed, or a terminal that was asked for at another control plane."""
     with context.db.read() as conn:
-        return {row.node_id for row in conn.execute(_owed(of_nodes=False), {"kinds": list(FOR_AGENTS)})}
+        owed = {row.node_id for row in conn.execute(_owed(of_nodes=False), {"kinds": list(FOR_AGENTS)})}
+        return owed | lines.waiting(conn, context.now() - JOIN_S)
 
 
 def _agents_of(conn: Connection, node_ids: set[str]) -> dict[str, Row[Any]]:

@@ -3,9 +3,12 @@
 What was asked for stands in no row: a command line may hold a secret, and the control plane at `url` says it.
 """
 
+from functools import cache
+from typing import Any
+
 from godwit.control_plane.store.database import Transaction
 from godwit.control_plane.store.schema import metadata
-from sqlalchemy import Column, Connection, Float, String, Table, Text, delete, insert, select
+from sqlalchemy import Column, Connection, Float, Select, String, Table, Text, bindparam, delete, insert, select
 
 lines = Table(
     "lines",
@@ -27,6 +30,16 @@ def where(conn: Connection, terminal_id: str) -> str | None:
     """The control plane at which a terminal waits; None of one that is unknown."""
     found: str | None = conn.execute(select(lines.c.url).where(lines.c.terminal_id == terminal_id)).scalar()
     return found
+
+
+@cache
+def _waiting() -> Select[Any]:
+    return select(lines.c.node_id).distinct().where(lines.c.asked_at >= bindparam("since"))
+
+
+def waiting(conn: Connection, since: float) -> set[str]:
+    """The nodes to which a terminal was asked for `since`."""
+    return {row.node_id for row in conn.execute(_waiting(), {"since": since})}
 
 
 def of_node(conn: Connection, node_id: str, since: float) -> list[tuple[str, str]]:
