@@ -171,7 +171,7 @@ def start() -> Callable[..., StartAttempt]:
     return make
 
 
-NONSENSE = (
+NONSENSE: tuple[Any, ...] = (
     [],
     {},
     3,
