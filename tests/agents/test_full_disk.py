@@ -24,12 +24,17 @@ def fill(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core, "write_whole", refuse)
 
 
+def leased(state: AgentState, now: float) -> list[Effect]:
+    state.renewed(now, 60.0)
+    return []
+
+
 def test_a_command_that_cannot_be_written_down_is_not_carried_out_and_the_agent_ends(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     done: list[Effect] = []
     before = core.Core(AgentState("agent-one"), tmp_path, done.append)
-    before.apply(lambda state, now: state.renewed(now, 60.0) or [])
+    before.apply(leased)
     with monkeypatch.context() as full:
         fill(full)
         with pytest.raises(core.JournalLost, match="No space left"):
