@@ -3,13 +3,14 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from godwit.scheduler.ledger.accounting import Entry
 from godwit.scheduler.ledger.bills import Bill
 
 from tests.chaos import census, rows
-from tests.chaos.clouds import NAMES, Clouds
+from tests.chaos.clouds import NAMES
 from tests.chaos.fleet import Fleet
 from tests.chaos.work import Client, Job, right_end
 from tests.network import diaries
@@ -19,6 +20,14 @@ CLOSE = 1e-6
 
 UNIT_S = 1.0
 """The clouds bill by the second: a machine's seconds may differ by one where instants are rounded on the way."""
+
+
+class Meters(Protocol):
+    """Where clouds tell what is on their meters."""
+
+    def read(self, cloud: str, path: str) -> Any:
+        """What a cloud answers."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ def judged(fleet: Fleet, client: Client, jobs: Sequence[Job]) -> Verdict:
     wrong = [f"{job.name} {why}" for job in jobs if (why := right_end(told[job.name], job.sort))]
     wrong += _submitted_once(fleet, jobs)
     for job in jobs:
-        wrong += _ran_once(fleet, job, told[job.name])
+        wrong += ran_once(fleet.diaries / job.name, job, told[job.name])
     wrong += rows.unsettled(fleet.db)
     wrong += [f"machine {machine} of nobody runs" for machine in fleet.clouds.machines()]
     wrong += [f"{one.part} {one.process.pid} of {one.instance_id} lives" for one in census.of(fleet.clouds.mark)]
@@ -83,8 +92,8 @@ def _submitted_once(fleet: Fleet, jobs: Sequence[Job]) -> list[str]:
     )
 
 
-def _ran_once(fleet: Fleet, job: Job, told: dict[str, Any]) -> list[str]:
-    folder = fleet.diaries / job.name
+def ran_once(folder: Path, job: Job, told: dict[str, Any]) -> list[str]:
+    """What its diaries have against a job: two epochs at once, steps lost or never done, a process that lives."""
     lives = diaries.read(folder)
     wrong = [f"{job.name} ran twice at once: {one} and {other}" for one, other in diaries.double_runs(lives)]
     wrong += [f"{job.name}: a process of epoch {epoch} lives" for epoch in diaries.still_alive(folder)]
@@ -102,7 +111,7 @@ def _ran_once(fleet: Fleet, job: Job, told: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def books_of(clouds: Clouds, bills: Sequence[Bill], entries: Sequence[Entry]) -> Books:
+def books_of(clouds: Meters, bills: Sequence[Bill], entries: Sequence[Entry]) -> Books:
     """Compare the ledger with the meters, machine by machine."""
     meters = {cloud: clouds.read(cloud, "v1/billing") for cloud in NAMES}
     metered = {meter["id"]: meter for bill in meters.values() for meter in bill["meters"]}
