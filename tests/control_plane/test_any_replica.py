@@ -90,7 +90,7 @@ def test_a_command_reaches_a_node_that_waits_at_the_other(pair: Pair) -> None:
     with ThreadPoolExecutor(1) as pool:
         asked = {"known": [], "wait_s": 20}
         waiting = pool.submit(pair.post, "/v1/agent/commands", agent.credential, asked)
-        httpx.post(f"{pair.people}/v1/jobs/{job_id}/cancel", headers=BEARER).raise_for_status()
+        httpx.post(f"{pair.people}/v1/jobs/{job_id}/cancel", headers=BEARER, timeout=DEADLINE_S).raise_for_status()
         world.plan()
         assert pair.hints.wait(topic, seen, DEADLINE_S), "the other one is told at once"
         (command,) = waiting.result(DEADLINE_S)["commands"]

@@ -12,6 +12,8 @@ import pytest
 from godwit.agents.dev.relaying import Terminals as Lines
 from godwit.agents.link import Link
 from godwit.control_plane import peers
+from godwit.control_plane.api import relays
+from godwit.control_plane.api import terminals as terminals_api
 from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.state import State
 from godwit.control_plane.services.terminals import Terminals
@@ -24,6 +26,8 @@ from tests.control_plane.apis import BEARER, accounts_of, app_of, served
 from tests.control_plane.world import Agent, World
 
 BYTES = 300_000
+PATIENCE_S = 120.0
+"""On a machine that is many times slower than it should be."""
 
 
 class Planes:
@@ -37,14 +41,16 @@ class Planes:
     def opened(self, at: str, *argv: str) -> dict[str, Any]:
         """A terminal that was asked for at one of them."""
         asked = {"argv": list(argv), "tty": False}
-        answer = httpx.post(f"{at}/v1/jobs/{self.job_id}/terminals", json=asked, headers=BEARER)
+        answer = httpx.post(f"{at}/v1/jobs/{self.job_id}/terminals", json=asked, headers=BEARER, timeout=PATIENCE_S)
         answer.raise_for_status()
         return dict(answer.json())
 
     def told(self, at: str, agent: Agent | None = None) -> list[str]:
         """The terminals that the node hears of when it asks this one."""
         headers = {"Authorization": f"Bearer {(agent or self.agent).credential}"}
-        answer = httpx.post(f"{at}/v1/agent/commands", json={"known": [], "wait_s": 0}, headers=headers)
+        answer = httpx.post(
+            f"{at}/v1/agent/commands", json={"known": [], "wait_s": 0}, headers=headers, timeout=PATIENCE_S
+        )
         return [one["intent_id"] for one in answer.raise_for_status().json()["terminals"]]
 
     def polling(self, at: str, over: threading.Event) -> threading.Thread:
@@ -61,7 +67,11 @@ class Planes:
 
 def dialled(at: str, opened: dict[str, Any]) -> ClientConnection:
     headers = {"Authorization": f"Bearer {opened['token']}"}
-    return connect(f"{at}/v1/terminals/{opened['id']}".replace("http", "ws", 1), additional_headers=headers)
+    return connect(
+        f"{at}/v1/terminals/{opened['id']}".replace("http", "ws", 1),
+        additional_headers=headers,
+        open_timeout=PATIENCE_S,
+    )
 
 
 def output(line: ClientConnection) -> tuple[bytes, int]:
@@ -75,7 +85,9 @@ def output(line: ClientConnection) -> tuple[bytes, int]:
 
 
 @pytest.fixture
-def planes(embedded: World, tmp_path: Path) -> Iterator[Planes]:
+def planes(embedded: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Planes]:
+    for module, name in ((relays, "DIAL_S"), (relays, "ASK_S"), (terminals_api, "JOIN_S")):
+        monkeypatch.setattr(module, name, PATIENCE_S)
     app_of(embedded)  # its token is known from here on
     with ExitStack() as stack:
         urls = []
@@ -135,7 +147,11 @@ def test_what_was_carried_once_is_not_carried_on(planes: Planes) -> None:
     opened = planes.opened(asked_at, "true")
     headers = {"Authorization": f"Bearer {opened['token']}", "X-Godwit-Carried": "1"}
     with pytest.raises(InvalidStatus):
-        connect(f"{other}/v1/terminals/{opened['id']}".replace("http", "ws", 1), additional_headers=headers)
+        connect(
+            f"{other}/v1/terminals/{opened['id']}".replace("http", "ws", 1),
+            additional_headers=headers,
+            open_timeout=PATIENCE_S,
+        )
 
 
 def test_a_control_plane_that_is_gone_keeps_nobody_waiting(planes: Planes) -> None:

@@ -21,6 +21,10 @@ from godwit.providers.layers import CallMetrics
 from tests.control_plane.world import World
 
 
+def get(url: str) -> httpx.Response:
+    return httpx.get(url, timeout=60.0)
+
+
 class Wellness:
     well = True
 
@@ -36,13 +40,13 @@ def test_it_says_how_it_does_and_shows_metrics_only_where_they_are_open(embedded
         watched.start(shows_metrics=shows)
         try:
             url = f"http://127.0.0.1:{watched.port}"
-            assert httpx.get(f"{url}/healthz").status_code == 200
-            assert httpx.get(f"{url}/metrics").status_code == code
-            assert httpx.get(f"{url}/v1/jobs").status_code == 404
+            assert get(f"{url}/healthz").status_code == 200
+            assert get(f"{url}/metrics").status_code == code
+            assert get(f"{url}/v1/jobs").status_code == 404
             with pytest.raises(Conflict, match="give --port another"):
                 Watched("127.0.0.1", watched.port, exposition, well).start(shows_metrics=shows)
             well.well = False
-            assert httpx.get(f"{url}/healthz").status_code == 503
+            assert get(f"{url}/healthz").status_code == 503
             well.well = True
         finally:
             watched.stop()
