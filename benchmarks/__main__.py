@@ -35,6 +35,7 @@ from benchmarks.figures import Figure
 from benchmarks.gateway import measurement as gateway
 from benchmarks.gateway import memory as gateway_memory
 from benchmarks.gateway import outages
+from benchmarks.many_agents import measurement as many_agents
 
 MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "planner": planner.measure,
@@ -55,6 +56,7 @@ MEASUREMENTS: Mapping[str, Callable[[], Iterator[Figure]]] = {
     "dashboard": dashboard.measure,
     "api_throughput": api_throughput.measure,
     "first_line": first_line.measure,
+    "many_agents": many_agents.measure,
     "gateway": gateway.measure,
     "gateway_memory": gateway_memory.measure,
     "gateway_outages": outages.measure,

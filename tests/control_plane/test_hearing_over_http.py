@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from godwit.control_plane.api import hearing
+from godwit.control_plane.api.hearing import Hearing
 from godwit.control_plane.services import agents
 from godwit.domain.wire.agents import HeartbeatReply, HeartbeatRequest
 
@@ -22,7 +23,8 @@ WAIT_S = 30.0
 @pytest.fixture
 def url(embedded: World) -> Iterator[str]:
     """A real server over the world, since a poll that waits needs a loop that lives on."""
-    with served(app_of(embedded)) as address:
+    app = app_of(embedded)
+    with served(Hearing(app, app.state.godwit)) as address:
         yield address
 
 

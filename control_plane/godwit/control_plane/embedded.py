@@ -18,6 +18,7 @@ import uvicorn
 from godwit.control_plane import peers, secrets
 from godwit.control_plane import settings as settings_module
 from godwit.control_plane.api.app import create_app
+from godwit.control_plane.api.hearing import Hearing
 from godwit.control_plane.api.state import State
 from godwit.control_plane.connection import Connection
 from godwit.control_plane.context import Context
@@ -83,7 +84,7 @@ def serve(folder: Path) -> None:
         app = create_app(state)
         server = uvicorn.Server(
             uvicorn.Config(
-                app,
+                Hearing(app, state),
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=2,

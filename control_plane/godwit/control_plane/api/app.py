@@ -36,7 +36,6 @@ from godwit.control_plane.api import (
 from godwit.control_plane.api.access import Doorkeeper
 from godwit.control_plane.api.auditing import Auditing
 from godwit.control_plane.api.bodies import Bodies
-from godwit.control_plane.api.hearing import Hearing
 from godwit.control_plane.api.limiting import Limiting
 from godwit.control_plane.api.requests import Tracing
 from godwit.control_plane.api.state import Godwit, State
@@ -81,7 +80,6 @@ def create_app(state: State) -> FastAPI:
     app.add_middleware(Bodies)
     app.add_middleware(Timing, state=state)
     app.add_middleware(Tracing, state=state)
-    app.add_middleware(Hearing, state=state)
 
     @app.get("/v1/version")
     async def version(state: Godwit) -> ServerView:

@@ -34,8 +34,8 @@ log = structlog.get_logger()
 AGENTS, HEARTBEAT, COMMANDS = "/v1/agent/", "/v1/agent/heartbeat", "/v1/agent/commands"
 BY_TURNS = frozenset({"/v1/agent/join", "/v1/agent/logs", HEARTBEAT})
 
-UNDER_WAY_MAX = 128
-"""Requests of agents that the routes work on at once: three for each of their threads, less than a second of work."""
+UNDER_WAY_MAX = 32
+"""Requests of agents that the routes work on at once. One writes at a time, and more in line keep groups waiting."""
 
 AFTER_S = (1, 2, 3)
 """For how long one is asked to stay away, in turns."""
@@ -52,7 +52,7 @@ Kind = TypeVar("Kind", bound=Message)
 
 
 class Hearing:
-    """ASGI middleware, the outermost."""
+    """Around the whole application: what it answers itself passes nothing of that."""
 
     def __init__(self, app: ASGIApp, state: State) -> None:
         self._app, self._state = app, state

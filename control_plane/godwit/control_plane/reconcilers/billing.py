@@ -25,6 +25,10 @@ LAUNCH_SKEW_S = 300.0
 """How far a provider's word for when a machine began may lie before its node was made; what is further off is a clock
 that is wrong, or a word for something else."""
 
+NEW_MAX = 200
+"""Bills that are opened from one list; the next one brings more. All of thousands at once would keep every heartbeat
+waiting for the transaction, and when a machine began does not change with when it is written down."""
+
 _STOPPED = frozenset({InstanceState.STOPPING, InstanceState.TERMINATED})
 """States in which no cloud that we know bills a machine any more. Of others that are off, some do."""
 
@@ -45,8 +49,12 @@ class Billing:
         """
         known = dict(bills.known(tx.conn, self._provider.name) if self._known is None else self._known)
         listed = {str(instance.id): instance for instance in ours}
+        new = 0
         for bill_id, instance in listed.items():
             self._absent_since.pop(bill_id, None)
+            new += bill_id not in known
+            if bill_id not in known and new > NEW_MAX:
+                continue
             known[bill_id] = self._seen(tx, known.get(bill_id), instance, owners.get(instance.token or ""), now)
         for bill_id, was in list(known.items()):
             if bill_id in listed:

@@ -1,0 +1,135 @@
+"""What agents cost one control plane process, and how long it takes to hear all of them when they come back at once.
+
+`GODWIT_BENCH_AGENTS` says how many (5,000), `GODWIT_BENCH_DATABASE` on which PostgreSQL instead of SQLite. The client
+shares the machine's cores; what is measured is the CPU time of the server's process, not how long anything took.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.figures import Figure, at_most
+from benchmarks.many_agents.crowd import Agent, Crowd, Tally
+from benchmarks.many_agents.homes import Fleet
+
+AGENTS, PLAIN_AGENTS = 5_000, 250
+"""How many there are, and how many on a control plane that answers each by its route: more of them it cannot hear."""
+
+HEARTBEAT_S, LEASE_S = 5.0, 30.0
+SETTLE_S, WINDOW_S, HEARD_S = 20.0, 30.0, 120.0
+CORE_GOAL_PERCENT, MEMORY_GOAL_MIB = 50.0, 1_000.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a window showed: CPU as a share of one core, resident memory, and what the agents saw."""
+
+    core_percent: float
+    rss_mib: float
+    heartbeats_per_s: float
+    tally: Tally
+
+    @property
+    def ms_each(self) -> float:
+        """Milliseconds of CPU for each heartbeat, everything that the process does included."""
+        return 10.0 * self.core_percent / max(self.heartbeats_per_s, 0.001)
+
+    def note(self) -> str:
+        """What one must know of the window."""
+        waits = sorted(self.tally.latencies_s) or [0.0]
+        p99_ms = 1000.0 * waits[int(len(waits) * 0.99)]
+        return f"{self.heartbeats_per_s:.0f} heartbeats/s, p99 {p99_ms:.0f} ms, {self.tally.failed} failed"
+
+
+def measure() -> Iterator[Figure]:
+    """Before, with fewer agents, and after; then all agents restart at once, then the control plane does."""
+    count = int(os.environ.get("GODWIT_BENCH_AGENTS", AGENTS))
+    before = asyncio.run(_steady(_fleet(min(count, PLAIN_AGENTS), plain=True)))
+    yield Figure("agents: CPU of a heartbeat by its route", before.ms_each, "ms", None, f"baseline; {before.note()}")
+    seen, agents_s, plane_s, lost = asyncio.run(_all(_fleet(count, plain=False)))
+    core, memory = at_most(CORE_GOAL_PERCENT), at_most(MEMORY_GOAL_MIB)
+    yield Figure("agents: CPU of a heartbeat in groups", seen.ms_each, "ms", None, f"{count:,} agents; {seen.note()}")
+    yield Figure("agents: CPU of the control plane", seen.core_percent, "% of a core", core, f"{count:,} agents")
+    yield Figure("agents: memory of the control plane", seen.rss_mib, "MiB", memory, f"{2 * count:,} connections")
+    yield Figure("agents: all heard after all restarted", agents_s, "s", at_most(LEASE_S), f"{lost} nodes were lost")
+    yield Figure("agents: all heard after it was killed", plane_s, "s", at_most(LEASE_S), "and started again at once")
+
+
+def _fleet(count: int, *, plain: bool) -> Fleet:
+    folder = Path(tempfile.mkdtemp(prefix="gw-bench-"))
+    return Fleet(folder, count, HEARTBEAT_S, os.environ.get("GODWIT_BENCH_DATABASE", ""), plain=plain)
+
+
+@asynccontextmanager
+async def _living(fleet: Fleet) -> AsyncIterator[Crowd]:
+    """A control plane with all its agents alive; everything is ended and removed afterwards."""
+    task: asyncio.Task[None] | None = None
+    try:
+        fleet.prepare()
+        crowd = Crowd(fleet.machines, fleet.start(), fleet.join_token)
+        crowd.have_joined(fleet.credential, HEARTBEAT_S, LEASE_S)
+        task = asyncio.create_task(crowd.run(_spread))
+        await asyncio.sleep(SETTLE_S)
+        yield crowd
+        if task.done():
+            task.result()  # which raises: they live until they are cancelled
+    finally:
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        fleet.stop()
+        shutil.rmtree(fleet.folder, ignore_errors=True)
+
+
+async def _steady(fleet: Fleet) -> Seen:
+    async with _living(fleet) as crowd:
+        return await _window(fleet, crowd)
+
+
+async def _all(fleet: Fleet) -> tuple[Seen, float, float, int]:
+    async with _living(fleet) as crowd:
+        seen = await _window(fleet, crowd)
+        if not seen.tally.heartbeats:
+            raise RuntimeError(f"no heartbeat was answered: {seen.tally.last_failure}\n{fleet.log()}")
+        crowd.restart()
+        agents_s = await _until_heard(crowd)
+        fleet.stop(signal.SIGKILL)
+        fleet.start()
+        plane_s = await _until_heard(crowd)
+        lost = fleet.count("SELECT count(*) FROM events WHERE new = 'lost'")
+        return seen, agents_s, plane_s, lost
+
+
+async def _window(fleet: Fleet, crowd: Crowd) -> Seen:
+    crowd.tally, before, began = Tally(), _cpu_s(fleet), time.monotonic()
+    await asyncio.sleep(WINDOW_S)
+    seconds, tally = time.monotonic() - began, crowd.tally
+    percent = 100.0 * (_cpu_s(fleet) - before) / seconds
+    return Seen(percent, fleet.process.memory_info().rss / 2**20, tally.heartbeats / seconds, tally)
+
+
+async def _until_heard(crowd: Crowd) -> float:
+    """Seconds until each agent was answered at least once from now on."""
+    began = time.monotonic()
+    while min(agent.heard_at for agent in crowd.agents) < began:
+        if time.monotonic() > began + HEARD_S:
+            silent = sum(agent.heard_at < began for agent in crowd.agents)
+            raise TimeoutError(f"{silent} agents were not heard within {HEARD_S:g} s: {crowd.tally.last_failure}")
+        await asyncio.sleep(0.05)
+    return time.monotonic() - began
+
+
+def _cpu_s(fleet: Fleet) -> float:
+    times = fleet.process.cpu_times()
+    return float(times.user + times.system)
+
+
+async def _spread(agent: Agent) -> None:
+    await asyncio.sleep(agent.rng.uniform(0.0, agent.heartbeat_s))
