@@ -56,7 +56,8 @@ def test_every_route_wants_a_token_but_those_that_open_to_anybody(embedded: Worl
             body = _body_for(app, method, path)
             response = anonymous.request(method, url, headers=headers, json=body)
             if roles.rule_of(method, path).least is roles.Door.ANYBODY:
-                assert response.status_code == {"/v1/version": 200}.get(path, 422)
+                # Told, sent on, told that no identity provider is set up, or asked for what is missing.
+                assert response.status_code in {200, 303, 404, 422}, (path, response.text)
                 continue
             assert response.status_code == 401, (method, path, headers, response.text)
             assert response.headers["www-authenticate"] == "Bearer"
@@ -75,6 +76,7 @@ def _body_for(app: FastAPI, method: str, path: str) -> object:
         },
         "/v1/agent/heartbeat": {"agent_id": "agent-0001"},
         "/v1/agent/commands": {"wait_s": 0},
+        "/v1/agent/secrets": {"attempt_id": "a"},
         "/v1/agent/logs": {"attempt_id": "a", "epoch": 1, "offset": 0, "text": ""},
     }  # fmt: skip
     return bodies.get(path) if method == "POST" else None
