@@ -1,5 +1,6 @@
 """The `login:` section is read strictly, and what a provider says becomes a person or a refusal."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from godwit.control_plane.login.claims import Person, Refused
 from godwit.control_plane.login.section import Line, LoginSettings
 from godwit.domain.access import Role
 from godwit.domain.errors import InvalidRequest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 PATH = Path("config.yaml")
@@ -104,20 +105,50 @@ def test_groups_are_a_list_or_one_word_and_may_lie_deeper() -> None:
     assert said.groups({"https://x.example/roles": ["a"], "https://x": {}}, "https://x.example/roles") == {"a"}
 
 
+IN_DOMAIN = LoginSettings("x", "https://id", "godwit", default_role=Role.VIEWER, domains=("example.com",))
+
+
+@pytest.mark.parametrize(
+    ("says", "trusted", "why"),
+    [
+        ({"email": "ann@evil.example", "email_verified": True}, False, "domain"),
+        ({"email": "ann@example.com.evil.example", "email_verified": True}, False, "domain"),
+        ({"email": "example.com", "email_verified": True}, False, "domain"),
+        ({"email": 7, "email_verified": True}, False, "domain"),
+        ({"email": "ann@example.com"}, False, "unverified"),
+        ({"email": "ann@example.com", "email_verified": False}, True, "unverified"),
+        ({"email": "ann@example.com", "email_verified": "true"}, False, "unverified"),
+        ({"email": "Ann@Example.COM", "email_verified": True}, False, None),
+        ({"email": "ann@example.com"}, True, None),
+    ],
+)
+def test_an_address_must_be_of_an_allowed_domain_and_verified(
+    says: dict[str, Any], trusted: bool, why: str | None
+) -> None:
+    known = replace(IN_DOMAIN, trust_email=trusted)
+    if why is None:
+        assert said.person({"sub": "s", **says}, known).email == says["email"]
+        return
+    with pytest.raises(Refused) as refused:
+        said.person({"sub": "s", **says}, known)
+    assert refused.value.reason == why
+
+
 _ANY = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=300),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=8,
+    max_leaves=4,
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from(["sub", "email", "email_verified", "groups", "a", "name"]), _ANY))
 def test_whatever_a_provider_says_is_a_person_or_a_refusal(claims: dict[str, Any]) -> None:
-    settings = LoginSettings(
+    known = LoginSettings(
         "x", "https://id", "godwit", groups="a.b", map=(Line("admins", Role.ADMIN),), default_role=Role.VIEWER
     )
     try:
-        person = said.person(claims, settings)
+        person = said.person(claims, known)
     except Refused:
         return
     assert isinstance(person, Person)
@@ -128,8 +159,7 @@ def test_whatever_a_provider_says_is_a_person_or_a_refusal(claims: dict[str, Any
 
 @given(st.text(max_size=40))
 def test_no_address_beside_the_allowed_domains_comes_in(email: str) -> None:
-    settings = LoginSettings("x", "https://id", "godwit", default_role=Role.VIEWER, domains=("example.com",))
     claims = {"sub": "s", "email": email, "email_verified": True}
     if not email.lower().endswith("@example.com"):
         with pytest.raises(Refused):
-            said.person(claims, settings)
+            said.person(claims, IN_DOMAIN)
