@@ -1,11 +1,12 @@
 """The whole system as processes: control planes behind a door, workers, PostgreSQL, Redis, and simulated clouds."""
 
 import os
+import random
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -23,6 +24,8 @@ from tests.chaos.units import Keeper, Unit
 
 REPLICAS, WORKERS = ("a", "b"), ("1", "2")
 MACHINES = 6
+PORTS = range(20_000, 32_000)
+"""Below those of Linux' connections (ip_local_port_range)."""
 
 # Times of nodes and leases are production's. An idle machine is given back soon, so that machines come and go.
 CONFIG = """
@@ -126,5 +129,9 @@ def _answers(url: str) -> bool:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A port that stays free while whoever listens there is dead: none that the kernel hands out to connections."""
+    rng = random.SystemRandom()
+    for port in rng.sample(PORTS, 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError(f"of 100 ports in {PORTS} none is free")
