@@ -1,6 +1,7 @@
 """What agents ask over HTTP, answered in front of the routes or by them: no agent can tell which it was."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -131,6 +132,17 @@ def test_beyond_what_is_under_way_agents_are_asked_to_come_back(
     assert second.status_code == 503
     assert second.headers["content-type"] == "application/problem+json"
     assert 1 <= int(second.headers["retry-after"]) <= 3
+
+
+def test_bodies_that_drip_take_no_turns_from_agents(url: str, embedded: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, (agent,) = embedded.run()
+    monkeypatch.setattr(hearing, "UNDER_WAY_MAX", 1)
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=WAIT_S) as stranger:
+        stranger.sendall(b"POST /v1/agent/join HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{")
+        for _ in range(3):  # by then its head was read
+            assert httpx.get(f"{url}/v1/version", timeout=WAIT_S).status_code == 200
+        assert beat(url, embedded, agent, attempts=[]).status_code == 200
 
 
 def _until_held(world: World, agent: Agent) -> None:

@@ -177,11 +177,20 @@ class Hearing:
         if self._under_way >= UNDER_WAY_MAX:
             await self._ask_to_return(scope, receive, send)
             return
-        self._under_way += 1
+        turns = list[Event]()
+
+        async def taking_a_turn() -> Event:
+            event = await receive()
+            # Not before its body is whole: whoever drips one, with any credential or none, would keep agents out.
+            if not turns and not event.get("more_body"):
+                turns.append(event)
+                self._under_way += 1
+            return event
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, taking_a_turn, send)
         finally:
-            self._under_way -= 1
+            self._under_way -= len(turns)
 
     async def _ask_to_return(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
