@@ -11,7 +11,8 @@ from godwit.domain.jobs import Job, JobState
 from godwit.domain.wire import agents as wire
 from godwit.providers.simulated.inprocess import InProcessProvider
 
-from tests.simulation.machines import Program, SimMachine
+from tests.simulation.machines import SimMachine
+from tests.simulation.programs import Program
 
 
 class Violation(AssertionError):

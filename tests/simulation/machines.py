@@ -8,7 +8,6 @@ import random
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from godwit.agents import leases
 from godwit.agents.effects import (
@@ -29,57 +28,26 @@ from godwit.domain.drills import Drill
 from godwit.domain.wire import agents as wire
 from godwit.providers.machines import Machine
 
+from tests.simulation.programs import Run, Surroundings
 from tests.simulation.sickness import Sickness
 
 CLUSTER_STARTS_S = 2.0
 PEER_LOSS_SHOWS_S = 2.0
 HEAD_LOSS_SHOWS_S = 1.0
 STEPS_PER_CHECKPOINT = 5
+AGENT_STARTS_S = 2.0
+BEAT_EVERY_S, ASK_EVERY_S = 2.0, 5.0
+"""How often an agent without news is heard, and how often it asks for commands without a hint that there are any."""
 
 
-@dataclass
-class Program:
-    """What a job's program does: one step a second, and its own way to end."""
-
-    steps: int
-    fails_at: int | None = None
-
-
-@dataclass
-class Run:
-    """The processes of one attempt on one machine, under their guard."""
-
-    command: wire.StartAttempt
-    started_at: float
-    lease_deadline: float
-    step: int = 0
-    told_running: bool = False
-    peer_missing_since: float | None = None
-    seen_head: bool = False
-    head_missing_since: float | None = None
-    ended: Stopped | None = None
-
-    @property
-    def alive(self) -> bool:
-        """Whether any process is left."""
-        return self.ended is None
-
-
-@dataclass
-class Checkpoints:
-    """The checkpoint store: what was committed for each job, as (epoch, step)."""
-
-    committed: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-
-    def newest(self, job_id: str, below_epoch: int) -> tuple[int, int] | None:
-        """What an attempt of this epoch restores."""
-        return max((c for c in self.committed.get(job_id, []) if c[0] < below_epoch), default=None)
+class DiskFull(Exception):
+    """Nothing can be written on this machine."""
 
 
 class SimMachine:
     """One machine with its agent. `call` sends a message to the control plane and may raise `ConnectionError`."""
 
-    def __init__(self, machine: Machine, world: "Surroundings", rng: random.Random) -> None:
+    def __init__(self, machine: Machine, world: Surroundings["SimMachine"], rng: random.Random) -> None:
         match = re.search(r"GODWIT_JOIN_TOKEN=(\S+)", machine.startup_script)
         assert match is not None
         self.id = machine.instance_id
@@ -97,9 +65,17 @@ class SimMachine:
         self._agent_back_at = 0.0
         self.sickness = Sickness({gpu.index: gpu.uuid for gpu in machine.gpus or ()}, rng)
         self.dismissed = False
+        self.full_until = 0.0
+        """Until when its disk is full."""
+        self.skew_s = 0.0
+        """What its wall clock is off by; leases are counted by one that nobody sets."""
+        self._now = 0.0
+        self._beat_at, self._ask_at = 0.0, 0.0
+        self._owed: int | None = None
 
     def tick(self, now: float) -> None:
         """One second of everything on this machine."""
+        self._now = now
         if not self.powered:
             return
         for run in self.runs.values():
@@ -108,6 +84,12 @@ class SimMachine:
                 self._end(run, Stopped(run.command.attempt_id, "failed", 1, "CUDA error: the GPU is broken"))
         if self.dismissed or now < self._agent_back_at:
             return
+        try:
+            self._agent_second(now)
+        except DiskFull:  # what it believes is ahead of its journal: it ends, and its startup script starts it again
+            self.kill_agent(now + AGENT_STARTS_S)
+
+    def _agent_second(self, now: float) -> None:
         agent = self._booted_agent(now)
         for event in self.sickness.events(now):  # the kernel's log is quicker than the end of a program
             self._do(agent, agent.health(event, now), now)
@@ -124,7 +106,7 @@ class SimMachine:
 
     def kill_agent(self, back_at: float) -> None:
         """The agent's process dies and is started again at `back_at`; guards and programs live on."""
-        self._agent, self._agent_back_at = None, back_at
+        self._agent, self._agent_back_at, self._owed = None, back_at, None
 
     def dismiss(self, now: float) -> None:
         """The control plane has no more use for this machine."""
@@ -132,6 +114,13 @@ class SimMachine:
         for run in self.runs.values():
             self._end(run, Stopped(run.command.attempt_id, "cancelled", detail="dismissed"))
         del now
+
+    def forget(self, now: float) -> None:
+        """The control plane knows nothing of this machine: it stops everything, and asks to join again."""
+        for run in self.runs.values():
+            self._end(run, Stopped(run.command.attempt_id, "interrupted", detail="forgotten"))
+        self._disk.pop("credential", None)
+        self.kill_agent(now + AGENT_STARTS_S)
 
     def _booted_agent(self, now: float) -> AgentState:
         if self._agent is None:
@@ -142,23 +131,42 @@ class SimMachine:
         return self._agent
 
     def _save(self, agent: AgentState) -> None:
-        self._disk["journal"] = agent.to_json()
+        self._write("journal", agent.to_json())
+
+    def _write(self, name: str, text: str) -> None:
+        if self.full_until > self._now:
+            raise DiskFull
+        self._disk[name] = text
 
     def _talk(self, agent: AgentState, now: float) -> None:
         if "credential" not in self._disk:
-            reply = self._world.join(self._join_token, self._introduction(agent))
-            self._disk["credential"], self.node_id = reply.credential, reply.node_id
+            reply = self._world.join(self, self._join_token, self._introduction(agent))
+            self._write("credential", reply.credential)
+            self.node_id = reply.node_id
             agent.renewed(now, reply.lease_s)
+        news = [one for one in agent.observations() if not isinstance(one, wire.JobProgress)]
+        if news or now >= self._beat_at:
+            self._beat(agent, now)
+        count = self._world.owed(self.node_id or "")
+        if count != self._owed or now >= self._ask_at:
+            self._owed = None  # until it is answered
+            self._ask(agent, now)
+            self._owed, self._ask_at = count, now + ASK_EVERY_S
+
+    def _beat(self, agent: AgentState, now: float) -> None:
         self._save(agent)
         beat = wire.HeartbeatRequest(
             agent_id=agent.agent_id, sent_at=now, attempts=agent.live(), observations=agent.observations()
         )
         answer = self._world.heartbeat(self, self._disk["credential"], beat)
+        self._beat_at = now + BEAT_EVERY_S
         agent.renewed(now, answer.lease_s)
         for run in self.runs.values():
             run.lease_deadline = max(run.lease_deadline, now + answer.lease_s)
         agent.acknowledge(answer.acknowledged_seq)
         self._do(agent, agent.fenced(answer.fenced, now), now)
+
+    def _ask(self, agent: AgentState, now: float) -> None:
         for command in self._world.commands(self, self._disk["credential"], set(agent.unacknowledged_intents())):
             effects = agent.command(command, now)
             self._save(agent)
@@ -238,9 +246,9 @@ class SimMachine:
         for attempt_id, run in list(self.runs.items()):
             if run.told_running:
                 agent.runtime(Running(attempt_id), now)
-                agent.runtime(Progress(attempt_id, now, run.step), now)
+                agent.runtime(Progress(attempt_id, now + self.skew_s, run.step), now)
                 if run.step % STEPS_PER_CHECKPOINT == 0:
-                    agent.runtime(Committed(attempt_id, run.step, now, 1, 1, "sim://"), now)
+                    agent.runtime(Committed(attempt_id, run.step, now + self.skew_s, 1, 1, "sim://"), now)
             if run.ended is not None:
                 agent.runtime(run.ended, now)
                 del self.runs[attempt_id]
@@ -248,19 +256,6 @@ class SimMachine:
     @staticmethod
     def _end(run: Run, end: Stopped) -> None:
         run.ended = run.ended or end
-
-
-@dataclass
-class Surroundings:
-    """What a machine can reach."""
-
-    checkpoints: Checkpoints
-    join: Callable[[str, wire.JoinRequest], wire.JoinReply]
-    heartbeat: Callable[[SimMachine, str, wire.HeartbeatRequest], wire.HeartbeatReply]
-    commands: Callable[[SimMachine, str, set[str]], list[wire.Command]]
-    gang_is_whole: Callable[[wire.StartAttempt], bool]
-    has_head: Callable[[wire.StartAttempt], bool]
-    program_of: Callable[[str], Program]
 
 
 class SimMachines:

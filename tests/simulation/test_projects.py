@@ -22,7 +22,7 @@ from tests import databases
 from tests.simulation import world
 from tests.simulation.crashing import Crash
 from tests.simulation.invariants import Violation
-from tests.simulation.machines import Program
+from tests.simulation.programs import Program
 
 SEEDS = min(30, int(os.environ.get("GODWIT_SIMULATION_SEEDS", "6")))
 QUOTAS = {"vision": LimitIn(nominal=4, borrow=2), "speech": LimitIn(nominal=4)}

@@ -27,7 +27,7 @@ from sqlalchemy import Connection
 from tests import databases
 from tests.simulation import invariants, world
 from tests.simulation.invariants import Violation
-from tests.simulation.machines import Program
+from tests.simulation.programs import Program
 from tests.simulation.replicas import Gateway, ServingMachine
 
 SEEDS = min(200, int(os.environ.get("GODWIT_SIMULATION_SEEDS", "3")))

@@ -19,9 +19,9 @@ from godwit.scheduler.resizing.terms import Terms
 from tests import databases
 from tests.simulation import world
 from tests.simulation.invariants import Violation, runs
-from tests.simulation.machines import Program, Run
+from tests.simulation.programs import Program, Run
 
-SEEDS = min(100, int(os.environ.get("GODWIT_SIMULATION_SEEDS", "4")))
+SEEDS = min(100, int(os.environ.get("GODWIT_SIMULATION_SEEDS", "5")))
 QUICK = replace(
     world.POLICY,
     resizing=Terms(settle_s=10.0, lost_max_s=20.0, wait_for_save_s=30.0, restart_s=1.0, caution=1.0),
@@ -65,7 +65,7 @@ class ElasticWorld(world.World):
 
     def _wish(self) -> None:
         for name in self.programs:
-            if self.rng.random() < 0.06:
+            if self.rng.random() < 0.12:
                 nodes = self.rng.choice([None, 2, MOST])
                 try:
                     sizes.want(self.context, name, nodes, "owner")

@@ -7,22 +7,17 @@ checked against what really runs.
 """
 
 import random
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import ClassVar
 
+from godwit.control_plane import hints
 from godwit.control_plane.context import Context
-from godwit.control_plane.executors.launching import Executor
-from godwit.control_plane.hints import PLAN, Hints
-from godwit.control_plane.reconcilers.instances import InstanceWatch, OfferWatch
-from godwit.control_plane.reconcilers.planning import Planning
 from godwit.control_plane.secrets import Keyring
-from godwit.control_plane.services import agents, jobs
+from godwit.control_plane.services import jobs
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.store.database import Database
-from godwit.domain.clock import ManualClock
-from godwit.domain.errors import Gone, StaleWrite, Unauthenticated
+from godwit.domain.clock import Clock, ManualClock
 from godwit.domain.ids import IdSource
 from godwit.domain.wire import agents as wire
 from godwit.domain.wire.specs import JobSpecIn, ResourcesSpec, RetriesSpec
@@ -36,20 +31,24 @@ from godwit.scheduler.snapshot import Policy
 from tests.simulation import invariants, mishaps
 from tests.simulation.crashing import Crash, CrashingDatabase, CrashingProvider
 from tests.simulation.invariants import Violation
-from tests.simulation.machines import Checkpoints, Program, SimMachine, SimMachines, Surroundings
+from tests.simulation.looping import REFUSED, Loops
+from tests.simulation.machines import SimMachine, SimMachines
+from tests.simulation.network import Network
+from tests.simulation.programs import Checkpoints, Program, Surroundings
 
-FAULTS_UNTIL_S = 90.0
+FAULTS_UNTIL_S = 45.0
 QUIET_BY_S = 900.0
-POLICY = Policy(idle_after_s=15.0, hold_s=5.0, loss_memory_s=30.0)
+POLICY = Policy(idle_after_s=6.0, hold_s=4.0, loss_memory_s=20.0)
 
 
-class World:
+class World(Network):
     """One run of one seed."""
 
     machine_kind: ClassVar[type[SimMachine]] = SimMachine
     spot_usd: ClassVar[float | None] = None
 
     def __init__(self, seed: int, database: Database, shelf: Shelf) -> None:
+        super().__init__()
         self.rng = random.Random(seed)
         self.clock = ManualClock()
         self.began = self.clock.now()
@@ -57,21 +56,19 @@ class World:
         self.programs: dict[str, Program] = {}
         self.story: list[str] = []
         self._database, self._shelf = database, shelf
-        self._ids = IdSource(self.clock.now, random.Random(seed + 1))
+        self._ids_rng = random.Random(seed + 1)
         self._machine_rng = random.Random(seed + 2)
-        self._surroundings = Surroundings(
+        self._surroundings: Surroundings[SimMachine] = Surroundings(
             self.checkpoints,
             self._join,
             self._heartbeat,
             self._commands,
+            lambda node_id: self.context.hints.count(hints.commands_of(node_id)),
             self._gang_is_whole,
             self._has_head,
             self._program_of,
         )
         self.clouds, self.machines = self._make_clouds()
-        self._late: list[tuple[float, Callable[[], object]]] = []
-        self._cut_off_until: dict[str, float] = defaultdict(float)
-        self._down_until = 0.0
         self._submissions = self._make_jobs()
         self._boot_control_plane()
 
@@ -94,7 +91,7 @@ class World:
         submissions = []
         for number in range(self.rng.randint(2, 4)):
             name = f"job{number}"
-            steps = self.rng.randint(8, 40)
+            steps = self.rng.randint(6, 24)
             fails = number > 0 and self.rng.random() < 0.3
             self.programs[name] = Program(steps, fails_at=self.rng.randint(2, steps) if fails else None)
             resources = ResourcesSpec(
@@ -103,22 +100,23 @@ class World:
                 fabric=self.rng.choice(["one", "any"]),
             )
             spec = JobSpecIn(name=name, run="true", resources=resources, retries=RetriesSpec(max=1000))
-            submissions.append((self.began + self.rng.uniform(0, 30), spec))
+            submissions.append((self.began + self.rng.uniform(0, 15), spec))
         return submissions
 
     def _boot_control_plane(self) -> None:
-        hints = Hints()
-        db = CrashingDatabase(self._database, hints.announce, self._maybe_crash)
+        waking, clock = hints.Hints(), self._process_clock()
+        db = CrashingDatabase(self._database, waking.announce, self._maybe_crash)
         providers = {cloud.name: CrashingProvider(cloud, self._maybe_crash) for cloud in self.clouds}
         self.context = Context(
-            db=db, hints=hints, clock=self.clock, ids=self._ids, keyring=Keyring(b"k"), providers=providers,
-            identity="godwit-sim", url="http://sim", store_url="sim://", serving_since=self.clock.now(), policy=POLICY,
+            db=db, hints=waking, clock=clock, ids=IdSource(clock.now, self._ids_rng), keyring=Keyring(b"k"),
+            providers=providers, identity="godwit-sim", url="http://sim", store_url="sim://",
+            serving_since=clock.now(), policy=POLICY,
         )  # fmt: skip
-        self._planning, self._executor = Planning(self.context), Executor(self.context)
-        self._watches = [InstanceWatch(self.context, p) for p in providers.values()]
-        self._offers = [OfferWatch(self.context, p) for p in providers.values()]
-        self._offers_at, self._planned_count, self._wake_at = 0.0, -1, 0.0
         self._resumed = False
+
+    def _process_clock(self) -> Clock:
+        """The clock of a process of the control plane that starts now."""
+        return self.clock
 
     # Time.
 
@@ -161,59 +159,51 @@ class World:
         if self.clock.now() < self._down_until:
             return
         try:
-            step()
+            with suppress(*REFUSED):
+                step()
         except Crash as crash:
-            self._tell(f"the control plane dies {crash}")
-            self._down_until = self.clock.now() + self.rng.uniform(0.5, 25)
-            self._boot_control_plane()
+            self._die(f"the control plane dies {crash}")
+
+    def _die(self, why: str) -> None:
+        self._tell(why)
+        self._down_until = self.clock.now() + self.rng.uniform(0.5, 25)
+        self._boot_control_plane()
 
     def _control_plane(self) -> None:
-        now = self.clock.now()
         if not self._resumed:
-            self._restart(now)
-        if now >= self._offers_at:
-            for offers in self._offers:
-                offers.step()
-            self._offers_at = now + 15
-        count = self.context.hints.count(PLAN)
-        if count != self._planned_count or now >= self._wake_at:
-            self._planned_count = count
-            plan = self._planning.step()
-            self._wake_at = min(now + 5, plan.wake_at or now + 5)
-        for intent_id in self._executor.due():
-            self._executor.carry_out(intent_id)
-        if int(self.elapsed_s) % 2 == 0:
-            for watch in self._watches:
-                watch.step()
+            self._restart(self.context.now())
+        self._loops.second()
 
     def _restart(self, now: float) -> None:
         self.context = Context(**{**vars(self.context), "serving_since": now})
-        self._planning, self._executor = Planning(self.context), Executor(self.context)
-        self._executor.resume()
+        self._loops = self._make_loops(self.context)
         self._resumed = True
+
+    def _make_loops(self, context: Context) -> Loops:
+        return Loops(context)
 
     # What goes wrong.
 
     def _maybe_crash(self, where: str) -> None:
-        if self.faulty and self.rng.random() < 0.002:
+        if self.faulty and self.rng.random() < 0.003:
             raise Crash(where)
 
     def _break_something(self) -> None:
         now, rng = self.clock.now(), self.rng
         machines = [m for m in self.machines.by_id.values() if m.powered]
-        if machines and rng.random() < 0.015:
+        if machines and rng.random() < 0.02:
             victim = rng.choice(machines)
             self._tell(f"{victim.id} loses its power")
             next(c for c in self.clouds if victim.id in c.cloud.live()).cloud.lose(victim.id)
-        if machines and rng.random() < 0.02:
+        if machines and rng.random() < 0.03:
             victim = rng.choice(machines)
             self._tell(f"the agent of {victim.id} dies")
             victim.kill_agent(now + rng.uniform(1, 25))
-        if machines and rng.random() < 0.02:
+        if machines and rng.random() < 0.03:
             victim = rng.choice(machines)
             self._cut_off_until[victim.id] = now + rng.uniform(2, 40)
             self._tell(f"{victim.id} is cut off")
-        if rng.random() < 0.03:
+        if rng.random() < 0.04:
             cloud = rng.choice(self.clouds)
             faults = mishaps.of_a_cloud(rng)
             self._tell(f"{cloud.name}: {faults.model_dump(exclude_defaults=True)}")
@@ -224,69 +214,6 @@ class World:
             if cloud.cloud.faults != Faults():
                 cloud.cloud.set_faults(Faults())
         self._cut_off_until.clear()
-
-    # Messages.
-
-    def _request(self, serve: Callable[[], object]) -> object:
-        """One request to the control plane over a bad network. Raises `ConnectionError` when no answer comes."""
-        if self.clock.now() < self._down_until:
-            raise ConnectionError("nobody answers")
-        dice = self.rng.random() if self.faulty else 1.0
-        if dice < 0.02:
-            raise ConnectionError("the request was lost")
-        if dice < 0.04:
-            self._late.append((self.clock.now() + self.rng.uniform(1, 20), serve))
-            raise ConnectionError("the request is late")
-        answer = self._serve(serve)
-        if dice < 0.06:
-            raise ConnectionError("the answer was lost")
-        return self._serve(serve) if dice < 0.08 else answer
-
-    def _serve(self, serve: Callable[[], object]) -> object:
-        try:
-            return serve()
-        except Crash as crash:
-            self._tell(f"the control plane dies in a request, {crash}")
-            self._down_until = self.clock.now() + self.rng.uniform(0.5, 25)
-            self._boot_control_plane()
-            raise ConnectionError("the control plane died") from crash
-        except StaleWrite as stale:
-            raise ConnectionError("the server answered 409") from stale
-
-    def _deliver_late(self) -> None:
-        due = [serve for at, serve in self._late if at <= self.clock.now()]
-        self._late = [(at, serve) for at, serve in self._late if at > self.clock.now()]
-        for serve in due:
-            with suppress(Gone, Unauthenticated, StaleWrite):  # nobody waits for this answer any more
-                serve()
-
-    def _join(self, token: str, request: wire.JoinRequest) -> wire.JoinReply:
-        answer = self._request(lambda: agents.join(self.context, token, request))
-        assert isinstance(answer, wire.JoinReply)
-        return answer
-
-    def _heartbeat(self, machine: SimMachine, credential: str, beat: wire.HeartbeatRequest) -> wire.HeartbeatReply:
-        self._refuse_when_cut_off(machine)
-        try:
-            answer = self._request(lambda: agents.heartbeat(self.context, credential, beat))
-        except Gone as gone:
-            machine.dismiss(self.clock.now())
-            raise ConnectionError("dismissed") from gone
-        assert isinstance(answer, wire.HeartbeatReply)
-        return answer
-
-    def _commands(self, machine: SimMachine, credential: str, known: set[str]) -> list[wire.Command]:
-        self._refuse_when_cut_off(machine)
-        try:
-            answer = self._request(lambda: agents.commands(self.context, credential, known)[1])
-        except Gone as gone:
-            raise ConnectionError("dismissed") from gone
-        assert isinstance(answer, list)
-        return answer
-
-    def _refuse_when_cut_off(self, machine: SimMachine) -> None:
-        if self.clock.now() < self._cut_off_until[machine.id]:
-            raise ConnectionError("cut off")
 
     # Users and programs.
 
