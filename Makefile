@@ -9,7 +9,7 @@ DASHBOARD := control_plane/godwit/control_plane/dashboard/static/index.html
 DASHBOARD_SOURCES := $(shell find control_plane/dashboard -type d \( -name node_modules -o -name build -o -name __pycache__ \) -prune \
 	-o -type f ! -name schema.ts ! -name '*.md' -print)
 
-.PHONY: help demo demo-migrate test e2e drills partitions chaos compose-test explore check fuzz audit sbom bench dashboard browser clean
+.PHONY: help demo demo-migrate test e2e drills partitions chaos compose-test nightly explore check fuzz audit sbom bench dashboard browser clean
 .NOTPARALLEL:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make partitions  many seeded schedules of cuts between hosts in network namespaces (root; a quarter of an hour)"
 	@echo "make chaos   processes of a whole fleet are killed at random for ten minutes, while jobs run"
 	@echo "make compose-test  build the images and run docker-compose.yml in a container engine (minutes)"
+	@echo "make nightly the simulation on 2,000 seeds, and 10,000 faults between godwit and clouds (hours)"
 	@echo "make explore the properties of the planner, the domain, the simulation and the API on new random examples"
 	@echo "make check   format, lint, types, layers"
 	@echo "make audit   known holes in what godwit stands on (asks databases on the network)"
@@ -59,6 +60,11 @@ chaos: $(VENV)/installed-dev
 
 compose-test: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -rs -m compose tests/compose
+
+# A failure prints its seed, and the command that repeats it.
+nightly: $(VENV)/installed-dev
+	@GODWIT_SIMULATION_SEEDS=$${GODWIT_SIMULATION_SEEDS:-2000} GODWIT_LEAK_FAULTS=10000 \
+		$(BIN)/python -m pytest -n 2 tests/simulation tests/leaks
 
 explore: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n 2 --hypothesis-profile=explore tests/scheduler tests/domain tests/simulation \
