@@ -31,6 +31,7 @@ CORE_GOAL_PERCENT, MEMORY_GOAL_MIB = 50.0, 1_000.0
 class Seen:
     """What a window showed: CPU as a share of one core, resident memory, and what the agents saw."""
 
+    agents: int
     core_percent: float
     rss_mib: float
     heartbeats_per_s: float
@@ -38,24 +39,25 @@ class Seen:
 
     @property
     def ms_each(self) -> float:
-        """Milliseconds of CPU for each heartbeat, everything that the process does included."""
-        return 10.0 * self.core_percent / max(self.heartbeats_per_s, 0.001)
+        """Milliseconds of CPU for each heartbeat that was answered, everything that the process does included."""
+        return 10.0 * self.core_percent / self.heartbeats_per_s
 
     def note(self) -> str:
         """What one must know of the window."""
         waits = sorted(self.tally.latencies_s) or [0.0]
         p99_ms = 1000.0 * waits[int(len(waits) * 0.99)]
-        return f"{self.heartbeats_per_s:.0f} heartbeats/s, p99 {p99_ms:.0f} ms, {self.tally.failed} failed"
+        each = f"{self.ms_each:.2f} ms of CPU each, all included; " if self.tally.heartbeats else ""
+        return f"{each}{self.agents:,} agents, p99 {p99_ms:.0f} ms, {self.tally.failed} failed"
 
 
 def measure() -> Iterator[Figure]:
     """Before, with fewer agents, and after; then all agents restart at once, then the control plane does."""
     count = int(os.environ.get("GODWIT_BENCH_AGENTS", AGENTS))
     before = asyncio.run(_steady(_fleet(min(count, PLAIN_AGENTS), plain=True)))
-    yield Figure("agents: CPU of a heartbeat by its route", before.ms_each, "ms", None, f"baseline; {before.note()}")
+    yield Figure("agents: heartbeats answered by their route", before.heartbeats_per_s, "/s", None, before.note())
     seen, agents_s, plane_s, lost = asyncio.run(_all(_fleet(count, plain=False)))
     core, memory = at_most(CORE_GOAL_PERCENT), at_most(MEMORY_GOAL_MIB)
-    yield Figure("agents: CPU of a heartbeat in groups", seen.ms_each, "ms", None, f"{count:,} agents; {seen.note()}")
+    yield Figure("agents: heartbeats answered in groups", seen.heartbeats_per_s, "/s", None, seen.note())
     yield Figure("agents: CPU of the control plane", seen.core_percent, "% of a core", core, f"{count:,} agents")
     yield Figure("agents: memory of the control plane", seen.rss_mib, "MiB", memory, f"{2 * count:,} connections")
     yield Figure("agents: all heard after all restarted", agents_s, "s", at_most(LEASE_S), f"{lost} nodes were lost")
@@ -112,7 +114,7 @@ async def _window(fleet: Fleet, crowd: Crowd) -> Seen:
     await asyncio.sleep(WINDOW_S)
     seconds, tally = time.monotonic() - began, crowd.tally
     percent = 100.0 * (_cpu_s(fleet) - before) / seconds
-    return Seen(percent, fleet.process.memory_info().rss / 2**20, tally.heartbeats / seconds, tally)
+    return Seen(fleet.machines, percent, fleet.process.memory_info().rss / 2**20, tally.heartbeats / seconds, tally)
 
 
 async def _until_heard(crowd: Crowd) -> float:
