@@ -1,8 +1,9 @@
-"""A container engine for the test of the compose file: the one that runs here, or a private one that leaves nothing.
+"""A container engine for the test of the compose file: the one that runs here, or a private one.
 
 A private one needs root, dockerd and debootstrap, and reaches no registry: what the files take from one is made from
 Debian's packages, and tagged with the names that they use. Its daemon touches neither firewall nor bridges of the host;
-the only trace while it runs is the bridge of the compose project.
+the only traces are the bridge of the compose project while it runs, and afterwards Docker's own /run/docker and its
+key in /etc/docker.
 """
 
 import os
