@@ -13,7 +13,7 @@ def own_url(listen: str, port: int, given: str = "") -> str:
 
 
 def _own_address() -> str:
-    # In a container or a pod the name of the machine is that of its address in the network of the others.
+    # In a container the name of the machine is that of its address in the network of the others.
     try:
         return socket.gethostbyname(socket.gethostname())
     except OSError:
