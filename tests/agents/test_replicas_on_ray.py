@@ -10,7 +10,7 @@ import pytest
 from godwit.domain.wire.agents import StopAttempt
 from godwit.domain.wire.replicas import Serve
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(540)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(540)]
 
 APPLICATION = textwrap.dedent("""\
     import asyncio

@@ -8,7 +8,7 @@ import pytest
 from godwit.agents.runtime.folder import AttemptFolder, StoodBy
 from godwit.agents.runtime.standby import SHELF
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray")]
 
 PROGRAM = """
 import os

@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.conftest import System, serving, wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("ray"), pytest.mark.timeout(540)]
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("outages"), pytest.mark.timeout(540)]
 
 VALUE = "hf_K7tq/Zr+8wXb-secret-of-nobody"
 FORMS = (VALUE.encode(), base64.b64encode(VALUE.encode())[:-4])
