@@ -5,6 +5,7 @@ loop goes on, since the next step reads the truth again: this is the outermost f
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,7 +24,7 @@ from godwit.control_plane.reconcilers.posting import Bookkeeping
 from godwit.control_plane.reconcilers.rolling import Rolling
 from godwit.control_plane.reconcilers.serving import Serving
 from godwit.control_plane.services import budgets, idle_jobs
-from godwit.control_plane.store import queries
+from godwit.control_plane.store import fleet_rows
 from godwit.domain.ids import IntentId
 from godwit.domain.nodes import NodeState
 from godwit.providers.protocol import Provider
@@ -53,6 +54,9 @@ EXECUTORS = 8
 
 LIST_BUSY_S, LIST_CALM_S, LIST_EMPTY_S = 0.5, 2.0, 15.0
 """Pauses between lists of a provider: while nodes change state there, while they only run, while there are none."""
+
+LIST_SHARE = 0.2
+"""Lists of a large fleet take at most this share of the time, as long as that is a pause of `LIST_CALM_S` at most."""
 
 _CALM = frozenset({NodeState.READY, NodeState.CORDONED})
 
@@ -213,7 +217,7 @@ class Loops:
         def body() -> None:
             offers_at = 0.0
             while not self._stopping.is_set() and self._context.providers.get(provider.name) is provider:
-                seen = self._context.hints.count(hints.PROVIDERS)
+                seen, began = self._context.hints.count(hints.PROVIDERS), time.monotonic()
                 try:
                     if self._context.now() >= offers_at:
                         # Before the step: should it fail, machines must be watched all the same.
@@ -225,7 +229,8 @@ class Loops:
                 except Exception:
                     log.exception("watching a provider failed", provider=provider.name)
                     pause_s = LIST_CALM_S
-                if self._stopping.wait(LIST_BUSY_S):
+                took_s = time.monotonic() - began
+                if self._stopping.wait(max(LIST_BUSY_S, min(LIST_CALM_S, took_s * (1 / LIST_SHARE - 1)))):
                     return
                 if pause_s > LIST_BUSY_S:
                     self._context.hints.wait(hints.PROVIDERS, seen, pause_s - LIST_BUSY_S)
@@ -234,10 +239,10 @@ class Loops:
 
     def _pause_s(self, provider: Provider) -> float:
         with self._context.db.read() as conn:
-            nodes = queries.nodes(conn, provider=provider.name)
-        if not nodes:
+            standings = fleet_rows.standings_of(conn, provider.name)
+        if not standings:
             return LIST_EMPTY_S
-        return LIST_CALM_S if all(node.state in _CALM and not node.gone for node in nodes) else LIST_BUSY_S
+        return LIST_CALM_S if all(state in _CALM and not gone for state, gone in standings) else LIST_BUSY_S
 
 
 def _contact(watch: InstanceWatch, offers: OfferWatch) -> Contact:

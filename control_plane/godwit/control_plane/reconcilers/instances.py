@@ -10,7 +10,7 @@ from godwit.control_plane.reconcilers.billing import Billing
 from godwit.control_plane.reconcilers.foreign import Foreigners
 from godwit.control_plane.reconcilers.orphans import Orphans
 from godwit.control_plane.services import history, nodes
-from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store import entities, fleet_rows, queries, writes
 from godwit.control_plane.store.bills import Known
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import ProviderError, StaleWrite
@@ -52,7 +52,8 @@ class InstanceWatch:
         """List the provider's instances and bring nodes in line. A provider that is away changes nothing."""
         # Nodes are read before the list: one that has an instance by then must be in it, or be gone.
         with self._context.db.read() as conn:
-            known = {n.id for n in queries.nodes(conn, provider=self._provider.name) if n.instance_id is not None}
+            machines = fleet_rows.machines_of(conn, self._provider.name)
+        known = {node_id for node_id, instance_id in machines.items() if instance_id is not None}
         try:
             listed = self._provider.instances()
         except ProviderError as error:
@@ -150,7 +151,7 @@ class InstanceWatch:
         ours = [i for i in listed if i.owner == self._context.identity and i.state is not InstanceState.TERMINATED]
         with self._context.db.read() as conn:
             owners = queries.launched_nodes(conn, [i.token for i in ours if i.token is not None])
-            living = {n.id: n.instance_id for n in queries.nodes(conn, provider=self._provider.name)}
+            living = fleet_rows.machines_of(conn, self._provider.name)
         spared = self._orphans.spared([i for i in ours if (i.token or "") not in owners])
         for instance in ours:
             owner = NodeId(owners.get(instance.token or "", ""))

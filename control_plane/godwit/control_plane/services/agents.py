@@ -181,7 +181,7 @@ def _is_fenced(tx: Transaction, node: Node, live: wire.LiveAttempt) -> bool:
 
 def _end_forgotten(context: Context, tx: Transaction, node: Node, live: set[str], now: float) -> None:
     """Attempts that were started here and that the agent does not know: its machine or its disk was reset."""
-    for attempt in queries.live_attempts(tx.conn):
+    for attempt in queries.live_attempts_on(tx.conn, node.id):
         slot = next((s for s in attempt.slots if s.node_id == node.id and not s.released), None)
         if slot is None or attempt.id in live or not _was_taken_on(tx, attempt, node.id):
             continue

@@ -9,9 +9,10 @@ from godwit.control_plane.store import schema, statements
 from godwit.control_plane.store.database import batches
 from godwit.control_plane.store.health_tables import health_records, incidents
 from godwit.domain.health import IncidentState
+from godwit.domain.ids import InstanceId, NodeId
 from godwit.domain.jobs import AttemptState
-from godwit.domain.nodes import Health
-from sqlalchemy import Connection, Row, Select, func, select
+from godwit.domain.nodes import Health, NodeState
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select
 
 
 @dataclass(frozen=True)
@@ -79,3 +80,21 @@ def stamp(conn: Connection) -> tuple[Any, ...]:
     living = select(func.count(), func.sum(nodes.c.version)).where(nodes.c.state.not_in(statements.FINAL_NODES))
     held = select(func.count(), func.sum(attempts.c.version)).where(attempts.c.state != AttemptState.ENDED)
     return (conn.execute(select(last)).scalar(), *conn.execute(living).one(), *conn.execute(held).one())
+
+
+def machines_of(conn: Connection, provider: str) -> dict[NodeId, InstanceId | None]:
+    """The nodes of a provider and their machines there, without the final ones."""
+    nodes = schema.nodes.c
+    rows = conn.execute(select(nodes.id, nodes.instance_id).where(_is_alive_at(provider))).all()
+    return {row.id: row.instance_id for row in rows}
+
+
+def standings_of(conn: Connection, provider: str) -> set[tuple[NodeState, bool]]:
+    """In which states nodes of a provider are, and whether their machines were missed, without the final ones."""
+    nodes = schema.nodes.c
+    rows = conn.execute(select(nodes.state, nodes.gone).where(_is_alive_at(provider)).distinct())
+    return {(NodeState(row.state), row.gone) for row in rows}
+
+
+def _is_alive_at(provider: str) -> ColumnElement[bool]:
+    return and_(schema.nodes.c.provider == provider, schema.nodes.c.state.not_in(statements.FINAL_NODES))

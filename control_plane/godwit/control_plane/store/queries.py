@@ -71,7 +71,14 @@ def attempts_of(conn: Connection, job_id: str) -> list[Attempt]:
 
 def live_attempts(conn: Connection) -> list[Attempt]:
     """Every attempt that has not ended."""
-    return [entities.attempt_from(row) for row in conn.execute(statements.LIVE_ATTEMPTS)]
+    return [entities.attempt_from(row) for row in conn.execute(statements.LIVE_ATTEMPTS).all()]
+
+
+def live_attempts_on(conn: Connection, node_id: str) -> list[Attempt]:
+    """Those of them that have, or had, a place on a node; agents ask each time that they have something to say."""
+    named = statements.LIVE_ATTEMPTS.where(schema.attempts.c.slots.contains(node_id, autoescape=True))
+    found = [entities.attempt_from(row) for row in conn.execute(named).all()]
+    return [one for one in found if any(slot.node_id == node_id for slot in one.slots)]
 
 
 def last_lines(conn: Connection, job_id: str) -> list[str]:
@@ -89,7 +96,9 @@ def node(conn: Connection, node_id: str) -> Node:
 def nodes(conn: Connection, *, provider: str | None = None, final: bool = False) -> list[Node]:
     """Nodes, oldest first; without the final ones unless `final`."""
     of = {} if provider is None else {"wanted": provider}
-    return [entities.node_from(row) for row in conn.execute(statements.nodes(of_provider=bool(of), final=final), of)]
+    return [
+        entities.node_from(row) for row in conn.execute(statements.nodes(of_provider=bool(of), final=final), of).all()
+    ]
 
 
 def nodes_page(conn: Connection, limit: int, after: str | None, *, final: bool) -> list[Node]:
