@@ -4,6 +4,7 @@ import socket
 import threading
 from contextlib import suppress
 
+CONNECT_S = 2.0
 _BLOCK_BYTES = 65_536
 
 
@@ -12,7 +13,7 @@ class Relay:
 
     def __init__(self, address: str, port: int, target: int = 0) -> None:
         self.target = target
-        self._listener = socket.create_server((address, port), backlog=64)
+        self._listener = socket.create_server((address, port), backlog=256)
         threading.Thread(target=self._accept, name="relay", daemon=True).start()
 
     @property
@@ -25,15 +26,20 @@ class Relay:
         self._listener.shutdown(socket.SHUT_RDWR)  # or the thread that waits on it would keep it open
         self._listener.close()
 
+    def reached(self) -> socket.socket | None:
+        """A connection to where the next one is passed; None when nobody takes it."""
+        with suppress(OSError):
+            return socket.create_connection(("127.0.0.1", self.target), timeout=CONNECT_S)
+        return None
+
     def _accept(self) -> None:
         while True:
             try:
                 caller, _ = self._listener.accept()
             except OSError:
                 return  # closed
-            try:
-                callee = socket.create_connection(("127.0.0.1", self.target), timeout=5)
-            except OSError:
+            callee = self.reached()
+            if callee is None:
                 caller.close()
                 continue
             callee.settimeout(None)
