@@ -1,12 +1,10 @@
 """The whole system as processes: control planes behind a door, workers, PostgreSQL, Redis, and simulated clouds."""
 
 import os
-import random
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -21,11 +19,10 @@ from tests.chaos import clouds, postgres, redis_server
 from tests.chaos.clouds import Clouds
 from tests.chaos.door import Door
 from tests.chaos.units import Keeper, Unit
+from tests.ports import lasting_port
 
 REPLICAS, WORKERS = ("a", "b"), ("1", "2")
 MACHINES = 6
-PORTS = range(20_000, 32_000)
-"""Below those of Linux' connections (ip_local_port_range)."""
 
 # Times of nodes and leases are production's. An idle machine is given back soon, so that machines come and go.
 CONFIG = """
@@ -87,7 +84,7 @@ def running(folder: Path) -> Iterator[Fleet]:
         short = Path(tempfile.mkdtemp(prefix="gw-ch-", dir="/tmp"))
         stack.callback(rmtree, short, ignore_errors=True)
         database = postgres.unit(short)
-        ports, redis_port = {name: _free_port() for name in REPLICAS}, _free_port()
+        ports, redis_port = {name: lasting_port() for name in REPLICAS}, lasting_port()
         broker = redis_server.unit(home, redis_port)
         door = Door(list(ports.values()))
         stack.callback(door.close)
@@ -97,7 +94,7 @@ def running(folder: Path) -> Iterator[Fleet]:
         (home / "config.yaml").write_text(CONFIG.format(**settings, machines=MACHINES))
         sky = stack.enter_context(clouds.running(home))
         replicas = {name: _replica(home, name, port) for name, port in ports.items()}
-        workers = {name: _worker(home, name, _free_port()) for name in WORKERS}
+        workers = {name: _worker(home, name, lasting_port()) for name in WORKERS}
         units = [database, broker, *replicas.values(), *workers.values()]
         for unit in units:
             unit.start()
@@ -126,12 +123,3 @@ def _answers(url: str) -> bool:
         return httpx.get(url, timeout=2.0, trust_env=False).is_success
     except httpx.TransportError:
         return False
-
-
-def _free_port() -> int:
-    """A port that stays free while whoever listens there is dead: none that the kernel hands out to connections."""
-    rng = random.SystemRandom()
-    for port in rng.sample(PORTS, 100):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise AssertionError(f"of 100 ports in {PORTS} none is free")

@@ -10,6 +10,8 @@ from godwit.control_plane import secrets
 from godwit.control_plane.home import Holder, Home
 from godwit.domain.errors import Conflict
 
+from tests.ports import lasting_port
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
@@ -84,9 +86,9 @@ def test_an_announcement_that_is_cut_short_or_strange_is_none(home: Home) -> Non
 
 
 def test_the_port_is_kept_across_restarts(home: Home) -> None:
-    with home.listen(0) as first:
-        port = first.getsockname()[1]
-        assert first.getsockname()[0] == "127.0.0.1"
+    port = lasting_port()
+    with home.listen(port) as first:
+        assert first.getsockname() == ("127.0.0.1", port)
     with home.listen(0) as second:
         assert second.getsockname()[1] == port
 
