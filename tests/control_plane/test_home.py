@@ -94,10 +94,9 @@ def test_the_port_is_kept_across_restarts(home: Home) -> None:
 
 
 def test_a_port_that_is_in_use_is_a_conflict_that_says_what_to_do(home: Home) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        with pytest.raises(Conflict, match=r"config\.yaml"):
-            home.listen(port)
+    port = lasting_port()
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(Conflict, match=r"config\.yaml"):
+        home.listen(port)
     with home.listen(port) as free:
         assert free.getsockname()[1] == port
 
