@@ -46,7 +46,7 @@ test: $(VENV)/installed-dev $(DASHBOARD) browser
 
 e2e: $(VENV)/installed-dev $(DASHBOARD)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --dist loadgroup --durations=15 -m "e2e and not drills and not partitions and not chaos" \
-		tests/agents tests/end_to_end tests/network tests/chaos
+		tests/agents tests/end_to_end tests/network
 
 drills: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -s -m drills tests/end_to_end

@@ -26,8 +26,7 @@ def test_a_schedule_is_the_same_each_time_and_each_pack_has_every_victim() -> No
     assert [kill.at_s for kill in kills] == sorted(kill.at_s for kill in kills)
 
 
-@pytest.mark.e2e
-@pytest.mark.xdist_group("chaos")
+@pytest.mark.chaos
 @pytest.mark.timeout(900)
 def test_each_part_of_a_fleet_is_killed_once_and_no_job_suffers_for_it(tmp_path: Path) -> None:
     kills = schedule.of(seed=1, lasts_s=120.0, pack=QUICK, gap_s=(2.0, 4.0))[: len(QUICK)]
