@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 import uvicorn
-from godwit.control_plane import peers, secrets
+from godwit.control_plane import interpreter, peers, secrets
 from godwit.control_plane import settings as settings_module
 from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.hearing import Hearing
@@ -48,10 +48,6 @@ from sqlalchemy import make_url
 
 log = structlog.get_logger()
 
-SWITCH_S = 0.0005
-"""For how long a thread keeps the others from running. SQLite lets go between two rows, and would wait for the whole of
-Python's five milliseconds at each: with 5,000 agents a loop that reads all nodes was never through."""
-
 KEEP_ALIVE_S = 75
 """How long an idle connection stays open: longer than agents pause between two heartbeats, so that it is never closed
 just when the next one is sent. nginx's default."""
@@ -66,7 +62,7 @@ def serve(folder: Path) -> None:
     if settings.broker is not None and is_alone:
         raise Conflict("workers share a PostgreSQL with the control plane: set `database`, or leave `executors` out")
     home = Home(folder, settings.replica)
-    sys.setswitchinterval(SWITCH_S)
+    interpreter.prepare()
     with home.hold():
         if settings.simulated:
             registry.start_simulated(folder)
