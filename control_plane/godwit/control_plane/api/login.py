@@ -8,11 +8,11 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 from godwit.control_plane.api.access import Who
 from godwit.control_plane.api.state import Godwit
-from godwit.control_plane.api.tokens import set_session
+from godwit.control_plane.api.tokens import known_by, set_session
 from godwit.control_plane.login import states
 from godwit.control_plane.login.claims import Reason, Refused
-from godwit.control_plane.services import audit, device_logins, logins
-from godwit.control_plane.services.logins import CALLBACK, Answer
+from godwit.control_plane.services import device_logins, logins
+from godwit.control_plane.services.logins import Answer
 from godwit.domain.errors import NotFound
 from godwit.domain.wire.login import (
     DeviceGrantView,
@@ -77,15 +77,13 @@ async def callback(
     cookie = request.cookies.get(states.COOKIE, "")
     try:
         arrived = await run_in_threadpool(
-            logins.finish, http.context, http.login, cookie, Answer(state, code, error, iss)
+            logins.finish, http.context, http.login, cookie, Answer(state, code, error, iss), known_by(request)
         )
     except Refused as refused:
         return _refusal(refused)
     response = RedirectResponse(arrived.page, 303, headers={"Cache-Control": "no-store"})
     set_session(response, http, arrived.secret, http.login.settings.session_s)
     response.delete_cookie(states.COOKIE, path=COOKIE_PATH, httponly=True, samesite="lax")
-    source = request.client.host if request.client else ""
-    await run_in_threadpool(audit.add, http.context, arrived.caller, "GET", CALLBACK, CALLBACK, source, 303)
     return response
 
 

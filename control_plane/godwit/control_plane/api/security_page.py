@@ -117,10 +117,13 @@ if it were not there.
 _AUDIT = """
 ## The audit log
 
-Every request of a person or a program that may change something is written down before its answer leaves: when, who, by
-which role, what, from where, and the status it got, be it refused. Bodies, queries and headers are not, so that no
-secret is in it. Previews and the signals of gateways are left out, as is what comes without a valid token. Rows are
-only added; each holds a hash of itself and of the row before, so that `GET /v1/audit/check` finds a change or a gap.
+Every request of a person or a program that may change something is written down: when, who, by which role, what, from
+where, and the status it got, be it refused. The row is in the transaction of the change itself, with the status that is
+answered when all is well: whenever a control plane dies, a change has its row, and a row has its change. What is
+refused, or changes nothing, is written before its answer leaves; an answer other than the change promised (the second
+half of a request failed) is one more row. Bodies, queries and headers are not written, so that no secret is in it.
+Previews and the signals of gateways are left out, as is what comes without a valid token. Rows are only added; each
+holds a hash of itself and of the row before, so that `GET /v1/audit/check` finds a change or a gap.
 Whoever can write to the database can also write a whole new chain: keep copies of the newest hash elsewhere if that
 matters to you.
 

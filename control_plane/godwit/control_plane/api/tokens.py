@@ -60,10 +60,18 @@ def open_session(request: Request, response: Response, state: Godwit, wanted: Se
         raise Forbidden(f"only the dashboard opens sessions: send the header {DASHBOARD_HEADER}: 1")
     if (wanted.token is None) == (wanted.code is None):
         raise InvalidRequest("send a token or a one-time code, and not both")
-    caller, secret = sessions.open_by(state.context, token=wanted.token, code=wanted.code)
-    request.state.caller = caller
+    caller, secret = sessions.open_by(state.context, known_by(request), token=wanted.token, code=wanted.code)
     set_session(response, state, secret, sessions.SESSION_S)
     return _who(caller)
+
+
+def known_by(request: Request) -> sessions.Known:
+    """What makes it known who asks, of a request that opens a session: the audit log is written with that."""
+
+    def known(caller: Caller) -> None:
+        request.state.caller = caller
+
+    return known
 
 
 def set_session(response: Response, state: State, secret: str, lasts_s: float) -> None:

@@ -55,7 +55,7 @@ def begin(context: Context, provider: Vouches, page: str) -> tuple[str, str]:
     return address, states.signed(keyring, away)
 
 
-def finish(context: Context, provider: Vouches, cookie: str, answer: Answer) -> Arrived:
+def finish(context: Context, provider: Vouches, cookie: str, answer: Answer, known: sessions.Known) -> Arrived:
     """Let somebody in who came back. Blocks while the provider is asked. Raises `Refused`."""
     keyring = context.keyring
     away = states.read(keyring, cookie, answer.state, context.now())
@@ -76,4 +76,5 @@ def finish(context: Context, provider: Vouches, cookie: str, answer: Answer) -> 
     with context.db.write() as tx:
         caller = users.arrive(context, tx, person, now)
         session, secret = sessions.opened(context, tx, caller, now, provider.settings.session_s)
+        known(session)
     return Arrived(session, secret, away.page)

@@ -1,6 +1,7 @@
 """Sessions of browsers, which speak for a token or a person, and the one-time codes that open them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,9 @@ CODE_S = 120.0
 """How long a one-time code opens a session: a browser takes seconds to start."""
 
 PAGE = "/ui/"
+
+Known = Callable[[Caller], None]
+"""Told of whom a session speaks for, in the transaction that opens it: before, nobody knew who asks."""
 
 
 def behind(context: Context, digest: str) -> Caller:
@@ -52,11 +56,13 @@ def code(context: Context, caller: Caller) -> CodeView:
     return CodeView(code=secret, path=f"{PAGE}?code={secret}", expires_at=now + CODE_S)
 
 
-def open_by(context: Context, *, token: str | None, code: str | None) -> tuple[Caller, str]:
+def open_by(context: Context, known: Known, *, token: str | None, code: str | None) -> tuple[Caller, str]:
     """A session for a token or a one-time code: whom it speaks for, and its secret. Raises `Unauthenticated`."""
     now = context.now()
     with context.db.write() as tx:
-        return opened(context, tx, tokens.bearer(tx.conn, _behind(tx, token, code, now), now), now)
+        caller, secret = opened(context, tx, tokens.bearer(tx.conn, _behind(tx, token, code, now), now), now)
+        known(caller)
+    return caller, secret
 
 
 def opened(

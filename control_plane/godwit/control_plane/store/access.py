@@ -117,11 +117,11 @@ def take_code(tx: Transaction, digest: str, now: float) -> str | None:
     return None if row is None or row.expires_at < now else str(row.token_id)
 
 
-def add_audited(tx: Transaction, fields: Mapping[str, Any]) -> None:
-    """Add a row to the audit log, with the hash of itself and of the row before. The caller's transaction is short."""
-    last = tx.conn.execute(_LAST_AUDITED).first()
+def add_audited(conn: Connection, fields: Mapping[str, Any]) -> None:
+    """Add a row to the audit log, with the hash of itself and of the row before; in a transaction that writes."""
+    last = conn.execute(_LAST_AUDITED).first()
     row = {"seq": 1 if last is None else last.seq + 1, **fields}
-    tx.conn.execute(statements.insert_into(audit), row | {"hash": chained("" if last is None else last.hash, row)})
+    conn.execute(statements.insert_into(audit), row | {"hash": chained("" if last is None else last.hash, row)})
 
 
 def chained(before: str, row: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from godwit.control_plane import wakes
+from godwit.control_plane.store import alongside
 from godwit.domain.errors import Conflict, InvalidRequest
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
@@ -106,10 +107,14 @@ class Database:
             self._check(conn)
             transaction = Transaction(conn)
             yield transaction
+            if (rider := alongside.due()) is not None:
+                rider.write(conn)
             if self._sender is not None:
                 # Sent by PostgreSQL with the commit, and not at all without.
                 for payload in wakes.payloads(self._sender, sorted(transaction.topics)):
                     conn.execute(_NOTIFY, {"channel": wakes.CHANNEL, "payload": payload})
+        if rider is not None:
+            rider.committed()
         for topic in sorted(transaction.topics):
             self._announce(topic)
 
