@@ -18,6 +18,7 @@ class ControlPlane:
         self.table = RouteTable(version=1)
         self.told: list[GatewaySignals] = []
         self.asked: list[str] = []
+        self.answers_reports = True
         self.port = 0
         self._runner: web.ServerRunner | None = None
         self._held: socket.socket | None = None
@@ -44,7 +45,7 @@ class ControlPlane:
         assert request.headers["authorization"] == "Bearer a-token"
         if request.method == "POST":
             self.told.append(GatewaySignals.model_validate_json(await request.text()))
-            return web.Response(status=204)
+            return web.Response(status=204 if self.answers_reports else 503)
         self.asked.append(request.query.get("version", ""))
         if request.query.get("version") == str(self.table.version):
             await asyncio.sleep(0.05)
@@ -87,6 +88,37 @@ def test_a_gateway_serves_on_while_the_control_plane_is_away_even_after_a_restar
         await plane.stop()
         await one.kill()
         await other.kill()
+
+    asyncio.run(play())
+
+
+def test_each_request_is_in_one_window_though_reports_are_not_answered_and_the_last_one_says_that_it_leaves(
+    tmp_path: Path,
+) -> None:
+    async def play() -> None:
+        plane, replica = await ControlPlane().start(), await Replica("one").start()
+        plane.serve(1, service([replica]))
+        plane.answers_reports = False
+        env = {"GODWIT_URL": f"http://127.0.0.1:{plane.port}", "GODWIT_TOKEN": "a-token"}
+        async with running(tmp_path, env=env) as gateway:
+
+            async def answers() -> bool:
+                return await served_by(gateway) == "one"
+
+            await until(answers, "the routes come")
+            await until(lambda: any(told.services for told in plane.told), "a report")
+            plane.answers_reports = True
+            last = plane.told[-1].at
+            await until(lambda: plane.told[-1].at > last, "another report")
+            for _ in range(3):
+                assert await answers()
+            assert await gateway.stop() == 0
+        counted = {told.at: sum(one.requests for one in told.services) for told in plane.told}
+        assert len(counted) < len(plane.told), "what was not answered came again"
+        assert plane.told[-1].draining
+        assert sum(counted.values()) == replica.seen
+        await plane.stop()
+        await replica.kill()
 
     asyncio.run(play())
 

@@ -8,17 +8,19 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 import structlog
 import uvicorn
 from godwit.domain.errors import InvalidRequest
-from godwit.domain.wire.routes import GatewaySignals
+from godwit.domain.wire.routes import ServiceSignals
 from godwit.gateway import tracing, websockets
 from godwit.gateway.connection import bounded
 from godwit.gateway.exchange import Sender
 from godwit.gateway.http import Receive, Scope, Send
 from godwit.gateway.inspection import PREFIX, Inspection
 from godwit.gateway.proxy import Proxy
+from godwit.gateway.reports import Reports
 from godwit.gateway.settings import Settings
 from godwit.gateway.source import Source
 from godwit.gateway.table import Ref
@@ -28,7 +30,8 @@ from godwit.gateway.tracing import Traces
 REPORT_S = 2.0
 """How often the control plane hears what was seen: often enough to scale by, and few bytes."""
 
-LEAVE_S = 0.2
+LEAVE_S = 1.0
+"""How long the last report may take: whoever leaves is not waited for where replicas drain."""
 
 
 def serve(settings: Settings, env: Mapping[str, str]) -> int:
@@ -63,7 +66,8 @@ async def _serve(settings: Settings, traces: Traces | None) -> int:
             await proxy.serve(scope, receive, send)
 
     server = _Server(_config(settings, app), proxy)
-    tasks = [asyncio.create_task(source.follow()), asyncio.create_task(_report(settings, proxy, source))]
+    reporter = _Reporter(settings, proxy, source)
+    tasks = [asyncio.create_task(source.follow()), asyncio.create_task(reporter.run())]
     scheme = "https" if settings.tls_certificate else "http"
     sys.stdout.write(f"gateway {settings.name} at {scheme}://{settings.host}:{listener.getsockname()[1]}\n")
     sys.stdout.flush()
@@ -77,6 +81,8 @@ async def _serve(settings: Settings, traces: Traces | None) -> int:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(reporter.tell(), LEAVE_S)
         await sender.close()
         if traces is not None:
             await asyncio.to_thread(traces.close)
@@ -118,28 +124,41 @@ async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
     """Stands in where only the loop's kind is asked."""
 
 
-async def _report(settings: Settings, proxy: Proxy, source: Source) -> None:
-    windows: dict[Ref, Window] = {}
-    last = time.monotonic()
-    while True:
-        await asyncio.sleep(REPORT_S)
-        now = time.monotonic()
-        services = [
-            windows.setdefault(ref, Window()).signals(gate.route, gate.tally, gate.regulator)
-            for ref, gate in proxy.gates.items()
+class _Reporter:
+    """Tells the control plane what was seen."""
+
+    def __init__(self, settings: Settings, proxy: Proxy, source: Source) -> None:
+        self._proxy, self._source = proxy, source
+        self._windows: dict[Ref, Window] = {}
+        self._reports = Reports(settings.name, time.time(), time.monotonic())
+
+    async def run(self) -> None:
+        """Tell it regularly, until cancelled."""
+        while True:
+            await asyncio.sleep(REPORT_S)
+            await self.tell()
+
+    async def tell(self) -> None:
+        """Tell all that was seen until now; what is not answered is told the next time."""
+        began = time.monotonic()
+        while True:
+            version, now = self._proxy.index.table.version, time.monotonic()
+            report = self._reports.next(self._measure, version, now, draining=self._proxy.leaving)
+            is_new = self._reports.ended_at >= began
+            if not await self._source.report(report):
+                return
+            self._reports.answered()
+            if is_new:
+                return
+
+    def _measure(self) -> list[ServiceSignals]:
+        gates = self._proxy.gates
+        for gone in self._windows.keys() - gates.keys():
+            del self._windows[gone]
+        return [
+            self._windows.setdefault(ref, Window()).signals(gate.route, gate.tally, gate.regulator)
+            for ref, gate in gates.items()
         ]
-        for gone in windows.keys() - proxy.gates.keys():
-            del windows[gone]
-        signals = GatewaySignals(
-            gateway=settings.name,
-            version=proxy.index.table.version,
-            at=time.time(),
-            window_s=max(0.001, now - last),
-            draining=proxy.leaving,
-            services=services,
-        )
-        last = now
-        await source.report(signals)
 
 
 def _listen(settings: Settings) -> socket.socket:

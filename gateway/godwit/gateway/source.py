@@ -22,6 +22,9 @@ PAUSE_FIRST_S, PAUSE_MAX_S = 0.5, 15.0
 FILE_POLL_S = 0.5
 TABLE_BYTES_MAX = 256 * 1024 * 1024
 
+_NEVER_TAKEN = frozenset({400, 404, 405, 413, 422})
+"""What a report is answered with that would be answered alike the next time."""
+
 
 def read(path: Path) -> RouteTable:
     """The table in a file; raises `InvalidRequest` when there is none."""
@@ -136,19 +139,22 @@ class Source:
         if self.settings.cache is not None:
             await asyncio.to_thread(keep, self.settings.cache, table)
 
-    async def report(self, signals: GatewaySignals) -> None:
-        """Tell the control plane what was seen; what it misses, the next report makes good."""
+    async def report(self, signals: GatewaySignals) -> bool:
+        """Tell the control plane what was seen; False when the same is to be told again."""
         if self.settings.url is None:
-            return
+            return True
+        url, headers = f"{self.settings.url}/v1/routes/signals", {"Content-Type": "application/json"}
         try:
-            async with _session(self.settings) as session:
-                await session.post(
-                    f"{self.settings.url}/v1/routes/signals",
-                    data=signals.model_dump_json(),
-                    headers={"Content-Type": "application/json"},
-                )
+            async with (
+                _session(self.settings) as session,
+                session.post(url, data=signals.model_dump_json(), headers=headers) as response,
+            ):
+                if response.status in _NEVER_TAKEN:
+                    log.error("the control plane does not take this report", status=response.status)
+                return response.status < 300 or response.status in _NEVER_TAKEN
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._note(error)
+            return False
 
     def _note(self, error: Exception) -> None:
         said = f"{type(error).__name__}: {error}"

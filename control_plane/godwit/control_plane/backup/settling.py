@@ -40,7 +40,6 @@ def settle(
     tx.conn.execute(delete(users.device_logins))
     table = access.tokens
     tx.conn.execute(delete(table).where(or_(table.c.user_id.is_not(None), table.c.parent_id.is_not(None))))
-    tx.conn.execute(delete(routing.gateways))
     number, least = routing.route_tables.c.number, restored.seconds_at(now)
     tx.conn.execute(update(routing.route_tables).where(number < least).values(number=least))
     # Above every lease of the lost time, so that whoever held one then writes nothing here.

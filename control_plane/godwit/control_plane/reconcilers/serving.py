@@ -8,7 +8,7 @@ import structlog
 from godwit.control_plane.context import Context
 from godwit.control_plane.reconcilers.scaling import Scaling
 from godwit.control_plane.services import jobs, routes, traffic
-from godwit.control_plane.store import abilities, entities, queries, routing
+from godwit.control_plane.store import abilities, entities, queries, restored, routing
 from godwit.control_plane.store import services as stored
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import NotFound, StaleWrite
@@ -80,12 +80,14 @@ class Serving:
             flying = traffic.in_flight(gateways)
             attempts = {attempt.job_id: attempt for attempt in queries.live_attempts(conn)}
             nodes = {node.id: node for node in queries.nodes(conn)}
+            last = restored.find(conn)
+            restored_at = None if last is None else last.restored_at
             views = []
             for service in services:
                 replicas = stored.replicas_of(conn, service.id)
                 view = View(
                     service, tuple(replicas), tuple(stored.gone_of(conn, service.id)), _jobs(conn, replicas), attempts,
-                    flying, traffic.quiet(replicas, gateways, self._context.hearing_since, now),
+                    flying, traffic.quiet(replicas, gateways, self._context.hearing_since, now, restored_at),
                     traffic.measured(gateways, service.project, service.name, now), zones=_zones(conn, service, now),
                     leaving=_leaving(replicas, attempts, nodes),
                 )  # fmt: skip

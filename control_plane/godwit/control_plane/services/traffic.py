@@ -81,12 +81,19 @@ def in_flight(gateways: Iterable[Gateway]) -> dict[AttemptId, int]:
 
 
 def quiet(
-    replicas: Iterable[Replica], gateways: Sequence[Gateway], serving_since: float, now: float
+    replicas: Iterable[Replica],
+    gateways: Sequence[Gateway],
+    serving_since: float,
+    now: float,
+    restored_at: float | None = None,
 ) -> frozenset[AttemptId]:
     """Attempts of draining replicas with nothing in flight: every living gateway said so, by routes without them.
 
-    How long one was silent counts from when the control plane could hear it at the earliest.
+    How long one was silent counts from when the control plane could hear it at the earliest. A restored database does
+    not know the gateways that came after its backup: until each of them must have been heard, nothing is quiet.
     """
+    if restored_at is not None and now - restored_at <= SILENT_S:
+        return frozenset()
     living = [one for one in gateways if now - max(one.heard_at, serving_since) <= SILENT_S]
     return frozenset(
         replica.attempt_id

@@ -44,6 +44,10 @@ NEWEST = "newest"
 FORGOTTEN_S = 86_400.0
 """A gateway that was silent for a day is forgotten."""
 
+LATE_S = 60.0
+"""No report is on its way for longer: gateways wait half a minute for an answer. What was measured before the last
+report comes later only if the gateway's clock was set back."""
+
 _NEWEST = select(route_tables).where(route_tables.c.name == NEWEST)
 
 
@@ -92,24 +96,32 @@ def seen(tx: Transaction, gateway_id: str, number: int, now: float) -> None:
 
 
 def told(tx: Transaction, signals: GatewaySignals, now: float) -> None:
-    """A gateway said what it measured; one that leaves is forgotten."""
-    if signals.draining:
+    """A gateway said what it measured; one that leaves and has nothing in flight is not waited for any more.
+
+    Each window counts once, whichever way its report came: a gateway whose answer was lost says the same again, and
+    what comes after a newer report is let pass.
+    """
+    row = tx.conn.execute(select(gateways).where(gateways.c.id == signals.gateway)).first()
+    before = None if row is None or row.signals is None else GatewaySignals.model_validate_json(row.signals)
+    if row is not None and before is not None:
+        if signals.at < before.at and now - row.told_at <= LATE_S:
+            return
+        if signals.at != before.at:
+            _count_served(tx, signals, now)
+    else:
         _count_served(tx, signals, now)
-        tx.conn.execute(delete(gateways).where(gateways.c.id == signals.gateway))
-        return
-    _count_served(tx, signals, now)
-    text = signals.model_dump_json()
-    _write(tx, signals.gateway, {"seen": signals.version, "heard_at": now, "told_at": now, "signals": text})
+    has_left = signals.draining and not any(one.in_flight for of in signals.services for one in of.replicas)
+    values = {"seen": signals.version, "told_at": now, "signals": signals.model_dump_json()}
+    _write(tx, signals.gateway, {**values, "heard_at": 0.0 if has_left else now})
+    if has_left:
+        old = now - FORGOTTEN_S
+        tx.conn.execute(delete(gateways).where(gateways.c.heard_at < old, gateways.c.told_at < old))
 
 
 def _count_served(tx: Transaction, signals: GatewaySignals, now: float) -> None:
-    """Each window once: a gateway whose answer was lost says the same again."""
-    row = tx.conn.execute(select(gateways).where(gateways.c.id == signals.gateway)).first()
-    before = None if row is None else _gateway(row).signals
-    if before is None or before.at < signals.at:
-        for one in signals.services:
-            if one.requests or one.tokens_in or one.tokens_out:
-                ledger_sums.add_served(tx, one.project, one.name, one.requests, one.tokens_in, one.tokens_out, now)
+    for one in signals.services:
+        if one.requests or one.tokens_in or one.tokens_out:
+            ledger_sums.add_served(tx, one.project, one.name, one.requests, one.tokens_in, one.tokens_out, now)
 
 
 def _write(tx: Transaction, gateway_id: str, values: dict[str, Any]) -> None:
