@@ -22,8 +22,8 @@ ABSENT_AFTER_S = 10.0
 """How long a machine must be missing from complete lists before its meter counts as stopped: lists lag by seconds."""
 
 LAUNCH_SKEW_S = 300.0
-"""How far a provider's word for when a machine began may lie before its node was made; what is further off is a clock
-that is wrong, or a word for something else."""
+"""How far a provider's word for when a machine began may lie before its node was made, or after now; what is further
+off is a clock that is wrong, or a word for something else."""
 
 NEW_MAX = 200
 """Bills that are opened from one list; the next one brings more. All of thousands at once would keep every heartbeat
@@ -96,15 +96,20 @@ class Billing:
             (one for one in offers if (one.instance_type, one.spot) == sort), None if node is None else node.offer
         )
         price = instance.price_usd_per_hour or (0.0 if sold_as is None else sold_as.price_usd_per_hour)
-        began_at, can = min(now, instance.created_at), self._provider.capabilities
-        if began_at < (now if node is None else node.created_at) - LAUNCH_SKEW_S:
-            began_at = now if node is None else node.created_at
+        began_at, can = _began_at(instance, node, now), self._provider.capabilities
         bill = Bill(
             instance.id, self._provider.name, None if node is None else node.id,
             0 if sold_as is None else sold_as.gpu_count, price, instance.spot, began_at,
             step_s=can.billing_step_s, least_s=can.billing_least_s,
         )  # fmt: skip
         bills.add(tx, bill, "" if sold_as is None else sold_as.key)
+
+
+def _began_at(instance: Instance, node: Node | None, now: float) -> float:
+    """When a machine began, by its provider's word: its clock and ours need not agree, ours may have been set."""
+    made_at = now if node is None else node.created_at
+    is_believed = made_at - LAUNCH_SKEW_S <= instance.created_at <= now + LAUNCH_SKEW_S
+    return instance.created_at if is_believed else made_at
 
 
 def _owner(conn: Connection, instance: Instance, owner: str | None) -> Node | None:
