@@ -45,12 +45,13 @@ class Doorkeeper:
 
     async def caller_of(self, secret: str, *, is_session: bool = False) -> Caller:
         """Who is behind a token, or behind a session's cookie. Raises `Unauthenticated`."""
-        caller = await self._looked_up(secrets.digest(secret), is_session=is_session)
+        caller = await self.known(secrets.digest(secret), is_session=is_session)
         if caller.token_id is not None and not is_session:
             self.uses.note(caller.token_id, self._context.now())
         return caller
 
-    async def _looked_up(self, digest: str, *, is_session: bool) -> Caller:
+    async def known(self, digest: str, *, is_session: bool) -> Caller:
+        """The same by a hash, for what goes on: that is no use of a token."""
         # Counted before the look: who was shut out since then is looked for again.
         changes = self._context.hints.count(hints.ACCESS)
         if changes != self._changes:
@@ -79,15 +80,25 @@ async def who(request: Request, state: Godwit, credentials: Credentials) -> Call
     """The caller of a request, if its role and its project let it through. Raises `Unauthenticated`, `Forbidden`."""
     caller = await _known(request, credentials)
     request.state.caller = caller
-    route = request.scope["route"]
-    rule = roles.rule_of(request.method, route.path)
-    if isinstance(rule.least, Role) and not caller.role.may(rule.least):
-        raise Forbidden(_too_little(request.method, route.path, caller, rule.least))
-    if not roles.within(caller.scopes, route.path):
-        raise Forbidden(_too_narrow(request.method, route.path, caller))
-    if caller.project is not None:
-        await run_in_threadpool(_within, state, caller.project, rule, request.path_params, request.query_params)
+    path = request.scope["route"].path
+    await let_through(state, caller, request.method, path, request.path_params, request.query_params)
     return caller
+
+
+async def let_through(
+    state: State, caller: Caller, method: str, route: str, path: MutableMapping[str, str], query: Mapping[str, str]
+) -> None:
+    """Raise `Forbidden` or `NotFound` unless a caller's role, scopes and project let a request through.
+
+    `route` is its path as the description has it; names in `path` become the ids of what they mean.
+    """
+    rule = roles.rule_of(method, route)
+    if isinstance(rule.least, Role) and not caller.role.may(rule.least):
+        raise Forbidden(_too_little(method, route, caller, rule.least))
+    if not roles.within(caller.scopes, route):
+        raise Forbidden(_too_narrow(method, route, caller))
+    if caller.project is not None:
+        await run_in_threadpool(_within, state, caller.project, rule, path, query)
 
 
 async def _known(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
@@ -101,15 +112,6 @@ async def _known(request: Request, credentials: HTTPAuthorizationCredentials | N
     if request.method not in SAFE_METHODS and DASHBOARD_HEADER not in request.headers:
         raise Forbidden(f"a session's request that changes something must carry the header {DASHBOARD_HEADER}: 1")
     return caller
-
-
-async def is_still_known(request: Request) -> bool:
-    """Whether the token or session that began a request is good still: for what goes on for hours."""
-    try:
-        await _known(request, await bearer(request))
-    except Unauthenticated:
-        return False
-    return True
 
 
 def _too_little(method: str, path: str, caller: Caller, least: Role) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from godwit.control_plane.api.access import CACHE_S, DASHBOARD_HEADER
 from godwit.control_plane.api.roles import RULES, SCOPES, UNSCOPED, Door, Reach, Rule, first_word
+from godwit.control_plane.api.standing import LOOK_S
 from godwit.control_plane.services.device_logins import LOGIN_S, WAITS_S
 from godwit.control_plane.services.sessions import CODE_S, SESSION_S
 from godwit.domain.access import Role
@@ -81,7 +82,9 @@ home; an administrator makes others:
 
 Its text is printed once; only its SHA-256 is kept. Rotating gives it another text; the old one is good for the overlap
 still. A token that is revoked ends at once where it was revoked, and at other replicas of the API as soon as the
-database tells them, within {CACHE_S:g} s should that word be lost. Its last use is known to the minute. Stories, events
+database tells them, within {CACHE_S:g} s should that word be lost. So does what it has open: streams, logs that are
+followed, terminals; the same holds for sessions and people, and for who lost the role or the project that it took (or,
+should the word be lost, within {LOOK_S:g} s). Its last use is known to the minute. Stories, events
 and the audit log call programs by their tokens' names, and no person and token share one.
 
 ## Sessions of browsers

@@ -4,6 +4,7 @@ A stream wakes on hints and by itself, reads the database or the log, and says w
 a reader that comes back with `after` (or Last-Event-ID) misses nothing and sees nothing twice.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -14,8 +15,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from godwit.control_plane import hints
-from godwit.control_plane.api.access import Actor, is_still_known
+from godwit.control_plane.api.access import Actor
 from godwit.control_plane.api.jobs import JobRef
+from godwit.control_plane.api.standing import Standing
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.services import logs, views
 from godwit.control_plane.store import arrays, queries
@@ -78,18 +80,32 @@ def last_event_id(request: Request) -> int | None:
 
 
 def streaming(request: Request, content: AsyncGenerator[str]) -> StreamingResponse:
-    """An answer that does not end, unless its reader's token or session does: within `KEEP_ALIVE_S` of that."""
+    """An answer that does not end, unless what lets its reader read does: then it ends at once."""
     return StreamingResponse(
-        _while_known(request, content), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        _while_it_lasts(Standing.of(request), content),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store"},
     )
 
 
-async def _while_known(request: Request, content: AsyncGenerator[str]) -> AsyncIterator[str]:
+async def _while_it_lasts(standing: Standing, content: AsyncGenerator[str]) -> AsyncIterator[str]:
     async with aclosing(content):
-        async for piece in content:
-            if not await is_still_known(request):
-                return
-            yield piece
+        over = asyncio.create_task(standing.over())
+        try:
+            while True:
+                piece = asyncio.ensure_future(anext(content, None))
+                try:
+                    await asyncio.wait({piece, over}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    if over.done() or not piece.done():
+                        piece.cancel()
+                        await asyncio.gather(piece, return_exceptions=True)
+                if over.done() or (said := piece.result()) is None:
+                    return
+                yield said
+        finally:
+            over.cancel()
+            await asyncio.gather(over, return_exceptions=True)
 
 
 async def _events(state: State, about: Mapping[str, str], after: int) -> AsyncGenerator[str]:

@@ -5,24 +5,31 @@ import contextlib
 import json
 from typing import Any
 
-from fastapi import APIRouter, WebSocket
+import structlog
+from fastapi import APIRouter, Request, WebSocket
 from fastapi.concurrency import run_in_threadpool
 from godwit.control_plane.api import relays
 from godwit.control_plane.api.access import Actor
 from godwit.control_plane.api.jobs import JobRef
+from godwit.control_plane.api.standing import Standing
 from godwit.control_plane.api.state import Godwit, State
 from godwit.control_plane.services.terminals import JOIN_S, Terminal
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import GodwitError
 from godwit.domain.wire.dev import CHUNK_BYTES, TerminalOpened, TerminalWanted
+from sqlalchemy.exc import SQLAlchemyError
+
+log = structlog.get_logger()
 
 router = APIRouter(prefix="/v1")
 
 LOOK_S = 10.0
 """How often it is looked whether the environment still runs."""
 
-NOT_YOURS, TOO_LARGE = 1008, 1009
+NORMAL, NOT_YOURS, TOO_LARGE = 1000, 1008, 1009
 """Close codes of RFC 6455, section 7.4.1."""
+
+SHUT_OUT = "what let you open it has ended: log in again, or ask an administrator"
 
 ID_CHARACTERS_MAX = 64
 
@@ -30,9 +37,9 @@ _OTHER = {"person": "agent", "agent": "person"}
 
 
 @router.post("/jobs/{job}/terminals", status_code=201)
-def open_terminal(state: Godwit, actor: Actor, job: JobRef, wanted: TerminalWanted) -> TerminalOpened:
+def open_terminal(request: Request, state: Godwit, actor: Actor, job: JobRef, wanted: TerminalWanted) -> TerminalOpened:
     """A terminal to a dev environment that runs, or a command there. Dial `/v1/terminals/{id}` with the token soon."""
-    return state.terminals.open(state.context, job, wanted, actor)
+    return state.terminals.open(state.context, job, wanted, actor, Standing.of(request))
 
 
 @router.websocket("/terminals/{terminal_id}")
@@ -45,6 +52,10 @@ async def person(websocket: WebSocket, terminal_id: str) -> None:
         terminal = state.terminals.of_person(terminal_id, _bearer(websocket), state.context.now())
     except GodwitError as exc:
         await websocket.close(NOT_YOURS, exc.message[:120])
+        return
+    if not await terminal.standing.lasts():
+        state.terminals.forget(terminal)
+        await websocket.close(NOT_YOURS, SHUT_OUT)
         return
     await _join(state, terminal, "person", websocket)
 
@@ -133,13 +144,30 @@ async def _carry(state: State, terminal: Terminal, here: WebSocket, there: WebSo
 
 
 async def _watch(state: State, terminal: Terminal) -> None:
-    while not await run_in_threadpool(state.terminals.is_over, state.context, terminal):
+    """Close a terminal when its environment ends, and at once when its person is shut out."""
+    shut_out = asyncio.create_task(terminal.standing.over())
+    looks = asyncio.create_task(_environment_ends(state, terminal))
+    try:
+        await asyncio.wait({shut_out, looks}, return_when=asyncio.FIRST_COMPLETED)
+        await (_close(terminal, NOT_YOURS, SHUT_OUT) if shut_out.done() else _close(terminal))
+    finally:
+        for task in (shut_out, looks):
+            task.cancel()
+        await asyncio.gather(shut_out, looks, return_exceptions=True)
+
+
+async def _environment_ends(state: State, terminal: Terminal) -> None:
+    while True:
+        try:
+            if await run_in_threadpool(state.terminals.is_over, state.context, terminal):
+                return
+        except SQLAlchemyError as exc:
+            log.warning("whether an environment still runs is not known", why=type(exc).__name__)
         await asyncio.sleep(LOOK_S)
-    await _close(terminal)
 
 
-async def _close(terminal: Terminal) -> None:
+async def _close(terminal: Terminal, code: int = NORMAL, why: str = "") -> None:
     for end in terminal.ends.values():
         with contextlib.suppress(RuntimeError):  # closed before
             if end is not None:
-                await end.close()
+                await end.close(code, why)

@@ -9,7 +9,7 @@ import hmac
 import secrets as randomness
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from godwit.control_plane import hints, secrets
 from godwit.control_plane.context import Context
@@ -33,6 +33,16 @@ IN_ALL_MAX = 256
 """Terminals that wait or are open: each holds some 200 KB of what is under way."""
 
 
+class Standing(Protocol):
+    """Whether the person who asked may still have it."""
+
+    async def lasts(self) -> bool:
+        """Whether that is so now."""
+
+    async def over(self) -> None:
+        """Wait until it is not."""
+
+
 @dataclass
 class Terminal:
     """One terminal; `ends` are the connections of the person and of the agent, once they came."""
@@ -41,6 +51,7 @@ class Terminal:
     job_id: str
     node_id: str
     token_hash: str
+    standing: Standing
     asked_at: float
     moved_at: float
     ends: dict[str, Any] = field(default_factory=dict)
@@ -55,7 +66,9 @@ class Terminals:
         self._known: dict[str, Terminal] = {}
         self._lock = threading.Lock()
 
-    def open(self, context: Context, name_or_id: str, wanted: TerminalWanted, actor: str) -> TerminalOpened:
+    def open(
+        self, context: Context, name_or_id: str, wanted: TerminalWanted, actor: str, standing: Standing
+    ) -> TerminalOpened:
         """Ask the node of a running environment for a terminal. Raises `NotFound`, `InvalidRequest`, `Conflict`."""
         now, terminal_id, token = context.now(), context.ids.new("term"), randomness.token_urlsafe(32)
         with context.db.write() as tx:
@@ -68,7 +81,7 @@ class Terminals:
                 raise Conflict(f"{job.spec.name} is {job.state}; it has terminals while it is running")
             node_id = live[0].head.node_id
             order = OpenTerminal(intent_id=terminal_id, attempt_id=live[0].id, wanted=wanted)
-            self._add(Terminal(order, job.id, node_id, secrets.digest(token), now, now))
+            self._add(Terminal(order, job.id, node_id, secrets.digest(token), standing, now, now))
             # Not what was asked for: a command line may hold a secret.
             what = "a command" if wanted.argv else "a terminal"
             entities.append(tx, Event(now, "job.terminal", "job", job.id, f"{what} was opened there", actor,
