@@ -9,7 +9,7 @@ from godwit.domain.resources import Infra
 from godwit.scheduler.asks import WHOLE, Ask, NodeKind
 from godwit.scheduler.cluster import FABRIC, Cluster, Share
 from godwit.scheduler.consolidation import Limits, Proposal, proposals
-from godwit.scheduler.demands import Demand
+from godwit.scheduler.demands import Demand, Running
 from godwit.scheduler.engine import Engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,13 +28,19 @@ def fleet(*names: str, kind: NodeKind = KIND, fabric: str = "f") -> Engine:
 
 def runs(
     engine: Engine, name: str, *nodes: str, gpus: int = 2, left_h: float | None = 10.0, ran_h: float = 2.0,
-    saved_min: float = 10.0, may_yield: bool = True, data: tuple[Data, ...] = (),
+    saved_min: float = 10.0, may_yield: bool = True, data: tuple[Data, ...] = (), tenant: str = "",
 ) -> None:  # fmt: skip
     """A job that started `ran_h` ago, runs for `left_h` more and saved `saved_min` ago."""
     started_at = NOW - ran_h * HOUR
     estimate_s = None if left_h is None else (ran_h + left_h) * HOUR
     demand = Demand(
-        name, Ask(gpus, data=data), started_at, len(nodes), len(nodes), estimate_s=estimate_s, may_yield=may_yield
+        name,
+        Ask(gpus, data=data, tenant=tenant),
+        started_at,
+        len(nodes),
+        len(nodes),
+        estimate_s=estimate_s,
+        may_yield=may_yield,
     )
     shares = []
     for node in nodes:
@@ -150,6 +156,16 @@ class TestWhatMayMove:
         runs(engine, "large", "b", gpus=6, left_h=20.0, may_yield=False)
         assert proposals(engine, NOW) == []
 
+    @pytest.mark.parametrize(
+        ("mine", "others", "is_together"),
+        [("", "", True), ("vision", "vision", True), ("vision", "speech", False), ("vision", "", False)],
+    )
+    def test_a_job_goes_to_its_own_tenant_only(self, mine: str, others: str, is_together: bool) -> None:
+        engine = fleet("a", "b")
+        runs(engine, "small", "a", tenant=mine)
+        runs(engine, "large", "b", gpus=6, left_h=20.0, may_yield=False, tenant=others)
+        assert freed(proposals(engine, NOW)) == ([("a",)] if is_together else [])
+
     def test_no_more_jobs_move_within_an_hour_than_the_limit(self) -> None:
         engine = fleet(*(f"n{i}" for i in range(12)))
         for i in range(6):
@@ -178,7 +194,8 @@ def engines(draw: st.DrawFn) -> Engine:
     for i in range(draw(st.integers(2, 12))):
         nodes, gpus = draw(st.sampled_from([1, 1, 1, 2])), draw(st.sampled_from([2, 1, 4, 0, 8]))
         part = WHOLE // 2 if gpus == 1 and draw(st.booleans()) else WHOLE
-        ask = Ask(gpus, part, cpu_milli=90_000 if seldom(draw) else 1_000)
+        tenant = draw(st.sampled_from(["", "", "vision", "speech"]))
+        ask = Ask(gpus, part, cpu_milli=90_000 if seldom(draw) else 1_000, tenant=tenant)
         estimate_s = draw(st.sampled_from([500 * HOUR, 5 * HOUR + 50 * HOUR, None, 1.0]))
         demand = Demand(f"j{i}", ask, 0.0, nodes, nodes, estimate_s=estimate_s, may_yield=not seldom(draw))
         fitting = engine.fits(ask).fitting().tolist()
@@ -227,6 +244,8 @@ def _carry_out(engine: Engine, found: list[Proposal]) -> None:
                 row = engine.cluster.row_of[node_id]
                 assert engine.cluster.open[row]
                 assert row not in engine.cluster.held
+                there = {on.demand.ask.tenant for on in engine.running.values() if _is_on(on, node_id)}
+                assert there <= {running.demand.ask.tenant}, "two tenants on one node"
                 share = engine.cluster.share(row, running.demand.ask)
                 assert len(share.gpus) == running.demand.ask.gpus
                 shares.append(share)
@@ -234,6 +253,10 @@ def _carry_out(engine: Engine, found: list[Proposal]) -> None:
             _holds(engine, shares)
     in_use = Counter(share.node_id for running in engine.running.values() for share in running.shares)
     assert not any(in_use[node_id] for one in found for node_id in one.nodes)
+
+
+def _is_on(running: Running, node_id: str) -> bool:
+    return any(share.node_id == node_id for share in running.shares)
 
 
 def _holds(engine: Engine, shares: list[Share]) -> None:

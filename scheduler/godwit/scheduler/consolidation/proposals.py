@@ -8,8 +8,8 @@ For a set of nodes that would be free once all jobs on them ran elsewhere, on no
     pays  when saved >= `margin` x cost
 
 A domain is looked at as one since gangs may fill it in such a way that no node alone can be freed. Jobs go to nodes of
-the same GPU model that others stay on, and that are kept for nobody. Nothing is done here: proposals are values, and
-the engine is left as it was.
+the same GPU model that others of their own tenant stay on, and that are kept for nobody. Nothing is done here:
+proposals are values, and the engine is left as it was.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -53,7 +53,8 @@ class Room:
         fits = fits & (self.cpu >= ask.cpu_milli) & (self.memory >= ask.memory_mib)
         if ask.gpus:
             fits = fits & ((self.free >= ask.gpu_milli).sum(axis=1) >= ask.gpus)
-        return fits
+        # Jobs go to where others stay, and these are of the tenant that is there now.
+        return fits & cluster.may_be_of(np.arange(cluster.size), ask.tenant)
 
     def _take(self, row: int, demand: Demand) -> None:
         ask = demand.ask
