@@ -15,7 +15,7 @@ from godwit.domain import errors
 from godwit.domain.wire.pages import ProblemDetails
 from godwit.domain.wire.views import ExplainView, JobDetail, JobView, LedgerView, NodeView, PlanView
 from pydantic import TypeAdapter
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, InternalError, OperationalError, SQLAlchemyError
 
 from tests.control_plane.apis import app_of, client_of
 from tests.control_plane.world import World, spec
@@ -27,6 +27,12 @@ SPEC = spec().model_dump(exclude_defaults=True)
 def client(world: World) -> TestClient:
     """A client with a valid token, on either kind of database."""
     return client_of(world)
+
+
+def _busy() -> sqlite3.OperationalError:
+    busy = sqlite3.OperationalError("database is locked")
+    busy.sqlite_errorcode = sqlite3.SQLITE_BUSY_TIMEOUT
+    return busy
 
 
 def problem_of(response: object) -> ProblemDetails:
@@ -125,6 +131,14 @@ def test_a_crash_says_nothing_of_its_inside() -> None:
     ("failure", "status"),
     [
         (OperationalError("SELECT 1", {}, psycopg.OperationalError("the server closed the connection")), 503),
+        (OperationalError("SELECT 1", {}, psycopg.errors.QueryCanceled("statement timeout")), 503),
+        (
+            InternalError(
+                "SELECT 1", {}, psycopg.errors.IdleInTransactionSessionTimeout("x"), connection_invalidated=True
+            ),
+            503,
+        ),
+        (OperationalError("UPDATE x", {}, _busy()), 503),
         (OperationalError("SELECT x", {}, sqlite3.OperationalError("no such column: x")), 500),
         (IntegrityError("INSERT", {}, psycopg.errors.UniqueViolation("twice")), 500),
     ],

@@ -74,6 +74,19 @@ def test_silence_while_the_database_was_away_is_held_against_no_node(embedded: W
     assert embedded.node(agent.node_id).state is NodeState.LOST, "it could be heard since, and was not"
 
 
+def test_silence_while_nothing_could_be_written_is_held_against_no_node(embedded: World) -> None:
+    """A database that hung and answers again raised nothing: it only shows all nodes as they were before."""
+    _, (agent,) = embedded.run()
+    again_at = embedded.clock.now() + 10
+    embedded.context = replace(embedded.context, steady_since=lambda: min(embedded.clock.now(), again_at))
+    embedded.clock.advance(10)
+    embedded.plan()
+    assert embedded.node(agent.node_id).state is NodeState.READY
+    embedded.clock.advance(5)
+    embedded.plan()
+    assert embedded.node(agent.node_id).state is NodeState.LOST
+
+
 def test_a_heartbeat_that_the_network_delivers_late_does_not_bring_a_lost_node_back(world: World) -> None:
     _, (agent,) = world.run()
     sent_at = world.clock.now()

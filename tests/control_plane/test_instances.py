@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from godwit.control_plane.reconcilers.instances import InstanceWatch
 from godwit.domain.ids import InstanceId, ProviderName
 from godwit.domain.intents import IntentKind
 from godwit.domain.nodes import NodeState
@@ -120,6 +121,17 @@ def test_an_orphan_with_our_mark_is_ended_and_told_of_once(embedded: World) -> N
     pass_time(embedded, 3)
     assert embedded.machines() == []
     assert [e.subject_id for e in embedded.events("node.orphan")] == [orphan]
+
+
+def test_who_is_not_sure_to_lead_ends_no_orphan(embedded: World) -> None:
+    buy(embedded, "intent-nobody", "godwit-test")
+    leads = [False]
+    watch = InstanceWatch(replace(embedded.context, leads=lambda: leads[0]), embedded.providers[CHEAP])
+    watch.step()
+    assert embedded.events("node.orphan") == []
+    leads[0] = True
+    watch.step()
+    assert len(embedded.events("node.orphan")) == 1
 
 
 def test_a_foreign_instance_is_left_alone(embedded: World) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from godwit.control_plane.executors.launching import Executor
+from godwit.control_plane.executors.launching import LAUNCH_LAG_S, Executor
 from godwit.control_plane.reconcilers.instances import InstanceWatch
 from godwit.domain.errors import ProviderUnavailable, UnknownOutcome
 from godwit.domain.ids import InstanceId, ProviderName
@@ -210,6 +210,23 @@ def test_an_intent_is_carried_out_by_one_executor_at_a_time(embedded: World) -> 
     use(embedded, Slow)
     Executor(embedded.context).carry_out(intent_id)
     executor.carry_out(intent_id)
+    assert len(embedded.machines()) == 1
+
+
+def test_who_is_not_sure_to_lead_buys_nothing(embedded: World) -> None:
+    leads = [True]
+    embedded.context = replace(embedded.context, leads=lambda: leads[0])
+    embedded.submit()
+    embedded.plan_only()
+    (node,) = embedded.nodes()
+    (launch,) = embedded.intents(IntentKind.LAUNCH_NODE, node.id)
+    leads[0] = False
+    assert not Executor(embedded.context).carry_out(launch.id)
+    assert embedded.machines() == []
+    leads[0] = True
+    Executor(embedded.context).resume()
+    embedded.clock.advance(LAUNCH_LAG_S)
+    assert Executor(embedded.context).carry_out(launch.id)
     assert len(embedded.machines()) == 1
 
 

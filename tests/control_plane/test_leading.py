@@ -3,15 +3,17 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from godwit.control_plane import wakes
 from godwit.control_plane.hints import Hints
-from godwit.control_plane.leading import SHARD, STILL_S, Leading, Lease
+from godwit.control_plane.leading import SHARD, STEADY_S, STILL_S, Leading, Lease, Pulse
 from godwit.control_plane.reconcilers.planning import Planning
 from godwit.control_plane.store import leases, writes
 from godwit.control_plane.store.database import Database, open_engine
 from godwit.control_plane.store.leases import LeaseLost
+from godwit.domain.clock import ManualClock
 from godwit.domain.errors import StaleWrite
 from sqlalchemy import Connection
 
@@ -89,6 +91,51 @@ def test_one_that_can_be_alone_only_waits_for_nobody(database: Database) -> None
     again = Lease(database, "again", alone=True)
     assert again.step()
     assert again.generation == 2
+
+
+def test_a_holder_that_cannot_renew_is_sure_of_its_lease_for_less_than_it_lasts(two: Two) -> None:
+    assert not two.first.is_sure
+    two.first.step()
+    two.looks(3, two.first, two.second)
+    while two.first.is_sure:
+        two.now += 0.1
+        assert two.second.generation is None
+    assert two.now < 3 + STILL_S
+    two.first.step()
+    assert two.first.is_sure, "its database answers again, and nobody was quicker"
+    two.looks(STILL_S + 2, two.second)
+    two.first.step()
+    assert (two.first.is_sure, two.second.is_sure) == (False, True)
+
+
+def test_a_renewal_counts_from_when_it_was_asked_for(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    two.first.step()
+    renew = leases.renew
+
+    def slowly(*args: Any) -> None:
+        renew(*args)
+        two.now += STILL_S
+
+    monkeypatch.setattr(leases, "renew", slowly)
+    assert two.first.step()
+    assert not two.first.is_sure, "another one may have seen it stand still while the answer was on its way"
+
+
+def test_silence_counts_from_when_it_could_be_heard_again() -> None:
+    clock = ManualClock(100.0)
+    pulse = Pulse(clock.now)
+    for _ in range(10):
+        clock.advance(1.0)
+        pulse.beat()
+    assert pulse.steady_since() == 100.0
+    clock.advance(STEADY_S + 0.5)
+    assert pulse.steady_since() == clock.now(), "who reads before the first beat must not believe what he reads"
+    clock.advance(5.0)
+    pulse.beat()
+    assert pulse.steady_since() == clock.now() == 118.5
+    clock.advance(1.0)
+    pulse.beat()
+    assert pulse.steady_since() == 118.5
 
 
 def test_a_planner_whose_lease_is_gone_plans_and_nothing_comes_of_it(world: World) -> None:

@@ -1,6 +1,6 @@
 """What every service and loop needs, picked once by the wiring in `embedded.py` and passed down."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from godwit.control_plane import credentials
@@ -30,7 +30,8 @@ class Context:
     `instruments` count and time what is done. `targets` are told of what happens. `spans` takes traces. `prometheus`
     are the addresses that services may be scaled by queries to. `loads` is how hard GPUs work, as agents told this
     process. `courier` tells workers of intents; without one, the control plane that leads carries them out itself.
-    `envelope` seals the secrets of projects.
+    `envelope` seals the secrets of projects. `leads` is asked before anything is begun outside that only one may begin;
+    `steady_since` says since when what is written each second was.
     """
 
     db: Database
@@ -55,6 +56,8 @@ class Context:
     loads: Loads = field(default_factory=Loads)
     courier: Courier | None = None
     envelope: Envelope = field(default_factory=Envelope)
+    leads: Callable[[], bool] = lambda: True
+    steady_since: Callable[[], float] = lambda: 0.0
 
     def now(self) -> float:
         """The current instant."""
@@ -63,4 +66,4 @@ class Context:
     @property
     def hearing_since(self) -> float:
         """Since when agents are heard without a break: while the database was away, nobody could write them down."""
-        return max(self.serving_since, self.db.away_at)
+        return max(self.serving_since, self.db.away_at, self.steady_since())

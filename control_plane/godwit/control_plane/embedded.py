@@ -36,6 +36,7 @@ from godwit.control_plane.services.terminals import Terminals
 from godwit.control_plane.settings import Settings
 from godwit.control_plane.store import access, queries, writes
 from godwit.control_plane.store.database import SERVING, Database, open_engine
+from godwit.control_plane.store.in_line import Patience
 from godwit.control_plane.tracing import Spans, TracedCalls, open_spans
 from godwit.control_plane.wakes import Listener
 from godwit.domain.clock import SteadyClock
@@ -126,7 +127,7 @@ async def _serve(server: uvicorn.Server, listener: socket.socket, home: Home, co
 
 def _context(home: Home, settings: Settings, listener: socket.socket, roster: Roster, spans: Spans) -> Context:
     clock, hints = SteadyClock(), Hints()
-    db = Database(open_engine(settings.database_url, SERVING), hints.announce, _process_name(settings))
+    db = Database(open_engine(settings.database_url, SERVING, Patience()), hints.announce, _process_name(settings))
     db.migrate()
     ids = IdSource(clock.now, random.SystemRandom())
     return Context(

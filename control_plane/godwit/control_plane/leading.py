@@ -33,6 +33,15 @@ STILL_S = 6.0
 another control plane is at work 8 s after the death of the one before."""
 
 
+SURE_S = STILL_S - 1.0
+"""So long after its last renewal began a holder still knows that nobody has taken its lease, whatever its database
+does; the second is for what it has begun by then."""
+
+STEADY_S = 3.0
+"""A pause between two renewals that were written beyond which nobody's silence says anything: what agents sent was not
+written down either. Less than what makes a node lost (`scheduler.snapshot.Policy`), and more than a renewal that is
+slow and its pause."""
+
 SHARE_S = 5.0
 """How often the one that looks at providers writes down for the others how they do."""
 
@@ -53,21 +62,31 @@ class Lease:
         self._since = clock()
         self.generation: int | None = None
         """That of the lease that is held; None while another one holds it."""
+        self._renewed_at = self._since
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is held for certain at this moment: what another one would do as well is begun only then."""
+        lasts = self.alone or self._clock() - self._renewed_at < SURE_S
+        return self.generation is not None and lasts
 
     def step(self) -> bool:
         """Renew the lease, or take it if its holder is gone; whether it is held now. Raises what the database does."""
+        began = self._clock()
         try:
             if self.generation is not None:
                 with self._db.write() as tx:
                     leases.renew(tx, self._shard, self.generation)
-                return True
-            return self._look()
+            elif not self._look():
+                return False
         except StaleWrite as stale:
             if self.generation is not None:
                 log.warning("another control plane runs the loops now", why=stale.message)
             self.generation = None
             self._seen, self._since = None, self._clock()
             return False
+        self._renewed_at = began
+        return True
 
     def _look(self) -> bool:
         with self._db.read() as conn:
@@ -94,6 +113,29 @@ class Lease:
             self.generation = None
 
 
+class Pulse:
+    """Whether what should be written each second was written. Who cannot write holds nobody's silence against him.
+
+    A database that hung and answers again shows all nodes as they were before: none of them had a chance to be heard.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._beat_at = self._steady_since = now()
+
+    def beat(self) -> None:
+        """It was written now."""
+        now = self._now()
+        if now - self._beat_at > STEADY_S:
+            self._steady_since = now
+        self._beat_at = now
+
+    def steady_since(self) -> float:
+        """Since when there was no gap, in seconds since the epoch; the present while there is one."""
+        now = self._now()
+        return now if now - self._beat_at > STEADY_S else self._steady_since
+
+
 class Leading:
     """Runs the loops while the lease is held. `refresh` is called with each look: what other replicas changed."""
 
@@ -105,6 +147,7 @@ class Leading:
         self._fenced = context.db
         self._shared_at, self._wrote_at = -SHARE_S, time.monotonic()
         self._rolling = Rolling(context)
+        self._pulse = Pulse(context.now)
 
     @property
     def is_leading(self) -> bool:
@@ -150,6 +193,7 @@ class Leading:
     def _step(self) -> None:
         try:
             led = self._lease.step()
+            self._pulse.beat()
             self._refresh()
         except Exception:
             # The loops go on: should the lease be lost meanwhile, its fence keeps them from writing.
@@ -191,6 +235,12 @@ class Leading:
     def _begin(self) -> None:
         self._fenced = fenced = self._context.db.fenced(self._lease.fence())
         # What is silent now may have been heard by nobody: the planner counts from here.
-        self._loops = Loops(replace(self._context, db=fenced, serving_since=self._context.now()))
+        lease, pulse = self._lease, self._pulse
+        self._loops = Loops(
+            replace(
+                self._context, db=fenced, serving_since=self._context.now(), leads=lambda: lease.is_sure,
+                steady_since=pulse.steady_since,
+            )
+        )  # fmt: skip
         self._loops.start()
         log.info("runs the loops", generation=self._lease.generation)

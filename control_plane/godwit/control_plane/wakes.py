@@ -3,8 +3,10 @@
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
+from godwit.control_plane.store.in_line import CONNECT_S, KEEPALIVE
 from sqlalchemy import make_url
 
 log = structlog.get_logger()
@@ -63,10 +65,13 @@ class Listener:
             self._stopping.wait(pause_s)
 
     def _listen(self) -> None:
-        import psycopg  # noqa: PLC0415 - as above
+        from godwit.control_plane.store.answering import Answering  # noqa: PLC0415 - as above
 
-        with psycopg.connect(self._conninfo, autocommit=True, application_name="godwit hints") as conn:
+        told: dict[str, Any] = {"application_name": "godwit hints", "connect_timeout": CONNECT_S, **KEEPALIVE}
+        with Answering.connect(self._conninfo, autocommit=True, **told) as conn:
+            conn.silent_s = CONNECT_S
             conn.execute(f"LISTEN {CHANNEL}")
+            conn.silent_s = None  # whoever notifies may be silent for days
             while not self._stopping.is_set():
                 for heard in conn.notifies(timeout=LOOK_S):
                     self.hear(heard.payload)

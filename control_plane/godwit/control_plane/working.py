@@ -26,6 +26,7 @@ from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.settings import Settings
 from godwit.control_plane.store import queries
 from godwit.control_plane.store.database import Database, open_engine
+from godwit.control_plane.store.in_line import Patience
 from godwit.control_plane.tracing import TracedCalls, open_spans
 from godwit.domain.errors import Conflict, InvalidRequest, NotFound
 from godwit.domain.ids import IdSource, IntentId
@@ -61,7 +62,7 @@ def work(folder: Path, concurrency: int, port: int | None) -> None:
         registry.start_simulated(folder)
     home, metrics, name = Home(folder), TracedCalls(), _name()
     roster = Roster(registry.build(settings.providers, folder, metrics=metrics))
-    db = Database(open_engine(settings.database_url, CONNECTIONS), sender=name)
+    db = Database(open_engine(settings.database_url, CONNECTIONS, Patience()), sender=name)
     context, clock = _context(home, settings, db, roster, name)
     worker = Worker(context, Accounts(context, roster, home.vault(), folder, metrics), Claims(db, name), clock)
     watched = Watched(settings.listen, port, Exposition(context, metrics, dict, lambda: False), worker.is_well)
@@ -154,6 +155,7 @@ def _context(home: Home, settings: Settings, db: Database, roster: Roster, name:
         policy=settings.policy,
         spans=open_spans(os.environ, name),
         agent_package=settings.agent_package,
+        agents_tls=settings.agents_tls,
     )
     return context, clock
 

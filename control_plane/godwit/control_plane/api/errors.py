@@ -7,7 +7,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from godwit.control_plane.store.database import is_away
+from godwit.control_plane.store.outages import is_away
 from godwit.domain import errors
 from godwit.domain.wire.pages import FieldProblem, ProblemDetails
 from sqlalchemy.exc import SQLAlchemyError

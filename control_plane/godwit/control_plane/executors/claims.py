@@ -39,13 +39,16 @@ class ClaimLost(StaleWrite):
 class Claim:
     """One intent, held by one carrier. `clock` is one that nobody sets; `began` is when by it the claim was taken."""
 
-    def __init__(self, db: Database, intent: Intent, holds_s: float, clock: Callable[[], float], began: float) -> None:
-        self._db, self.intent, self._holds_s, self._clock = db, intent, holds_s, clock
+    def __init__(
+        self, db: Database, intent: Intent, holds_s: float, clock: Callable[[], float], began: float,
+        leads: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self._db, self.intent, self._holds_s, self._clock, self._leads = db, intent, holds_s, clock, leads
         self._held_at = began
 
     def check(self) -> None:
         """To be called right before an effect that must not happen twice. Raises `ClaimLost`."""
-        if self._clock() - self._held_at > self._holds_s - CALL_MARGIN_S:
+        if self._clock() - self._held_at > self._holds_s - CALL_MARGIN_S or not self._leads():
             raise ClaimLost
 
     def renew(self, now: float) -> bool:
@@ -62,10 +65,16 @@ class Claim:
 
 
 class Claims:
-    """How one carrier takes its claims. `holder` is empty for the control plane that leads, whose lease is its own."""
+    """How one carrier takes its claims. `holder` is empty for the control plane that leads, whose lease is its own.
 
-    def __init__(self, db: Database, holder: str = "", clock: Callable[[], float] = time.monotonic) -> None:
-        self._db, self._holder, self._clock = db, holder, clock
+    Whoever leads next takes its claims at once, so that nothing is begun while it is not sure that it still `leads`.
+    """
+
+    def __init__(
+        self, db: Database, holder: str = "", clock: Callable[[], float] = time.monotonic,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:  # fmt: skip
+        self._db, self._holder, self._clock, self._leads = db, holder, clock, leads
         self._holds_s = WORKER_CLAIM_S if holder else CLAIM_S
         self._lock = threading.Lock()
         self._held: dict[IntentId, Claim] = {}
@@ -76,7 +85,7 @@ class Claims:
             return None
         began = self._clock()
         held = entities.save(tx, replace(intent, not_before=now + self._holds_s, holder=self._holder))
-        return Claim(self._db, held, self._holds_s, self._clock, began)
+        return Claim(self._db, held, self._holds_s, self._clock, began, self._leads)
 
     @contextmanager
     def holding(self, claim: Claim) -> Iterator[None]:

@@ -80,7 +80,7 @@ class Executor:
 
     def __init__(self, context: Context, claims: Claims | None = None) -> None:
         self._context = context
-        self._claims = claims or Claims(context.db)
+        self._claims = claims or Claims(context.db, leads=context.leads)
         self._effects: Mapping[IntentKind, Callable[[Claim, Node, Provider], None]] = {
             IntentKind.LAUNCH_NODE: self._launch,
             IntentKind.TERMINATE_NODE: self._terminate,

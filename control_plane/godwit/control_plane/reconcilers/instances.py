@@ -158,6 +158,8 @@ class InstanceWatch:
             wanted = owner in living and living[owner] in {None, instance.id}
             if wanted or instance.id in spared or instance.state is InstanceState.STOPPING:
                 continue
+            if not self._context.leads():
+                return  # whoever leads by now may know of it
             try:
                 self._provider.terminate(instance.id)
             except ProviderError as error:

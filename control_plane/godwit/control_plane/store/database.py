@@ -4,7 +4,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,11 +13,13 @@ import structlog
 from alembic import command
 from alembic.config import Config
 from godwit.control_plane import wakes
-from godwit.control_plane.store import alongside
+from godwit.control_plane.store import alongside, in_line
+from godwit.control_plane.store.in_line import CONNECT_S, KEEPALIVE, POOL_S, WRITER_S, Patience
+from godwit.control_plane.store.outages import Outages
 from godwit.domain.errors import Conflict, InvalidRequest
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.pool import StaticPool
 
@@ -27,7 +29,6 @@ Value = TypeVar("Value")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-_EVENTS_IN_ORDER = 0x676F64776974  # "godwit": the key of the advisory lock below
 _NOTIFY = text("SELECT pg_notify(:channel, :payload)")
 
 _LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's documentation, appendix A, error codes
@@ -77,11 +78,11 @@ class Database:
     ) -> None:
         self.engine = engine
         self._announce = announce
-        self._outages = _Outages(now)
+        self._outages = Outages(now)
         self._sender = sender if engine.dialect.name == "postgresql" else None
         self._check: Callable[[Connection], None] = lambda _conn: None
         # SQLite has one writer. Queueing for it here is fair and quick; its own busy wait is neither.
-        self._writer = threading.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+        self._writer = threading.Lock() if engine.dialect.name == "sqlite" else None
 
     @property
     def away_at(self) -> float:
@@ -100,10 +101,9 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Transaction]:
         """A transaction that commits at the end of the block, or leaves nothing behind when it raises."""
-        with self._outages.noticed(), self._writer, self.engine.connect() as conn, conn.begin():
+        with self._outages.noticed(), self._turn(), self.engine.connect() as conn, conn.begin():
             if self.engine.dialect.name == "postgresql":
-                # Event numbers must become visible in their order, or a reader that follows them skips some.
-                conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENTS_IN_ORDER})
+                in_line.begin_writing(conn)
             self._check(conn)
             transaction = Transaction(conn)
             yield transaction
@@ -117,6 +117,18 @@ class Database:
             rider.committed()
         for topic in sorted(transaction.topics):
             self._announce(topic)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._writer is None:
+            yield
+            return
+        if not self._writer.acquire(timeout=WRITER_S):
+            raise NoConnectionLeft(f"others have been writing to the database for {WRITER_S:g} s")
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     def fenced(self, check: Callable[[Connection], None]) -> "Database":
         """The same database, for one whose transactions begin with `check`, which raises to keep them from writing."""
@@ -145,31 +157,13 @@ class Database:
     def _migrate(self) -> None:
         with self.engine.begin() as conn:
             if self.engine.dialect.name == "postgresql":
-                conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENTS_IN_ORDER})
+                in_line.begin_migrating(conn)
                 conn.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
             upgrade(conn)
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
-
-
-class _Outages:
-    """When a database was last away; one for all copies of a `Database`."""
-
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
-        self.last_at = 0.0
-
-    @contextmanager
-    def noticed(self) -> Iterator[None]:
-        """Notice whether it is away in the block; raises what the block does."""
-        try:
-            yield
-        except SQLAlchemyError as exc:
-            if is_away(exc):
-                self.last_at = self._now()
-            raise
 
 
 def upgrade(conn: Connection, revision: str = "head") -> None:
@@ -199,11 +193,13 @@ def that_exists(url: str) -> str:
     return url
 
 
-def open_engine(url: str, name: str = "godwit") -> Engine:
+def open_engine(url: str, name: str = "godwit", patience: Patience | None = None) -> Engine:
     """An engine for `url`: `sqlite:////path/godwit.db`, `postgresql+psycopg://...`; plain `postgresql://` works too.
 
     `name` is how its connections are shown in PostgreSQL's `pg_stat_activity`. A database of another encoding, such as
     the SQL_ASCII of one that was made without a locale, is spoken to in UTF-8: psycopg returns bytes otherwise.
+    With `patience`, whoever waits for a PostgreSQL that hangs gives up in time; without, only to be let in has a limit,
+    as a backup may take hours. What `url` says itself of limits stands.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -215,29 +211,16 @@ def open_engine(url: str, name: str = "godwit") -> Engine:
         return engine
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
-    told = {"application_name": name, "client_encoding": "utf8"}
-    engine = create_engine(parsed, pool_pre_ping=True, connect_args=told)
+    limits = {"connect_timeout": CONNECT_S, **KEEPALIVE}
+    told: dict[str, Any] = {name: value for name, value in limits.items() if name not in parsed.query}
+    told |= {"application_name": name, "client_encoding": "utf8"}
+    engine = create_engine(parsed, pool_pre_ping=True, pool_timeout=POOL_S, connect_args=told)
+    if patience is not None:
+        from godwit.control_plane.store import answering  # noqa: PLC0415 - psycopg is an extra of its own
+
+        answering.use(engine, patience)
     event.listen(engine, "before_cursor_execute", _without_nul, retval=True)
     return engine
-
-
-_AWAY = ("08", "53", "57P")
-"""Codes of PostgreSQL (its documentation, appendix A): no connection, no resources, and an operator who ends it."""
-
-
-def is_away(error: SQLAlchemyError) -> bool:
-    """Whether a statement failed because the database is gone or ends us, so that it may be well in a moment.
-
-    Of a SQLite file it says nothing: what is wrong there is wrong for good.
-    """
-    if isinstance(error, NoConnectionLeft):
-        return True
-    if not isinstance(error, DBAPIError) or not type(error.orig).__module__.startswith("psycopg"):
-        return False
-    if not isinstance(error, OperationalError | InterfaceError):
-        return error.connection_invalidated
-    # Without a code there was nobody who could give one.
-    return (getattr(error.orig, "sqlstate", None) or _AWAY[0]).startswith(_AWAY)
 
 
 def _without_nul(
