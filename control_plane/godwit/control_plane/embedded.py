@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 import uvicorn
-from godwit.control_plane import interpreter, peers, secrets
+from godwit.control_plane import accepting, interpreter, peers, secrets
 from godwit.control_plane import settings as settings_module
 from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.hearing import Hearing
@@ -92,6 +92,7 @@ def serve(folder: Path) -> None:
                 timeout_graceful_shutdown=2,
                 lifespan="off",
                 http=Connection,
+                backlog=accepting.BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 # A terminal that waits for its reader answers no pings; whether its environment lives is looked at.
                 ws_ping_timeout=None,
@@ -116,7 +117,7 @@ def serve(folder: Path) -> None:
 
 async def _serve(server: uvicorn.Server, listener: socket.socket, home: Home, context: Context) -> None:
     """Serve, and say where once it does."""
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = asyncio.create_task(server.serve(sockets=accepting.several(listener)))
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
     if server.started:

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import IO
 
 from godwit.control_plane import secrets
+from godwit.control_plane.accepting import BACKLOG
 from godwit.control_plane.envelope import Envelope
 from godwit.control_plane.settings import DEFAULT_PORT
 from godwit.control_plane.vault import Vault, new_key
 from godwit.domain.errors import Conflict, InvalidRequest
-
-BACKLOG = 2048
-"""Connections that may wait to be accepted: uvicorn's own default, for agents that all come back at once."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How Python itself runs a control plane of thousands of agents: how long a thread runs, how often garbage is looked for."""
+"""How Python itself runs a control plane of many agents: how long a thread runs, when garbage is looked for."""
 
 import gc
 import sys
@@ -9,7 +9,7 @@ Python's five milliseconds at each: with 5,000 agents a loop that reads all node
 
 GARBAGE = (50_000, 20, 50)
 """New objects until garbage is looked for, and in how many of those looks the older ones are gone through, too. What
-10,000 connections keep is a million objects, and a plan of 5,000 nodes makes 100,000: with Python's own 700, 10 and 10 a
+10,000 connections keep is a million objects, and a plan of 5,000 nodes makes 100,000: with Python's 700, 10 and 10 a
 third of all CPU time went into looking (`benchmarks many_agents`)."""
 
 
