@@ -17,6 +17,7 @@ AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SERIAL = "3e671687-395b-41f5-a30f-a58921a69b79"
 
 PIP = {"dependencies": [{"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "unknown"}]}
+SKIPPED = {"dependencies": [{"name": "a", "skip_reason": "not found"}, {"name": "b", "skip_reason": "not found"}]}
 HOLE = {"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2"]}]}]}
 NPM = {"vulnerabilities": {"x": {"severity": "critical"}, "y": {"severity": "moderate"}}}
 
@@ -69,13 +70,17 @@ def raises(error: Exception) -> audit.Run:
 @pytest.mark.parametrize(
     ("run", "verdict"),
     [
-        (says(PIP), Verdict("Python packages")),
+        (says(PIP), Verdict("Python packages", left_out=1)),
+        (
+            says(SKIPPED, "No known vulnerabilities found"),
+            Verdict("Python packages", (), "none of 2 packages was found in the database (not found)"),
+        ),
         (says(HOLE), Verdict("Python packages", ("a 1: PYSEC-1, mended in 2",))),
         (says("", "Traceback\nConnectionError: no route"), Verdict("Python packages", (), "ConnectionError: no route")),
         (says("", "No module named pip_audit"), Verdict("Python packages", (), "No module named pip_audit")),
         (says("<html>"), Verdict("Python packages", (), "it printed nothing that can be read")),
     ],
-    ids=["whole", "a hole", "offline", "not installed", "a proxy's page"],
+    ids=["whole", "an index without a database", "a hole", "offline", "not installed", "a proxy's page"],
 )
 def test_packages_are_whole_or_have_a_hole_or_were_not_checked(run: audit.Run, verdict: Verdict) -> None:
     assert audit.python_packages(run) == verdict
@@ -88,11 +93,15 @@ def test_a_program_that_is_not_there_or_does_not_end_was_not_asked(error: Except
 
 def test_of_the_dashboard_only_grave_findings_fail() -> None:
     assert audit.dashboard_packages(says(NPM)).holes == ("x: critical",)
-    offline = audit.dashboard_packages(says({"error": {"code": "ENOTFOUND"}}, "npm error network"))
+    said = "npm error network\nnpm error A complete log of this run can be found in: /root/.npm/_logs/x.log"
+    offline = audit.dashboard_packages(says({"error": {"code": "ENOTFOUND"}}, said))
     assert offline == Verdict("dashboard", (), "npm error network")
 
 
 def test_what_was_not_checked_is_said_and_fails_nothing() -> None:
-    text, code = audit.report([Verdict("a", (), "no network"), Verdict("b")])
-    assert (text, code) == ("a: not checked: no network\nb: no known holes", 0)
+    text, code = audit.report([Verdict("a", (), "no network"), Verdict("b", left_out=2)])
+    first, second, last = text.splitlines()
+    assert (first, code) == ("a: NOT CHECKED: no network", 0)
+    assert second == "b: no known holes; 2 packages are NOT CHECKED: the database does not know them"
+    assert last.startswith("This says nothing of what was not checked")
     assert audit.report([Verdict("a", ("x: high",))])[1] == 1
