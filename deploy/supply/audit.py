@@ -73,7 +73,7 @@ def _asked(source: str, run: Run, argv: Sequence[str], folder: Path, read: Calla
 
 
 def _of_pip_audit(source: str, told: Any) -> Verdict:
-    """A package that the database does not know has a `skip_reason`; of all of them, pip-audit still says "no holes"."""
+    """Of a package that the database does not know there is a `skip_reason`, and pip-audit still calls it a success."""
     packages = told["dependencies"]
     skipped = [package["skip_reason"] for package in packages if "skip_reason" in package]
     if len(skipped) == len(packages):
