@@ -129,9 +129,45 @@ def test_the_key_is_made_once_for_the_owner_alone_or_comes_from_the_environment(
     assert ((tmp_path / "home" / "credentials.key").stat().st_mode & 0o777) == 0o600
     monkeypatch.setenv("GODWIT_CREDENTIALS_KEY", KEY.decode())
     assert home.vault().open(Vault(KEY).seal({"c": "d"})) == {"c": "d"}
-    monkeypatch.setenv("GODWIT_CREDENTIALS_KEY", "too short")
-    with pytest.raises(InvalidRequest, match="Fernet"):
+    assert home.vault().open(sealed) == {"a": "b"}, "the home's own opens what it sealed, for as long as it is there"
+    assert Vault(KEY).open(home.vault().seal({"e": "f"})) == {"e": "f"}, "and seals nothing more"
+
+
+def test_a_key_that_is_given_in_a_file_is_the_only_one_and_none_is_made_in_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mounted").write_bytes(KEY + b"\n")
+    monkeypatch.setenv("GODWIT_CREDENTIALS_KEY_FILE", str(tmp_path / "mounted"))
+    home = Home(tmp_path / "home")
+    assert Vault(KEY).open(home.vault().seal({"a": "b"})) == {"a": "b"}
+    assert not (tmp_path / "home" / "credentials.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "mounted", "own", "said"),
+    [
+        ("too short", None, None, "GODWIT_CREDENTIALS_KEY is not a Fernet key"),
+        (KEY.decode(), KEY.decode(), None, "both set"),
+        (None, "", None, "holds 0 characters"),
+        (None, "too short", None, "mounted .GODWIT_CREDENTIALS_KEY_FILE. is not a Fernet key"),
+        (None, None, "", "credentials.key is empty"),
+        (KEY.decode(), None, "too short", "credentials.key is not a Fernet key"),
+    ],
+)
+def test_a_key_that_cannot_be_meant_is_refused_in_one_clear_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, mounted: str | None, own: str | None, said: str
+) -> None:
+    home = Home(tmp_path / "home")
+    if given is not None:
+        monkeypatch.setenv("GODWIT_CREDENTIALS_KEY", given)
+    if mounted is not None:
+        (tmp_path / "mounted").write_text(mounted)
+        monkeypatch.setenv("GODWIT_CREDENTIALS_KEY_FILE", str(tmp_path / "mounted"))
+    if own is not None:
+        (tmp_path / "home" / "credentials.key").write_text(own)
+    with pytest.raises(InvalidRequest, match=said) as refused:
         home.vault()
+    assert KEY.decode() not in refused.value.message
 
 
 def test_the_api_never_answers_a_credential(embedded: World, cloud: str) -> None:

@@ -78,6 +78,9 @@ def test_secrets_come_from_secrets(objects: list[dict[str, Any]]) -> None:
     variables = {v["name"]: v for pod in _pods(objects) for c in pod["containers"] for v in c["env"]}
     assert variables["GODWIT_DATABASE_URL"]["valueFrom"] == {"secretKeyRef": {"name": "godwit-database", "key": "url"}}
     assert variables["GODWIT_BROKER_URL"]["valueFrom"]["secretKeyRef"]["name"] == "godwit-broker"
+    keys = [v["valueFrom"]["secretKeyRef"] for pod in _pods(objects) for c in pod["containers"] for v in c["env"]
+            if v["name"] == "GODWIT_CREDENTIALS_KEY"]  # fmt: skip
+    assert keys == [{"name": "godwit-credentials", "key": "key", "optional": True}] * 2, "control planes and workers"
     assert variables["GODWIT_TOKEN"]["valueFrom"] == {"secretKeyRef": {"name": "godwit-gateway", "key": "token"}}
 
 

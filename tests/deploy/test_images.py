@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from godwit.control_plane import settings
+from godwit.control_plane.vault import Vault
 from godwit.gateway import settings as gateway_settings
 
 ROOT = Path(__file__).parents[2]
@@ -127,6 +128,11 @@ def test_secrets_are_files_and_every_one_of_them_is_made(tmp_path: Path) -> None
     assert {f"./deploy/compose/secrets/{name}" for name in made} == {one["file"] for one in COMPOSE["secrets"].values()}
     assert made["database_password"].strip() in made["database_url"]
     assert made["broker_password"].strip() in made["broker_url"]
+    Vault(made["credentials_key"].strip().encode())
+    sealing = [name for name, one in COMPOSE["services"].items()
+               if {"credentials_key"} <= {str(secret) for secret in one.get("secrets", ())}
+               and "GODWIT_CREDENTIALS_KEY_FILE" in one["environment"]]  # fmt: skip
+    assert sealing == ["control-plane-a", "control-plane-b", "worker-a", "worker-b"]
     subprocess.run(command, check=True, capture_output=True)
     assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == made, (
         "a second call keeps them"

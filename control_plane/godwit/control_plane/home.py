@@ -15,6 +15,7 @@ from godwit.control_plane.envelope import Envelope
 from godwit.control_plane.settings import DEFAULT_PORT
 from godwit.control_plane.vault import Vault, new_key
 from godwit.domain.errors import Conflict, InvalidRequest
+from godwit.domain.given import secret as given_secret
 
 
 @dataclass(frozen=True)
@@ -108,18 +109,25 @@ class Home:
         return Envelope([base64.urlsafe_b64decode(key) for key in self._keys()])
 
     def _keys(self) -> list[bytes]:
-        """GODWIT_CREDENTIALS_KEY, or a key file of this home: the present key, then former ones, with white space."""
-        given = os.environ.get("GODWIT_CREDENTIALS_KEY", "").encode().split()
-        path = self.folder / "credentials.key"
+        """The present key, then former ones: GODWIT_CREDENTIALS_KEY (or _FILE), and then the key file of this home.
+
+        So whoever begins to give a key loses nothing that was sealed with the home's own, which none is made beside.
+        """
+        name, path = "GODWIT_CREDENTIALS_KEY", self.folder / "credentials.key"
+        given = given_secret(os.environ, name, lambda file: Path(file).read_text()).split()
         if not given and not path.exists():
             secrets.write_private_once(path, new_key())
-        keys = given or path.read_bytes().split()
-        try:
-            Vault(keys[0], keys[1:])
-        except (ValueError, IndexError) as exc:
-            where = "GODWIT_CREDENTIALS_KEY" if given else str(path)
-            raise InvalidRequest(f"{where} is not a Fernet key: 32 bytes in URL-safe base 64") from exc
-        return keys
+        held = path.read_text().split() if path.exists() else []
+        file = os.environ.get(f"{name}_FILE")
+        for where, keys in (((f"{file} ({name}_FILE)" if file else name), given), (str(path), held)):
+            try:
+                for key in keys:
+                    Vault(key.encode())
+            except ValueError as exc:
+                raise InvalidRequest(f"{where} is not a Fernet key: 32 bytes in URL-safe base 64") from exc
+        if not given and not held:
+            raise InvalidRequest(f"{path} is empty; put the key back, from a backup: what was sealed needs it")
+        return [key.encode() for key in (*given, *held)]
 
     def listen(self, port: int, host: str = "127.0.0.1") -> socket.socket:
         """A listening socket on `host`, an IPv4 address: `port`, or with 0 the one of last time, 7461, or any free one.
