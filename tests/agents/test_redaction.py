@@ -10,17 +10,18 @@ import pytest
 from godwit.agents import logs
 from godwit.agents.link import Unreachable
 from godwit.agents.logs import Tail
-from godwit.agents.redaction import CHARS_MIN, Mask, Withheld
+from godwit.agents.redaction import Mask, Withheld
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.held import Held, SecretsGone
+from godwit.domain.secrets import CHARACTERS_MIN
 from godwit.domain.wire.secrets import AttemptSecrets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]), max_size=30)
-VALUES = st.text(st.characters(min_codepoint=32, blacklist_categories=["Cs"]), min_size=CHARS_MIN, max_size=40).filter(
-    lambda value: value.strip("* ?") == value
-)
+VALUES = st.text(
+    st.characters(min_codepoint=32, blacklist_categories=["Cs"]), min_size=CHARACTERS_MIN, max_size=40
+).filter(lambda value: value.strip("* ?") == value)
 SECRET = 'hunter22/+ä"key'
 
 

@@ -57,11 +57,29 @@ def test_it_is_written_versioned_and_listed_and_no_answer_has_its_value(embedded
     assert VALUE not in "".join(one.text for one in answers)
 
 
-@pytest.mark.parametrize("value", ["", "x" * 32_769, "ä" * 16_385, "a\0b"], ids=["empty", "long", "many bytes", "zero"])
+@pytest.mark.parametrize(
+    "value", ["", "x" * 32_769, "ä" * 16_385, "a\0bcdefg"], ids=["empty", "long", "many bytes", "zero"]
+)
 def test_a_value_that_no_variable_holds_is_refused_without_being_repeated(embedded: World, value: str) -> None:
     refused = client_of(embedded).post("/v1/projects/default/secrets/s/versions", json={"value": value})
     assert refused.status_code == 422
     assert len(value) < 10 or value[:10] not in refused.text
+
+
+@pytest.mark.parametrize("value", ["a", "12345", "  12345  \t"])
+def test_a_value_that_no_node_can_cover_in_output_is_refused(embedded: World, value: str) -> None:
+    refused = client_of(embedded).post("/v1/projects/default/secrets/s/versions", json={"value": value})
+    assert refused.status_code == 422
+    assert "at least 6 characters" in refused.json()["detail"]
+    assert put(embedded, "123456") == 1
+
+
+def test_a_short_value_of_before_is_given_as_it_was(embedded: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(project_secrets, "CHARACTERS_MIN", 1)
+        put(embedded, "abc")
+    job_id, (agent,) = embedded.run(**WANTS)
+    assert given(embedded, agent, job_id).values == {"HF_TOKEN": "abc"}
 
 
 def test_a_job_that_names_what_is_not_there_is_refused_with_what_would_make_it(embedded: World) -> None:
@@ -121,10 +139,10 @@ def test_the_nodes_of_an_attempt_get_what_was_newest_when_the_first_asked_and_it
 
 
 def test_a_version_that_is_named_stays_that_one(embedded: World) -> None:
-    put(embedded, "first")
-    put(embedded, "second")
+    put(embedded, "the first")
+    put(embedded, "the second")
     job_id, (agent,) = embedded.run(secrets={"HF_TOKEN": "hf-token@1"})
-    assert given(embedded, agent, job_id).values == {"HF_TOKEN": "first"}
+    assert given(embedded, agent, job_id).values == {"HF_TOKEN": "the first"}
 
 
 def test_no_node_gets_the_secrets_of_an_attempt_of_others_or_of_one_that_ended(embedded: World) -> None:
@@ -232,4 +250,4 @@ def test_with_a_lost_key_a_control_plane_starts_and_the_secret_counts_as_gone(em
 def test_a_client_of_another_project_is_refused(embedded: World) -> None:
     client: TestClient = client_of(embedded)
     assert client.get("/v1/projects/nobody/secrets").status_code == 404
-    assert client.post("/v1/projects/nobody/secrets/s/versions", json={"value": "x"}).status_code == 404
+    assert client.post("/v1/projects/nobody/secrets/s/versions", json={"value": "x" * 6}).status_code == 404

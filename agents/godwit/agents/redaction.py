@@ -1,8 +1,8 @@
 """Covers secrets in what leaves a node. Pure; the same number of bytes comes out, so that offsets stay true.
 
-What is covered is each value of `CHARS_MIN` characters or more, as it is and as programs write it: in base 64 (inside a
-longer text too), percent-encoded, in JSON and Python strings, in hexadecimal digits, and line by line where it has
-several. What a program turns into something else passes; so do shorter values, of which any text is full.
+What is covered is each value of `CHARACTERS_MIN` characters or more, as it is and as programs write it: in base 64
+(inside a longer text too), percent-encoded, in JSON and Python strings, in hexadecimal digits, and line by line where
+it has several. What a program turns into something else passes; so do shorter values, of which any text is full.
 """
 
 import base64
@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
-CHARS_MIN = 6
+from godwit.domain.secrets import CHARACTERS_MIN
 
 COVER = b"*"
 
@@ -19,7 +19,7 @@ class Mask:
     """What is to be covered. `reach` is the length of the longest form: who reads less of a text may miss it."""
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        forms = {form for value in values if len(value) >= CHARS_MIN for form in _forms(value)}
+        forms = {form for value in values if len(value) >= CHARACTERS_MIN for form in _forms(value)}
         self._forms = sorted(forms)
         self.reach = max(map(len, forms), default=0)
 
@@ -56,7 +56,7 @@ class Withheld(Mask):
 
 def _forms(value: str) -> Iterator[bytes]:
     lines = [line.strip() for line in value.splitlines()]
-    for text in {value, *(line for line in lines if len(line) >= CHARS_MIN)}:
+    for text in {value, *(line for line in lines if len(line) >= CHARACTERS_MIN)}:
         raw = text.encode()
         yield raw
         yield raw.hex().encode()

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+CHARACTERS_MIN = 6
+"""Of a value. Shorter ones stand in any text by chance, so that nodes cannot cover them in what they let out."""
+
 
 @dataclass(frozen=True)
 class SecretRef:

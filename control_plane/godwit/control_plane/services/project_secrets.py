@@ -14,6 +14,7 @@ from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound, Problem
 from godwit.domain.events import Event
 from godwit.domain.jobs import AttemptState, Job, JobSpec
+from godwit.domain.secrets import CHARACTERS_MIN
 from godwit.domain.wire.secrets import VALUE_BYTES_MAX, AttemptSecrets, SecretView, VersionView
 from sqlalchemy import Row
 
@@ -173,6 +174,12 @@ def _opened(context: Context, tx: Transaction, rows: Sequence[Row[Any]]) -> Atte
 
 
 def _refuse_unfit(value: str) -> None:
+    if len(value.strip()) < CHARACTERS_MIN:
+        message = (
+            f"a secret has at least {CHARACTERS_MIN} characters: shorter ones cannot be covered in the output of jobs, "
+            "of which any text is full; make it longer, or put what is no secret into `env`"
+        )
+        raise InvalidRequest(problems=[Problem(("value",), message)])
     size = len(value.encode("utf-8", "surrogatepass"))
     if size > VALUE_BYTES_MAX:
         message = f"a secret has at most {VALUE_BYTES_MAX} bytes, and this one has {size}; keep files in a store"
