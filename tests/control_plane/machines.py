@@ -52,7 +52,7 @@ def longest_script() -> str:
     """The startup script of a control plane whose settings are as long as they may be."""
     token = Keyring(b"k").join_token("node-0000000000000a", "intent-0000000000000a")
     url = "https://" + "u" * (settings.URL_CHARACTERS_MAX - 8)
-    return startup_script(url, token, "p " + "p" * (settings.PACKAGE_CHARACTERS_MAX - 2), spot=True)
+    return startup_script(url, token, "p " + "p" * (settings.PACKAGE_CHARACTERS_MAX - 2), spot=True, tls=True)
 
 
 class Machine:

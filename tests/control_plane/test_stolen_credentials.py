@@ -60,7 +60,7 @@ def rows_of(world: World, node_id: str) -> list[Any]:
 
 
 def test_on_routes_of_people_and_gateways_it_is_no_credential_at_all(theft: Theft) -> None:
-    anybody = {"GET /v1/version"}
+    anybody = {"GET /v1/version", "GET /v1/agent/authorities"}
     for path, methods in theft.app.openapi()["paths"].items():
         for method in methods:
             route = f"{method.upper()} {path}"
@@ -80,6 +80,8 @@ def test_on_its_own_routes_it_says_and_hears_nothing_of_another_node(theft: Thef
     stopped = {"type": "attempt-stopped", "seq": 100, "outcome": "succeeded", **attempt}
     beat = {"agent_id": theft.thief.agent_id, "attempts": [attempt], "observations": [stopped]}
     calls: dict[str, tuple[dict[str, Any] | None, set[int]]] = {
+        "GET /v1/agent/authorities": (None, {404, 422}),
+        "POST /v1/agent/certificate": ({"csr": "x"}, {404}),
         "POST /v1/agent/join": ({"agent_id": theft.victim.agent_id, **facts}, {401}),
         "POST /v1/agent/startup-failure": (None, {401}),
         "POST /v1/agent/heartbeat": (beat, {200}),

@@ -1,6 +1,7 @@
 """The agent's side of the conversation with the control plane; the agent dials, always."""
 
 import hashlib
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from godwit.domain.wire.agents import (
     LogChunk,
     LogReply,
 )
+from godwit.domain.wire.certificates import Authorities, CertificateReply, CertificateRequest
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.secrets import AttemptSecrets, AttemptSecretsRequest
 from pydantic import ValidationError
@@ -34,6 +36,18 @@ control plane keeps it, 75 s."""
 
 SECONDS_DIGITS_MAX = 7
 """Of a `Retry-After`; what is longer says nothing of when to come back, and neither does a date."""
+
+_OF_TLS = {
+    "mismatch": "the certificate of whoever answers is for another host; name this one in agents_tls: {names: ...}",
+    "expired": "the certificate of whoever answers is over, by this machine's clock; set the clock, or look there",
+    "not yet valid": "the certificate of whoever answers is of the future, by this machine's clock; set the clock",
+    "CERTIFICATE_VERIFY_FAILED": "whoever answers has no certificate of an authority that this node knows, and so is "
+    "not its control plane; should that have another one since, `godwit nodes terminate` lets it be launched anew",
+    "disconnected": "the control plane ended the connection in place of an answer: it is starting again, or does not "
+    "believe the authority of this node's certificate; if that goes on, `godwit nodes terminate` ends the node",
+}
+"""What parts of OpenSSL's reasons mean (ssl.SSLError), the first that fits, and what to do. A server of asyncio refuses a
+certificate of TLS 1.3 without an alert, and so after the handshake as its client sees it: that is the last of them."""
 
 _DISMISSALS = frozenset({401, 403, 410})
 
@@ -60,10 +74,13 @@ class Unreachable(GodwitError):
 class Link:
     """Calls to the control plane. Each blocks; each raises `Unreachable` or `Dismissed`, nothing else."""
 
-    def __init__(self, url: str, credential: str = "") -> None:
+    def __init__(self, url: str, credential: str = "", tls: ssl.SSLContext | None = None) -> None:
+        self._url, self._credential, self._tls = url, credential, tls
+        self._client, self._former = self._opened(), list[httpx.Client]()
+
+    def _opened(self) -> httpx.Client:
         kept = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEPT_S)
-        self._client = httpx.Client(base_url=url, timeout=httpx.Timeout(5.0), limits=kept)
-        self._credential = credential
+        return httpx.Client(base_url=self._url, timeout=httpx.Timeout(5.0), limits=kept, verify=self._tls or True)
 
     def join(self, token: str, request: JoinRequest) -> JoinReply:
         """Introduce this node; the credential of the answer is used from now on."""
@@ -74,6 +91,30 @@ class Link:
     def renew(self, credential: str) -> None:
         """Present this credential from now on."""
         self._credential = credential
+
+    def show(self, tls: ssl.SSLContext | None) -> None:
+        """Make new connections, with this certificate; what is under way ends on those from before."""
+        self._former.append(self._client)
+        self._tls = tls
+        self._client = self._opened()
+        while len(self._former) > 1:  # half a life ago: nothing is under way there
+            self._former.pop(0).close()
+
+    def authorities(self, node_id: str, nonce: str) -> Authorities:
+        """Where agents' own listener is and whom to believe there; nothing is shown, and nothing proved yet."""
+        with self._translated():
+            response = self._client.get("/v1/agent/authorities", params={"node": node_id, "nonce": nonce})
+            if response.status_code == HTTPStatus.NOT_FOUND:
+                raise Unreachable(
+                    f"{self._url} knows no such machine, or has no listener for agents with TLS of its own: "
+                    f"{response.text[:500]}"
+                )
+            _check(response)
+            return Authorities.model_validate_json(response.content)
+
+    def certificate(self, csr: str) -> CertificateReply:
+        """The next certificate of this node, for a new key."""
+        return self._post("/v1/agent/certificate", CertificateRequest(csr=csr), CertificateReply)
 
     def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
         """Renew the lease and hand over observations."""
@@ -95,7 +136,7 @@ class Link:
         """Fetch a workdir's archive into `target`; it holds what `digest` says, or `Unreachable` is raised."""
         seen, size = hashlib.sha256(), 0
         with (
-            _translated(),
+            self._translated(),
             self._client.stream("GET", f"/v1/agent/archives/{digest}", headers=self._headers(), timeout=60) as response,
             target.open("wb") as file,
         ):
@@ -111,23 +152,25 @@ class Link:
 
     def _post(self, path: str, body: Message, kind: type[Reply], *, token: str = "", timeout_s: float = 5.0) -> Reply:
         headers = {**self._headers(token), "Content-Type": "application/json"}
-        with _translated():
+        with self._translated():
             response = self._client.post(path, content=body.model_dump_json(), headers=headers, timeout=timeout_s)
             _check(response)
             return kind.model_validate_json(response.content)
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as exc:
+            why = "the control plane did not answer"
+            if self._tls is not None:
+                why = next((words for sign, words in _OF_TLS.items() if sign in str(exc)), why)
+            raise Unreachable(f"{why} ({type(exc).__name__}: {exc})") from exc
+        except ValidationError as exc:
+            raise Unreachable(f"the control plane's answer cannot be read: {exc}") from exc
+
     def _headers(self, token: str = "") -> dict[str, str]:
         return {"Authorization": f"Bearer {token or self._credential}"}
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except httpx.HTTPError as exc:
-        raise Unreachable(f"the control plane did not answer ({type(exc).__name__}: {exc})") from exc
-    except ValidationError as exc:
-        raise Unreachable(f"the control plane's answer cannot be read: {exc}") from exc
 
 
 def _check(response: httpx.Response) -> None:

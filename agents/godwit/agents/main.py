@@ -26,6 +26,7 @@ from godwit.agents.metrics import loads
 from godwit.agents.node import Node
 from godwit.agents.notices import watch
 from godwit.agents.notices.sigterm import Sigterm
+from godwit.agents.renewing import Renewal
 from godwit.agents.runtime.guard import boottime_s
 from godwit.agents.runtime.process import probe
 from godwit.agents.runtime.ray_cluster import NodeFacts
@@ -87,12 +88,13 @@ class Agent:
         except Dismissed as exc:
             log.warning("not admitted; leaving for good", reason=exc.message)
             return 0
-        self._joined = joined
         self._heartbeat_s, self._lease_s = joined.heartbeat_s, joined.lease_s
         devices = machine.known_devices(chosen.node_dir)
         facts = NodeFacts(chosen.address, os.cpu_count() or 1, chosen.python, chosen.simulated, devices)
-        self._link = Link(self._settings.url, joined.credential)
-        self._terminals = Terminals(chosen.node_dir, chosen.url, joined.credential)
+        url, tls = joined.url or chosen.url, joining.tls_of(joined, chosen.node_dir)
+        self._link = Link(url, joined.credential, tls)
+        self._terminals = Terminals(chosen.node_dir, url, joined.credential, tls)
+        self._renewal = Renewal(chosen.node_dir, joined, self._link, self._terminals)
         state = core.load(chosen.node_dir, joining.agent_id(chosen.node_dir))
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
         self._core = Core(state, self._settings.node_dir, node.carry_out)
@@ -196,7 +198,7 @@ class Agent:
                 self._on_answer(True)
                 self._loads.told(request.load)
                 self._heartbeat_s, self._lease_s = reply.heartbeat_s, reply.lease_s
-                self._renew(reply.credential)
+                self._renewal.answered(reply.credential)
                 more = self._core.answered(sent_at, reply)
                 if not self._leased.is_set():
                     self._leased.set()
@@ -210,15 +212,6 @@ class Agent:
     def _pause_s(self, failed: int, exc: Unreachable) -> float:
         """The pause after the `failed`th call in a row that brought no answer."""
         return pauses.again_s(failed, pauses.longest_s(self._heartbeat_s, self._lease_s), self._rng, exc.after_s)
-
-    def _renew(self, credential: str | None) -> None:
-        """Keep a new credential, then use it; the one before is good for as long as it was."""
-        if credential is None:
-            return
-        self._joined = self._joined.model_copy(update={"credential": credential})
-        joining.keep(self._settings.node_dir, self._joined)
-        self._link.renew(credential)
-        self._terminals.renew(credential)
 
     def _is_over(self) -> bool:
         """Whether the machine goes down and nothing runs here any more: one heartbeat is still tried."""

@@ -22,6 +22,7 @@ class Settings:
     provider may take the machine back; SIGTERM then means that it does, in `notice_s`. `warm_ray`: a Ray stands by
     while the node is idle; unless told, on real machines that are nobody's own. `metrics`: where Prometheus may read
     this agent's metrics, None: nowhere.
+    `tls`: the control plane at `url` says where its own listener for agents is; the node joins there or not at all.
     """
 
     url: str
@@ -36,6 +37,7 @@ class Settings:
     notice_s: float = WINDOW_S
     warm_ray: bool = False
     metrics: tuple[str, int] | None = None
+    tls: bool = False
 
     @property
     def simulated(self) -> bool:
@@ -62,6 +64,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         notice_s=_seconds(env, "GODWIT_NOTICE_S") or WINDOW_S,
         warm_ray=_switch(env, "GODWIT_WARM_RAY", unset=not own),
         metrics=_address(env, "GODWIT_METRICS"),
+        tls=env.get("GODWIT_TLS") == "1",
     )
 
 

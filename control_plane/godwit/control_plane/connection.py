@@ -1,13 +1,17 @@
 """A connection to the control plane: uvicorn's, with bounds on the head of a request, in bytes and in time.
 
+Where it is one of TLS that ends here, requests know the client's certificate, which uvicorn does not tell by itself.
+
 uvicorn waits for a request's head for as long as a client likes, and takes one of any size. The gateway bounds its own
 in the same way; the two meet over HTTP only.
 """
 
 import asyncio
+import ssl
 from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 HEAD_BYTES_MAX = 32 * 1024
 """The target and all headers; nginx takes 4 buffers of 8 KiB by default (large_client_header_buffers)."""
@@ -26,10 +30,12 @@ class Connection(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
     _in_message = False
     _refused = False
+    _tls: dict[object, object] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client came; it owes a head."""
         super().connection_made(transport)
+        self._tls = tls_of(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -52,6 +58,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first bytes of a request, which may stand behind another one."""
         super().on_message_begin()
+        if self._tls is not None:
+            self.scope["extensions"] = {"tls": self._tls}
         self._in_message = True
         if self._head_timer is None:
             self._await_head()
@@ -93,3 +101,22 @@ class Connection(HttpToolsProtocol):
         head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
         self.transport.write(head.encode())
         self.transport.close()
+
+
+class Line(WebSocketsSansIOProtocol):
+    """A WebSocket: uvicorn's, which says by which certificate its client is known."""
+
+    async def run_asgi(self) -> None:
+        """Hand it to the application."""
+        if (tls := tls_of(self.transport)) is not None:
+            self.scope["extensions"] = {**(self.scope.get("extensions") or {}), "tls": tls}
+        await super().run_asgi()
+
+
+def tls_of(transport: asyncio.BaseTransport) -> dict[object, object] | None:
+    """What ASGI's TLS extension (0.2) calls the client's certificate, which TLS verified; None without TLS."""
+    found: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    if found is None:
+        return None
+    certificate = found.getpeercert(binary_form=True)
+    return {"client_cert_chain": [ssl.DER_cert_to_PEM_cert(certificate)] if certificate else []}

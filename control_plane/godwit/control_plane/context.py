@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from godwit.control_plane import credentials
+from godwit.control_plane.agents_tls import AgentsTls
 from godwit.control_plane.envelope import Envelope
 from godwit.control_plane.executors.brokers import Courier
 from godwit.control_plane.hints import Hints
@@ -31,7 +32,7 @@ class Context:
     are the addresses that services may be scaled by queries to. `loads` is how hard GPUs work, as agents told this
     process. `courier` tells workers of intents; without one, the control plane that leads carries them out itself.
     `envelope` seals the secrets of projects. `leads` is asked before anything is begun outside that only one may begin;
-    `steady_since` says since when what is written each second was.
+    `steady_since` says since when what is written each second was. `agents_tls`: agents have a listener of their own.
     """
 
     db: Database
@@ -58,6 +59,7 @@ class Context:
     envelope: Envelope = field(default_factory=Envelope)
     leads: Callable[[], bool] = lambda: True
     steady_since: Callable[[], float] = lambda: 0.0
+    agents_tls: AgentsTls | None = None
 
     def now(self) -> float:
         """The current instant."""

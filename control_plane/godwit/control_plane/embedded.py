@@ -15,12 +15,14 @@ from typing import Any
 
 import structlog
 import uvicorn
-from godwit.control_plane import accepting, interpreter, peers, secrets
+from godwit.control_plane import accepting, agents_tls, interpreter, peers, secrets
 from godwit.control_plane import settings as settings_module
+from godwit.control_plane.agents_listener import AgentsListener, Server
 from godwit.control_plane.api.app import create_app
+from godwit.control_plane.api.certified import Certified
 from godwit.control_plane.api.hearing import Hearing
 from godwit.control_plane.api.state import State
-from godwit.control_plane.connection import Connection
+from godwit.control_plane.connection import Connection, Line
 from godwit.control_plane.context import Context
 from godwit.control_plane.executors.brokers import Courier
 from godwit.control_plane.hints import Hints
@@ -46,6 +48,7 @@ from godwit.domain.plain_text import visible
 from godwit.domain.wire.dev import CHUNK_BYTES
 from godwit.providers import registry
 from sqlalchemy import make_url
+from starlette.types import ASGIApp
 
 log = structlog.get_logger()
 
@@ -72,6 +75,9 @@ def serve(folder: Path) -> None:
         roster = Roster(registry.build(settings.providers, folder, metrics=metrics))
         context = _context(home, settings, listener, roster, spans)
         context = replace(context, courier=_courier(settings, context.identity))
+        agents = _agents_listener(settings, home, context)
+        if agents is not None:
+            context = replace(context, agents_tls=agents.tls)
         accounts = Accounts(context, roster, home.vault(), folder, metrics)
         accounts.load()
         rekeying.to_present_key(context, home.vault())
@@ -84,21 +90,24 @@ def serve(folder: Path) -> None:
             terminals=Terminals("" if is_alone else _own_url(settings, listener)),
         )  # fmt: skip
         app = create_app(state)
-        server = uvicorn.Server(
+        heard: ASGIApp = Hearing(app, state)
+        server = Server(
             uvicorn.Config(
-                Hearing(app, state),
+                heard if agents is None else Certified(heard, context, agents.tls, agents.trusted),
                 log_level="warning",
                 access_log=False,
                 timeout_graceful_shutdown=2,
                 lifespan="off",
                 http=Connection,
                 backlog=accepting.BACKLOG,
+                ws=Line,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 # A terminal that waits for its reader answers no pings; whether its environment lives is looked at.
                 ws_ping_timeout=None,
                 ws_max_size=4 * CHUNK_BYTES,
                 ws_per_message_deflate=False,
-            )
+            ),
+            agents,
         )
         listener_of_hints = _listen_for_hints(settings, context) if not is_alone else None
         leading.start()
@@ -115,15 +124,18 @@ def serve(folder: Path) -> None:
             spans.close()
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, home: Home, context: Context) -> None:
+async def _serve(server: Server, listener: socket.socket, home: Home, context: Context) -> None:
     """Serve, and say where once it does."""
     serving = asyncio.create_task(server.serve(sockets=accepting.several(listener)))
+    keeping_up = None if server.agents is None else asyncio.create_task(server.agents.keep_up())
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
     if server.started:
         home.announce(Holder(os.getpid(), _loopback(listener), context.identity))
         log.info("serving", url=context.url, identity=context.identity, providers=sorted(context.providers))
     await serving
+    if keeping_up is not None:
+        keeping_up.cancel()
 
 
 def _context(home: Home, settings: Settings, listener: socket.socket, roster: Roster, spans: Spans) -> Context:
@@ -151,6 +163,16 @@ def _context(home: Home, settings: Settings, listener: socket.socket, roster: Ro
         agent_package=settings.agent_package,
         envelope=home.envelope(),
     )
+
+
+def _agents_listener(settings: Settings, home: Home, context: Context) -> AgentsListener | None:
+    if settings.agents_tls is None:
+        return None
+    tls = settings.agents_tls
+    listener = home.listen(tls.port, tls.listen, "agents_port", agents_tls.DEFAULT_PORT)
+    tls = replace(tls, url=tls.url or f"https://127.0.0.1:{listener.getsockname()[1]}")
+    log.info("agents have a listener of their own", url=tls.url, required=tls.required)
+    return AgentsListener(context, tls, home.folder, listener)
 
 
 def _courier(settings: Settings, identity: str) -> Courier | None:

@@ -129,14 +129,16 @@ class Home:
             raise InvalidRequest(f"{path} is empty; put the key back, from a backup: what was sealed needs it")
         return [key.encode() for key in (*given, *held)]
 
-    def listen(self, port: int, host: str = "127.0.0.1") -> socket.socket:
-        """A listening socket on `host`, an IPv4 address: `port`, or with 0 the one of last time, 7461, or any free one.
+    def listen(
+        self, port: int, host: str = "127.0.0.1", name: str = "port", default: int = DEFAULT_PORT
+    ) -> socket.socket:
+        """A listening socket on `host`, an IPv4 address: `port`, or with 0 the one of last time, `default`, or any.
 
-        Agents know the address, so it is kept across restarts. Raises `Conflict` when it is in use.
+        Agents know the address, so it is kept across restarts, under `name`. Raises `Conflict` when it is in use.
         """
-        kept = self.folder / f"port{self._suffix}"
+        kept = self.folder / f"{name}{self._suffix}"
         wanted = port or (int(kept.read_text()) if kept.exists() else 0)
-        for candidate in [wanted] if wanted else [DEFAULT_PORT, 0]:
+        for candidate in [wanted] if wanted else [default, 0]:
             # asyncio turns Nagle's algorithm off only where the protocol is named; with it on, every answer on a
             # connection that stays open waits 40 ms for the client's delayed acknowledgement.
             listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

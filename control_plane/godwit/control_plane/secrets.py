@@ -26,6 +26,10 @@ class Keyring:
         """That we said so: what `credentials` puts behind a node's credential."""
         return self._derive("node", said)
 
+    def vouched(self, expiry: str, digest: str) -> str:
+        """That a certificate was shown with the credential of this digest: what `vouching` says."""
+        return self._derive("vouched", expiry, digest)
+
     def ray_token(self, attempt_id: str) -> str:
         """The token of an attempt's own Ray cluster: 64 hex digits, as Ray wants."""
         return self._derive("ray", attempt_id)

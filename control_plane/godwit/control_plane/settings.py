@@ -10,7 +10,8 @@ from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import Any
 
-from godwit.control_plane import caring, dialling, fleet, prometheus, scheduling
+from godwit.control_plane import agents_tls, caring, dialling, fleet, prometheus, scheduling
+from godwit.control_plane.agents_tls import AgentsTls
 from godwit.control_plane.dialling import Dialling
 from godwit.control_plane.executors import brokers
 from godwit.control_plane.executors.brokers import Broker
@@ -71,6 +72,9 @@ providers:
 # then a node counts as lost after 20 s, unless `policy` says otherwise.
 # agents: {heartbeat_s: 1, credential_s: 86400}
 
+# A listener for agents with TLS and certificates of our own making, which a proxy passes as TCP; docs/operations.md.
+# agents_tls: {url: https://godwit.example.com:7465, listen: 0.0.0.0}
+
 # What the fleet may grow to and cost, how long a node may idle, what is never given back, and what is kept ready.
 # fleet: {max_nodes: 16, max_usd_per_hour: 400, idle_s: 300, min_nodes: 0, warm: [{gpus: H100:8, count: 1}]}
 
@@ -115,6 +119,7 @@ _KEYS = (
     "providers",
     "policy",
     "agents",
+    "agents_tls",
     "fleet",
     "scheduling",
     "health",
@@ -137,7 +142,7 @@ class Settings:
     `targets` are told of what happens. `prometheus` are the addresses that services may be scaled by queries to.
     `broker` is how workers are told of intents; None: there are none.
     `peer_url` is where other control planes on its database reach it, empty for what it finds out itself.
-    `login` is how people log in, None for tokens only.
+    `login` is how people log in, None for tokens only. `agents_tls`: agents have a listener of their own.
     """
 
     home: Path
@@ -158,6 +163,7 @@ class Settings:
     broker: Broker | None = None
     peer_url: str = ""
     login: LoginSettings | None = None
+    agents_tls: AgentsTls | None = None
 
     @property
     def simulated(self) -> bool:
@@ -188,9 +194,12 @@ def read(home: Path) -> Settings:
     policy = fleet.bounded(policy, config.get("fleet"), path, is_idle_given="idle_after_s" in times)
     policy = scheduling.ordered(policy, config.get("scheduling"), path)
     policy = caring.cared_for(policy, config.get("health"), path)
+    listen = _listen(os.environ.get("GODWIT_LISTEN") or config.get("listen"), path)
+    agents_port = _whole(os.environ.get("GODWIT_AGENTS_PORT") or None)
     return Settings(
         home=home,
-        listen=_listen(os.environ.get("GODWIT_LISTEN") or config.get("listen"), path),
+        listen=listen,
+        agents_tls=agents_tls.read(config.get("agents_tls"), agents_port, listen, path),
         replica=_replica(os.environ.get("GODWIT_REPLICA", "")),
         port=_port(_whole(os.environ.get("GODWIT_PORT")) or config.get("port") or 0, path),
         url=_url(config.get("url"), path),

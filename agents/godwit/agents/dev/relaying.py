@@ -9,6 +9,7 @@ import json
 import os
 import select
 import socket
+import ssl
 import struct
 import termios
 import threading
@@ -36,8 +37,8 @@ REMEMBERED = 1_000
 class Terminals:
     """Those of one node. `url` is the control plane's."""
 
-    def __init__(self, node_dir: Path, url: str, credential: str) -> None:
-        self._node_dir = node_dir
+    def __init__(self, node_dir: Path, url: str, credential: str, tls: ssl.SSLContext | None = None) -> None:
+        self._node_dir, self._tls = node_dir, tls
         self._url = url.replace("http", "ws", 1).rstrip("/")
         self.renew(credential)
         self._known: dict[str, None] = {}
@@ -45,6 +46,10 @@ class Terminals:
     def renew(self, credential: str) -> None:
         """Dial with this credential from now on."""
         self._headers = {"Authorization": f"Bearer {credential}"}
+
+    def show(self, tls: ssl.SSLContext | None) -> None:
+        """Dial with this certificate from now on."""
+        self._tls = tls
 
     def known(self) -> list[str]:
         """The newest that were heard of: the control plane need not name them again."""
@@ -64,7 +69,7 @@ class Terminals:
         try:
             with connect(
                 f"{self._url}/v1/agent/terminals/{order.intent_id}", additional_headers=self._headers,
-                compression=None, max_size=4 * CHUNK_BYTES, max_queue=4, proxy=_proxy(self._url),
+                compression=None, max_size=4 * CHUNK_BYTES, max_queue=4, proxy=_proxy(self._url), ssl=self._tls,
                 ping_timeout=None,  # a line that waits answers no pings; the control plane ends what is dead
             ) as line:  # fmt: skip
                 self._join(order, line)
@@ -185,4 +190,4 @@ def _shut(desk: socket.socket) -> None:
 
 def _proxy(url: str) -> Literal[True] | None:
     """The environment's proxy is for the way out; loopback has none."""
-    return None if url.startswith(("ws://127.", "ws://localhost")) else True
+    return None if url.partition("://")[2].startswith(("127.", "localhost")) else True

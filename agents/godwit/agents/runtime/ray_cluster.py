@@ -143,6 +143,7 @@ _AGENT_ONLY = frozenset(
         "GODWIT_CRIU",
         "GODWIT_METRICS",
         "GODWIT_SPOT",
+        "GODWIT_TLS",
         "GODWIT_WARM_RAY",
     }
 )

@@ -3,19 +3,20 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
-from godwit.control_plane import hints
+from godwit.control_plane import hints, vouching
 from godwit.control_plane.api import relays
 from godwit.control_plane.api.access import Credential
 from godwit.control_plane.api.state import Godwit, State
-from godwit.control_plane.services import agents, node_access, startups
+from godwit.control_plane.services import agents, authorities, node_access, startups
 from godwit.control_plane.store import queries
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import Forbidden, TooLarge
 from godwit.domain.jobs import Attempt
 from godwit.domain.wire import agents as wire
+from godwit.domain.wire.certificates import Authorities, CertificateReply, CertificateRequest, Nonce
 from godwit.domain.wire.dev import OpenTerminal
 from godwit.domain.wire.specs import Digest
 
@@ -24,7 +25,19 @@ router = APIRouter(prefix="/v1/agent")
 _LINES = {"requestBody": {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
 
-@router.post("/join")
+@router.get("/authorities")
+def authorities_of(state: Godwit, node: Annotated[str, Query(max_length=64)], nonce: Nonce) -> Authorities:
+    """Where agents reach this control plane by TLS, and whom to believe; needs no token, and proves to know it."""
+    return authorities.discovered(state.context, node, nonce)
+
+
+@router.post("/certificate")
+def certificate(state: Godwit, credential: Credential, request: CertificateRequest) -> CertificateReply:
+    """The next certificate of an agent, for a new key."""
+    return authorities.renewed(state.context, credential, request.csr)
+
+
+@router.post("/join", response_model_exclude_none=True)
 def join(state: Godwit, credential: Credential, request: wire.JoinRequest) -> wire.JoinReply:
     """A booted machine becomes a node; the bearer token is its join token."""
     return agents.join(state.context, credential, request)
@@ -72,7 +85,8 @@ def _terminals_elsewhere(state: State, node_id: str, credential: str, known: set
     """What people asked of other control planes for this node; those say it to the node itself."""
     with state.context.db.read() as conn:
         urls = state.terminals.elsewhere(conn, node_id, known, state.context.now())
-    return [order for url in sorted(urls) for order in relays.owed_there(url, credential, sorted(known))]
+    vouched = vouching.vouch(state.context.keyring, credential, state.context.now())
+    return [order for url in sorted(urls) for order in relays.owed_there(url, credential, sorted(known), vouched)]
 
 
 @router.post("/logs")

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 log = structlog.get_logger()
 
 CARRIED = "x-godwit-carried"
-"""A header that says that another control plane carries this line."""
+"""A header that says that another control plane carries this line; what it holds is of `vouching`."""
 
 DIAL_S, ASK_S = 5.0, 3.0
 MESSAGE_BYTES = 4 * CHUNK_BYTES
@@ -28,10 +28,10 @@ NOT_YOURS, TRY_AGAIN = 1008, 1013
 """Close codes: RFC 6455, section 7.4.1, and the registry that section 11.7 began."""
 
 
-def owed_there(url: str, credential: str, known: list[str]) -> list[OpenTerminal]:
+def owed_there(url: str, credential: str, known: list[str], vouched: str) -> list[OpenTerminal]:
     """What another control plane has for a node to dial, as that says to the node; nothing where it does not answer."""
     asked = CommandsRequest(known=known, wait_s=0.0)
-    headers = {"Authorization": f"Bearer {credential}", "Content-Type": "application/json", CARRIED: "1"}
+    headers = {"Authorization": f"Bearer {credential}", "Content-Type": "application/json", CARRIED: vouched}
     try:
         content = asked.model_dump_json()
         answer = httpx.post(
@@ -44,9 +44,9 @@ def owed_there(url: str, credential: str, known: list[str]) -> list[OpenTerminal
         return []
 
 
-async def carry(url: str, here: WebSocket) -> None:
+async def carry(url: str, here: WebSocket, vouched: str) -> None:
     """Join `here` to the same path of the control plane at `url`, until either end is gone."""
-    headers = {"Authorization": here.headers.get("authorization", ""), CARRIED: "1"}
+    headers = {"Authorization": here.headers.get("authorization", ""), CARRIED: vouched}
     try:
         there = await connect(
             url.replace("http", "ws", 1) + here.url.path, additional_headers=headers, compression=None,

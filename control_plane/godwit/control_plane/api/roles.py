@@ -173,6 +173,8 @@ RULES: Mapping[str, Rule] = {
     "POST /v1/providers/{provider}/check": Rule(_O, audited=False),
     "DELETE /v1/providers/{provider}": Rule(_A),
     # Agents: their own door, in `api/agents`.
+    "GET /v1/agent/authorities": Rule(Door.ANYBODY, _R.SHARED),
+    "POST /v1/agent/certificate": _MACHINE,
     "POST /v1/agent/join": _MACHINE,
     "POST /v1/agent/startup-failure": _MACHINE,
     "POST /v1/agent/heartbeat": _MACHINE,

@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter, Request, WebSocket
 from fastapi.concurrency import run_in_threadpool
+from godwit.control_plane import vouching
 from godwit.control_plane.api import relays
 from godwit.control_plane.api.access import Actor
 from godwit.control_plane.api.jobs import JobRef
@@ -91,7 +92,8 @@ async def _carried(state: State, terminal_id: str, websocket: WebSocket) -> bool
     url = await run_in_threadpool(find)
     if url is None:
         return False
-    await relays.carry(url, websocket)
+    vouched = vouching.vouch(state.context.keyring, _bearer(websocket), state.context.now())
+    await relays.carry(url, websocket, vouched)
     return True
 
 

@@ -16,7 +16,7 @@ from godwit.domain.errors import Conflict, InvalidRequest
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DatabaseError
 
-HOME_FILES = ("config.yaml", "token", "secret.key", "credentials.key", "port")
+HOME_FILES = ("config.yaml", "token", "secret.key", "credentials.key", "port", "agents_port")
 """What a home holds besides its database, and cannot be made again. Its keys open everything."""
 
 WORKDIR = re.compile(r"[0-9a-f]{64}\.tar\.gz")

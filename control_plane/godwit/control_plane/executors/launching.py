@@ -168,7 +168,8 @@ class Executor:
     def _request(self, intent: Intent, node: Node) -> LaunchRequest:
         join_token = self._context.keyring.join_token(node.id, intent.id)
         url, package = self._context.url, self._context.agent_package
-        script = bootstrap.startup_script(url, join_token, package, spot=node.offer.spot)
+        has_tls = self._context.agents_tls is not None
+        script = bootstrap.startup_script(url, join_token, package, spot=node.offer.spot, tls=has_tls)
         return LaunchRequest(node.offer, intent.id, self._context.identity, script)
 
     def _find(self, provider: Provider, token: str) -> Instance | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from godwit.control_plane import credentials
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import (
+    authorities,
     dev,
     health,
     migrations,
@@ -50,7 +51,10 @@ def join(context: Context, token: str, request: wire.JoinRequest) -> wire.JoinRe
     with context.db.write() as tx:
         returning.adopt(context, tx, token, request, now)
         node = node_of_join_token(context, tx, token)
-        credential = credentials.issue(context.keyring, node.id, request.agent_id, now, context.credential_s)
+        is_certified = context.agents_tls is not None and request.csr is not None
+        credential = credentials.issue(
+            context.keyring, node.id, request.agent_id, now, context.credential_s, certified=is_certified
+        )
         known = queries.agent(tx.conn, node.id)
         if known is not None and known.agent_id != request.agent_id:
             raise Forbidden("this join token was used; a machine joins once")
@@ -60,8 +64,16 @@ def join(context: Context, token: str, request: wire.JoinRequest) -> wire.JoinRe
             writes.add_agent(tx, node.id, request.agent_id, node_access.NO_HASH, now)
             _admit(context, tx, node, request, now)
         writes.heard(tx, node.id, now, now + context.policy.lease_s)
+        signed = None
+        if is_certified and request.csr is not None:
+            signed = authorities.certified(context, tx, node.id, request.agent_id, request.csr)
     return wire.JoinReply(
-        node_id=node.id, credential=credential, heartbeat_s=context.heartbeat_s, lease_s=context.policy.lease_s
+        node_id=node.id,
+        credential=credential,
+        heartbeat_s=context.heartbeat_s,
+        lease_s=context.policy.lease_s,
+        certificate=None if signed is None else signed.certificate,
+        authorities=None if signed is None else signed.authorities,
     )
 
 

@@ -144,7 +144,7 @@ def _heard(tx: Transaction, newest: dict[str, float], now: float, lease_until: f
 def _reply(context: Context, row: Row[Any], beat: Beat, now: float) -> wire.HeartbeatReply:
     renewed = None
     if beat.request.renews and credentials.is_due(beat.claim, now, context.credential_s):
-        renewed = credentials.issue(context.keyring, row.node_id, row.agent_id, now, context.credential_s)
+        renewed = node_access.renewed(context, beat.claim, now)
     return wire.HeartbeatReply(
         lease_s=context.policy.lease_s, heartbeat_s=context.heartbeat_s, acknowledged_seq=row.observed_seq,
         credential=renewed,

@@ -5,6 +5,7 @@ from typing import Any
 
 from godwit.control_plane import credentials, secrets
 from godwit.control_plane.context import Context
+from godwit.control_plane.credentials import Claim
 from godwit.control_plane.store import queries
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
@@ -49,6 +50,12 @@ def renewal(
         return None
     if credentials.is_derived(credential):
         claim = credentials.read(context.keyring, credential, now)
-        if not credentials.is_due(claim, now, context.credential_s):
-            return None
+        return renewed(context, claim, now) if credentials.is_due(claim, now, context.credential_s) else None
     return credentials.issue(context.keyring, agent.node_id, agent.agent_id, now, context.credential_s)
+
+
+def renewed(context: Context, claim: Claim, now: float) -> str:
+    """A new credential in place of one that said `claim`: good along with a certificate only, if that was."""
+    return credentials.issue(
+        context.keyring, claim.node_id, claim.agent_id, now, context.credential_s, certified=claim.certified
+    )

@@ -108,10 +108,15 @@ def problems(context: Context, spec: JobSpec) -> list[Problem]:
         )
         for variable, ref in gone.items()
     ]
-    if not is_private(context.url):
+    if not reaches_privately(context):
         message = f"{REACH}; put TLS before it and set `url` to https://... in config.yaml"
         found.append(Problem(("secrets",), message))
     return found
+
+
+def reaches_privately(context: Context) -> bool:
+    """Whether all agents come by a way on which nobody listens."""
+    return is_private(context.url) or (context.agents_tls is not None and context.agents_tls.required)
 
 
 def is_private(url: str) -> bool:
@@ -130,7 +135,7 @@ def of_attempt(context: Context, credential: str, attempt_id: str) -> AttemptSec
 
     Raises `Unauthenticated`, `NotFound`, and `Forbidden` for an attempt that has no part here, or has ended.
     """
-    if not is_private(context.url):
+    if not reaches_privately(context):
         raise Forbidden(REACH)
     with context.db.write() as tx:
         node, _ = node_access.authenticate(context, tx, credential)

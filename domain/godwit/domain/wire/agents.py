@@ -8,12 +8,15 @@
     POST /v1/agent/secrets     (of an attempt here)                    AttemptSecretsRequest -> AttemptSecrets
     GET  /v1/agent/archives/{digest}                                   the workdir as .tar.gz
 
+Where agents have a listener of their own, they also show a certificate: `wire/certificates`.
+
 Observations are numbered per node and kept by the agent until acknowledged, so each is delivered at least once and
 counted once. Commands are repeated until the agent reports `command-done` for their intent.
 """
 
 from typing import Annotated, Literal
 
+from godwit.domain.wire.certificates import Pem
 from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.copies import CopyCheckpoint, CopyDone
 from godwit.domain.wire.dev import Desk, IdleSeen, OpenTerminal
@@ -44,7 +47,7 @@ class JoinRequest(Message):
     """The agent introduces its node. Joining again with the same token is refused unless `agent_id` is the same.
 
     `no_process_saves` says why it cannot save running programs from outside, `no_gpu_process_saves` why not those with
-    GPUs; empty where it can.
+    GPUs; empty where it can. `csr` asks for a certificate: it joins where TLS is the control plane's own.
     """
 
     agent_id: Annotated[str, Field(min_length=8, max_length=64)]
@@ -56,15 +59,21 @@ class JoinRequest(Message):
     gpus: Annotated[list[GpuFact], Field(max_length=128)]
     no_process_saves: Detail = "its agent does not say that it can"
     no_gpu_process_saves: Detail = "its agent does not say that it can"
+    csr: Pem | None = None
 
 
 class JoinReply(Message):
-    """The credential touches only this node's rows. Heartbeats come every `heartbeat_s`; a lease lasts `lease_s`."""
+    """The credential touches only this node's rows. Heartbeats come every `heartbeat_s`; a lease lasts `lease_s`.
+
+    With a `certificate` come the `authorities` to believe; both are left out where none was asked for.
+    """
 
     node_id: str
     credential: str
     heartbeat_s: float
     lease_s: float
+    certificate: Pem | None = None
+    authorities: Annotated[list[Pem], Field(max_length=16)] | None = None
 
 
 class CommandDone(Message):
