@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from godwit.control_plane.services import drills
+from godwit.control_plane.services import drills, jobs
 from godwit.control_plane.store import queries, schema
 from godwit.domain.drills import Drill
 from godwit.domain.errors import Conflict, InvalidRequest, NotFound
 from godwit.domain.intents import IntentKind
 from godwit.domain.nodes import NodeState
-from godwit.domain.wire.agents import CheckpointCommitted, CheckpointRestored
+from godwit.domain.wire.agents import AttemptRunning, CheckpointCommitted, CheckpointRestored
 from godwit.domain.wire.checkpoints import CheckpointsDeleted
 from godwit.domain.wire.views import DrillRequest
 
@@ -112,6 +112,30 @@ def test_an_interrupted_job_starts_again_where_it_stood(world: World, at: int) -
     world.plan()
     job_id, (agent,) = others[at]
     assert (world.attempt(job_id).epoch, world.attempt(job_id).head.node_id) == (2, agent.node_id)
+
+
+def test_what_fails_to_start_twice_in_a_row_is_tried_again_with_a_pause_until_it_runs(world: World) -> None:
+    job_id, (agent,) = world.run()
+
+    def interrupt(*, once_it_ran: bool) -> int:
+        attempt = world.attempt(job_id)
+        if once_it_ran:
+            agent.beat(agent.observed(AttemptRunning, attempt_id=attempt.id, epoch=attempt.epoch))
+        agent.beat(agent.stopped(attempt.id, attempt.epoch, "interrupted", detail="Ray did not start"))
+        world.plan()
+        return world.attempt(job_id).epoch
+
+    assert interrupt(once_it_ran=True) == 2
+    assert interrupt(once_it_ran=False) == 3, "the first time it is tried again at once"
+    assert interrupt(once_it_ran=False) == 3
+    assert "did not come to run 2 times in a row" in jobs.explain(world.context, job_id).model_dump_json()
+    for _ in range(5):
+        world.clock.advance(1)
+        agent.beat()
+    world.plan()
+    assert world.attempt(job_id).epoch == 4
+    assert interrupt(once_it_ran=True) == 5, "it ran, so that what was before counts no more"
+    assert interrupt(once_it_ran=False) == 6
 
 
 def test_an_attempt_whose_preflight_failed_costs_its_job_no_retry(world: World) -> None:

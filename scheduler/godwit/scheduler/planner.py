@@ -10,7 +10,7 @@ from dataclasses import replace
 from godwit.domain.ids import JobId
 from godwit.domain.jobs import Job, JobState
 from godwit.domain.resources import Infra
-from godwit.scheduler import dependencies, giving_way, projects, release, repair, replacing, warm
+from godwit.scheduler import dependencies, giving_way, projects, release, repair, replacing, restarts, warm
 from godwit.scheduler import fleet as fleets
 from godwit.scheduler.counter import Counter
 from godwit.scheduler.engine import Engine
@@ -36,7 +36,7 @@ def plan(snapshot: Snapshot, now: float, seed: int) -> Plan:
     ruled = {**rulings.of(snapshot, now), **leaving.found(snapshot, now)}
     snapshot = rulings.obeyed(snapshot, ruled)
     counter, engine = _serve_queue(snapshot, now, seed)
-    refusals = rulings.told(ruled, counter.told()) | _unserved(snapshot)
+    refusals = rulings.told(ruled, counter.told()) | _unserved(snapshot, now)
     resizes = resizing.Resizing(snapshot, engine, counter.market, now).actions(somebody_waits=bool(refusals))
     wanted = counter.spoken_for() | frozenset(resizing.wanted_by(resizes))
     # Which idle nodes are spares shows when those that start now hold theirs, or those whose nodes are being tested: a
@@ -69,7 +69,7 @@ def preview(snapshot: Snapshot, job: Job, now: float, seed: int) -> Plan:
     ruled = rulings.of(snapshot, now)
     snapshot = rulings.obeyed(snapshot, ruled)
     counter, _ = _serve_queue(snapshot, now, seed)
-    refusals = (rulings.told(ruled, counter.told()) | _unserved(snapshot)).get(job.id, ())
+    refusals = (rulings.told(ruled, counter.told()) | _unserved(snapshot, now)).get(job.id, ())
     mine = tuple(action for action in counter.actions if _is_for(action, job.id))
     outlook = counter.outlook(job.id, fleets.demand_of(job, snapshot, now)) if refusals else None
     return Plan(mine, {job.id: refusals}, outlooks={} if outlook is None else {job.id: outlook})
@@ -85,7 +85,7 @@ def queue(snapshot: Snapshot, now: float, seed: int, outlooks_max: int) -> Plan:
     ruled = rulings.of(snapshot, now)
     snapshot = rulings.obeyed(snapshot, ruled)
     counter, _ = _serve_queue(snapshot, now, seed)
-    told, outlooks = rulings.told(ruled, counter.told()) | _unserved(snapshot), dict[JobId, Outlook]()
+    told, outlooks = rulings.told(ruled, counter.told()) | _unserved(snapshot, now), dict[JobId, Outlook]()
     for job_id, position in counter.positions.items():
         known = snapshot.job_by_id.get(job_id)
         found = None
@@ -108,7 +108,7 @@ def preview_move(snapshot: Snapshot, job_id: JobId, to: Infra | None, now: float
 
 def _serve_queue(snapshot: Snapshot, now: float, seed: int) -> tuple[Counter, Engine]:
     """Whoever waits for nodes and for nothing else, each in turn."""
-    unserved = _unserved(snapshot)
+    unserved = _unserved(snapshot, now)
     waiting = {job.id: job for job in snapshot.jobs if repair.waits(job) and job.id not in unserved}
     gate = projects.gate_of(snapshot.projects)
     order, usage = projects.order_of(snapshot, gate, now)
@@ -147,7 +147,7 @@ def _lacking(job: Job, snapshot: Snapshot) -> tuple[Refusal, ...]:
     return (Refusal(Code.NO_SECRET, f"secret {name}", f"of project {job.project} was removed", help_),)
 
 
-def _unserved(snapshot: Snapshot) -> dict[JobId, tuple[Refusal, ...]]:
+def _unserved(snapshot: Snapshot, now: float) -> dict[JobId, tuple[Refusal, ...]]:
     """Waiting jobs that no node would help: they may still run somewhere, or others must come first."""
     told: dict[JobId, tuple[Refusal, ...]] = {}
     tested = attribution.under_test(snapshot)
@@ -156,7 +156,7 @@ def _unserved(snapshot: Snapshot) -> dict[JobId, tuple[Refusal, ...]]:
         why = dependencies.why_waiting(job, snapshot.standings(job)) if attempt is None else (_fencing(attempt.id),)
         if not why and job.id in tested:
             why = (Refusal(Code.UNFIT, "its nodes", "are tested before it goes on", "wait: `godwit incidents`"),)
-        why = why or _spent(job, snapshot) or _lacking(job, snapshot)
+        why = why or _spent(job, snapshot) or _lacking(job, snapshot) or restarts.why_waiting(job, snapshot, now)
         if why and repair.waits(job):
             told[job.id] = why
     return told
@@ -176,6 +176,7 @@ def _wake_at(snapshot: Snapshot, engine: Engine, now: float) -> float | None:
         *release.next_deadlines(snapshot, now),
         *migration.next_deadlines(snapshot),
         *resizing.next_deadlines(snapshot),
+        *restarts.next_deadlines(snapshot),
         *(hold.until for hold in snapshot.holds),
         *(job.created_at + snapshot.policy.patience.patience_s for job in snapshot.jobs if repair.waits(job)),
     ]

@@ -15,6 +15,7 @@ class Code(StrEnum):
     YIELDING = "yielding"
     QUOTA = "quota"
     BUDGET = "budget"
+    STARTS_FAIL = "starts-fail"
     NO_SECRET = "no-secret"  # noqa: S105 - it says that one is missing
     KEPT = "kept"
     BUSY = "busy"

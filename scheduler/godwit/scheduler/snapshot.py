@@ -82,7 +82,8 @@ class Snapshot:
 
     `jobs`: every job that is not final, in queue order among those that wait (a bounded window of them), and those of
     which an attempt has not ended. `projects`: every project, with its quota. `saved_at`: when each running job last
-    committed a checkpoint in its present attempt. `yielded_at`: when each waiting job last gave way. `attempts`:
+    committed a checkpoint in its present attempt. `yielded_at`: when each waiting job last gave way.
+    `failed_starts`: how many attempts in a row of each interrupted job ended before their programs ran. `attempts`:
     every attempt that has not ended. `nodes`: every node that is not final. `losses`: when each provider last lost a
     node. `records`: what happened with the offers that were tried. `serving_since`: since when this control plane hears
     agents; nobody is late before. `dependencies`: how far that is which queued jobs wait for, by their `after_id`.
@@ -104,6 +105,7 @@ class Snapshot:
     projects: tuple[Project, ...] = ()
     saved_at: Mapping[JobId, float] = field(default_factory=dict)
     yielded_at: Mapping[JobId, float] = field(default_factory=dict)
+    failed_starts: Mapping[JobId, int] = field(default_factory=dict)
     dependencies: Mapping[str, tuple[Standing, ...]] = field(default_factory=dict)
     pasts: Mapping[JobId, Past] = field(default_factory=dict)
     usage: Mapping[ProjectId, Average] = field(default_factory=dict)

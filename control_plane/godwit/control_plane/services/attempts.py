@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from godwit.control_plane import hints
-from godwit.control_plane.store import entities, queries, run_times
+from godwit.control_plane.store import entities, queries, run_times, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.errors import NotFound
@@ -57,6 +57,8 @@ def settle(
     if grace_s is None:
         grace_s = PREEMPT_GRACE_S if outcome in _TOLD_FIRST else STOP_GRACE_S
     detail = attempt.detail or reason
+    if outcome is Outcome.INTERRUPTED and attempt.state is AttemptState.STARTING:
+        writes.attempt_failed_to_start(tx, attempt.id)
     attempt = replace(attempt, outcome=outcome, detail=detail)
     attempt = entities.advance(tx, attempt, AttemptState.STOPPING, reason=reason, actor=actor, now=now)
     for slot in attempt.slots:

@@ -256,6 +256,7 @@ def snapshot(conn: Connection, now: float, serving_since: float, policy: Policy)
         projects=tuple(tenancy.projects(conn)),
         saved_at=tenancy.saved_at(conn),
         yielded_at=tenancy.yielded_at(conn),
+        failed_starts=tenancy.failed_starts(conn),
         dependencies=dependencies.standings(conn, after),
         pasts=run_times.pasts(conn, jobs),
         usage=usage.averages(conn),

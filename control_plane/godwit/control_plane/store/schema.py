@@ -126,6 +126,7 @@ attempts = Table(
     # observed
     Column("saved_at", Float),
     Column("saved_bytes", BigInteger),
+    Column("failed_start", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("job_id", "epoch"),
 )
 

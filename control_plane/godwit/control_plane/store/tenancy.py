@@ -11,6 +11,7 @@ from godwit.domain.errors import Conflict, NotFound
 from godwit.domain.ids import JobId, NodeId, ProjectId
 from godwit.domain.jobs import AttemptState, Job, JobState, Outcome
 from godwit.domain.projects import Limit, Project
+from godwit.scheduler.restarts import COUNTED_MAX
 from sqlalchemy import Connection, Row, Select, and_, delete, func, insert, or_, select, update
 
 QUEUE_WINDOW = 200
@@ -133,6 +134,26 @@ def _interrupted() -> Select[tuple[object, ...]]:
     last = (table.c.job_id == jobs.c.id) & (table.c.epoch == jobs.c.epoch)
     query = select(table.c.job_id, table.c.slots).join_from(table, jobs, last)
     return query.where(jobs.c.state == JobState.RECOVERING, table.c.state == AttemptState.ENDED)
+
+
+def failed_starts(conn: Connection) -> dict[JobId, int]:
+    """How many of the newest attempts of each interrupted job, in a row, were interrupted before their programs ran."""
+    counts: dict[JobId, int] = {}
+    over: set[JobId] = set()
+    for row in conn.execute(_last_attempts()):
+        if not row.failed_start:
+            over.add(row.job_id)
+        if row.job_id not in over:
+            counts[row.job_id] = counts.get(row.job_id, 0) + 1
+    return counts
+
+
+@cache
+def _last_attempts() -> Select[tuple[object, ...]]:
+    table, jobs = schema.attempts, schema.jobs
+    lately = (table.c.job_id == jobs.c.id) & (table.c.epoch > jobs.c.epoch - COUNTED_MAX)
+    query = select(table.c.job_id, table.c.failed_start).join_from(table, jobs, lately)
+    return query.where(jobs.c.state == JobState.RECOVERING).order_by(table.c.job_id, table.c.epoch.desc())
 
 
 def waiting_window() -> Select[tuple[object, ...]]:

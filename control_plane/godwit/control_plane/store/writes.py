@@ -79,6 +79,12 @@ def attempt_saved(tx: Transaction, attempt_id: str, size_bytes: int, now: float)
     tx.conn.execute(update(table).where(table.c.id == attempt_id).values(saved_at=now, saved_bytes=size_bytes))
 
 
+def attempt_failed_to_start(tx: Transaction, attempt_id: str) -> None:
+    """The attempt was interrupted before its program ran."""
+    table = schema.attempts
+    tx.conn.execute(update(table).where(table.c.id == attempt_id).values(failed_start=True))
+
+
 def replace_offers(tx: Transaction, provider: str, offers: Sequence[Offer]) -> None:
     """What a provider sells now, whole: what is not in it is sold no more."""
     table = schema.offers
