@@ -105,8 +105,11 @@ def live_through(folder: Path, kills: Sequence[Kill], sorts: Sequence[Sort], see
             ):
                 print(row)
             print("\n".join(told.verdict(verdict)), flush=True)
-        except BaseException:
+            if verdict.wrong:
+                print(fleet.log())
+        except BaseException as exc:
             print(fleet.log())
+            exc.add_note(f"logs and diaries: {folder}")
             raise
     return verdict
 

@@ -13,6 +13,7 @@ import httpx
 from godwit.control_plane.leading import SHARD
 from godwit.control_plane.store import leases
 from godwit.control_plane.store.database import Database, open_engine
+from godwit.control_plane.store.in_line import Patience
 from sqlalchemy.exc import SQLAlchemyError
 
 from tests.chaos import clouds, postgres, redis_server
@@ -23,6 +24,9 @@ from tests.ports import lasting_port
 
 REPLICAS, WORKERS = ("a", "b"), ("1", "2")
 MACHINES = 6
+
+LOOKS = Patience(ping_s=2.0, read_s=10.0, write_s=10.0)
+"""How long the harness itself waits for the database."""
 
 # Times of nodes and leases are production's. An idle machine is given back soon, so that machines come and go.
 CONFIG = """
@@ -99,7 +103,7 @@ def running(folder: Path) -> Iterator[Fleet]:
         for unit in units:
             unit.start()
         stack.callback(Keeper(units).close)
-        db = Database(open_engine(url))
+        db = Database(open_engine(url, patience=LOOKS))
         stack.callback(db.close)
         yield Fleet(home, door.url, sky, database, broker, redis_port, replicas, workers, db)
 

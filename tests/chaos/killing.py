@@ -1,5 +1,6 @@
 """Carries kills out, and says what has to happen until the system is well again."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -102,6 +103,27 @@ class Killer:
 
         return Wound(kill.victim, "", time.monotonic(), is_well)
 
+    def hang(self, kill: Kill) -> Wound | None:
+        """The server stands still with all its processes, and goes on: well again once somebody runs the loops."""
+        was, process = self.fleet.leader(), self.fleet.postgres.process
+        if was is None or process is None:
+            return None
+        with suppress(psutil.Error):
+            server = psutil.Process(process.pid)
+            stopped = [server, *server.children()]
+            for one in stopped:
+                one.suspend()
+            # By a thread of its own: whoever looks meanwhile may have to wait for an answer.
+            goes_on = threading.Timer(OUTAGE_S, _resume, [stopped])
+            goes_on.start()
+
+            def is_well() -> bool:
+                now = None if goes_on.is_alive() else self.fleet.leader()
+                return now is not None and now != was
+
+            return Wound(kill.victim, "", time.monotonic(), is_well)
+        return None
+
     def backend(self, kill: Kill) -> Wound | None:
         """A process of one connection: the server then ends all others and recovers."""
         unit, was = self.fleet.postgres, self.fleet.leader()
@@ -189,6 +211,12 @@ def _units(kill: Kill, units: Sequence[Unit]) -> Wound | None:
     return Wound(kill.victim, whom, time.monotonic(), is_well)
 
 
+def _resume(stopped: Sequence[psutil.Process]) -> None:
+    for one in stopped:
+        with suppress(psutil.Error):
+            one.resume()
+
+
 def _chosen(things: Sequence[Thing], pick: float) -> Thing:
     return things[int(pick * len(things))]
 
@@ -206,6 +234,7 @@ _STRIKES: dict[Victim, Callable[[Killer, Kill], Wound | None]] = {
     Victim.ALL_CONTROL_PLANES: Killer.all_control_planes,
     Victim.POSTGRES: Killer.postgres,
     Victim.OUTAGE: Killer.postgres,
+    Victim.HANG: Killer.hang,
     Victim.BACKEND: Killer.backend,
     Victim.WORKER: Killer.worker,
     Victim.ALL_WORKERS: Killer.all_workers,

@@ -24,6 +24,7 @@ class Victim(StrEnum):
     ALL_CONTROL_PLANES = "all control planes"
     POSTGRES = "PostgreSQL"
     OUTAGE = "PostgreSQL for 8 s"
+    HANG = "PostgreSQL stops for 8 s"
     BACKEND = "a connection's PostgreSQL"
     WORKER = "worker"
     ALL_WORKERS = "all workers"
@@ -45,6 +46,7 @@ PACK = {
     Victim.ALL_CONTROL_PLANES: 1,
     Victim.POSTGRES: 2,
     Victim.OUTAGE: 1,
+    Victim.HANG: 1,
     Victim.BACKEND: 1,
     Victim.WORKER: 2,
     Victim.ALL_WORKERS: 1,
@@ -62,7 +64,7 @@ PACK = {
 """How often each comes in one pack."""
 
 
-_NOT_QUICK = {Victim.OUTAGE, Victim.BACKEND, Victim.RAY_WORKER, Victim.CLOUD, Victim.ANSWER}
+_NOT_QUICK = {Victim.OUTAGE, Victim.HANG, Victim.BACKEND, Victim.RAY_WORKER, Victim.CLOUD, Victim.ANSWER}
 
 QUICK: dict[Victim, int] = {victim: 1 for victim in PACK if victim not in _NOT_QUICK}
 """One of each that is killed itself, where no job has a real Ray."""

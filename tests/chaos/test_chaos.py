@@ -11,11 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import chaos, schedule, work
+from tests.chaos.judge import Verdict
 from tests.chaos.schedule import PACK, QUICK, Victim
 
 SEED = int(os.environ.get("GODWIT_CHAOS_SEED", "1"))
 MINUTES = float(os.environ.get("GODWIT_CHAOS_MINUTES", "10"))
 SORTS = work.SHELLS + (work.ON_RAY if os.environ.get("GODWIT_CHAOS_RAY", "1") != "0" else ())
+
+
+def what_is_wrong(verdict: Verdict, folder: Path) -> str:
+    """The verdict in one line, and where the evidence lies."""
+    return f"{'; '.join(verdict.wrong)} (logs and diaries: {folder})"
 
 
 def test_a_schedule_is_the_same_each_time_and_each_pack_has_every_victim() -> None:
@@ -32,7 +38,7 @@ def test_each_part_of_a_fleet_is_killed_once_and_no_job_suffers_for_it(tmp_path:
     kills = schedule.of(seed=1, lasts_s=120.0, pack=QUICK, gap_s=(2.0, 4.0))[: len(QUICK)]
     assert {kill.victim for kill in kills} == set(QUICK)
     verdict = chaos.live_through(tmp_path, kills, work.QUICK, seed=1)
-    assert verdict.wrong == ()
+    assert not verdict.wrong, what_is_wrong(verdict, tmp_path)
 
 
 @pytest.mark.chaos
@@ -42,4 +48,4 @@ def test_each_part_of_a_fleet_is_killed_once_and_no_job_suffers_for_it(tmp_path:
 def test_whatever_is_killed_every_job_ends_as_it_should_once_and_nothing_leaks(tmp_path: Path) -> None:
     print(f"\nseed {SEED}, {MINUTES:g} minutes, below {tmp_path}")
     verdict = chaos.live_through(tmp_path, schedule.of(SEED, 60 * MINUTES), SORTS, SEED)
-    assert verdict.wrong == ()
+    assert not verdict.wrong, what_is_wrong(verdict, tmp_path)
