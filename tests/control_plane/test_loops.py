@@ -19,6 +19,8 @@ from godwit.domain.clock import SystemClock
 from godwit.domain.ids import ProviderName
 from godwit.domain.offers import Offer
 from godwit.providers.protocol import Capabilities
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
@@ -148,3 +150,12 @@ def test_receivers_outside_are_told_without_anybody_asking(
 def outbox_cursor(world: World) -> int | None:
     with world.db.read() as conn:
         return outbox.cursor(conn)
+
+
+@given(worked_s=st.floats(0.0, 100.0), least_s=st.sampled_from([loops.PLAN_AT_LEAST_EVERY_S, loops.LIST_CALM_S]))
+def test_a_fleet_is_looked_through_again_often_enough_and_for_a_small_share_of_the_time(
+    worked_s: float, least_s: float
+) -> None:
+    pause_s = loops.idle_pause_s(worked_s, least_s)
+    assert least_s <= pause_s <= loops.IDLE_MOST_S
+    assert worked_s <= loops.IDLE_SHARE * (worked_s + pause_s) + 1e-9 or pause_s == loops.IDLE_MOST_S

@@ -5,7 +5,7 @@ and writes what its own agents told. Bounded by the nodes that tell, and by `MIN
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from godwit.domain.wire.loads import GpuLoad, NodeLoad
@@ -29,11 +29,12 @@ class Mean:
     total: float = 0.0
     most: float | None = None
 
-    def add(self, value: float | None) -> None:
-        """Count a value, unless there is none."""
-        if value is not None:
-            self.count, self.total = self.count + 1, self.total + value
-            self.most = value if self.most is None else max(self.most, value)
+    def add(self, values: Iterable[float | None]) -> None:
+        """Count values, but for those that are none."""
+        told = [value for value in values if value is not None]
+        if told:
+            self.count, self.total = self.count + len(told), self.total + sum(told)
+            self.most = max(told) if self.most is None else max(self.most, *told)
 
     def merge(self, other: "Mean") -> None:
         """Count what another one counted."""
@@ -56,15 +57,12 @@ class Sums:
     memory: Mean = field(default_factory=Mean)
     watts: Mean = field(default_factory=Mean)
 
-    def add(self, told: Iterable[GpuLoad]) -> None:
+    def add(self, told: Sequence[GpuLoad]) -> None:
         """Count one reading."""
-        count = 0
-        for gpu in told:
-            count += 1
-            self.busy.add(gpu.busy_percent)
-            self.memory.add(gpu.memory_percent)
-            self.watts.add(gpu.power_watts)
-        self.gpus = max(self.gpus, count)
+        self.busy.add(gpu.busy_percent for gpu in told)
+        self.memory.add(gpu.memory_percent for gpu in told)
+        self.watts.add(gpu.power_watts for gpu in told)
+        self.gpus = max(self.gpus, len(told))
 
     def merge(self, other: "Sums") -> None:
         """Count what another one counted: one attempt after another of the same job."""

@@ -39,7 +39,7 @@ class Keyring:
         return self._derive("login", purpose, of)
 
     def _derive(self, *purpose: str) -> str:
-        return hmac.new(self._key, "/".join(purpose).encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(self._key, "/".join(purpose).encode(), "sha256").hex()
 
 
 def digest(token: str) -> str:
