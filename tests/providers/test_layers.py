@@ -10,7 +10,7 @@ from godwit.domain.errors import NoCapacity, ProviderError, ProviderUnavailable,
 from godwit.domain.ids import InstanceId
 from godwit.providers.kinds import Rates
 from godwit.providers.layers import CallMetrics, Limited, Measured, Retrying
-from godwit.providers.layers.limiting import PATIENCE_S
+from godwit.providers.layers.limiting import PATIENCE_S, PAUSE_MAX_S
 from godwit.providers.layers.wrapping import Answer, Layer
 from godwit.providers.protocol import Capabilities, LaunchRequest, Provider
 from godwit.providers.simulated import catalogue
@@ -160,3 +160,26 @@ class NotDrilled(Layer):
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities()
+
+
+def test_a_provider_that_asks_for_fewer_calls_is_left_alone_by_everybody(
+    cloud: InProcessProvider, clock: ManualClock
+) -> None:
+    slept: list[float] = []
+    limited = Limited(Failing(cloud, [RateLimited(retry_after_s=20.0)]), Rates(calls_per_s=10.0), clock, slept.append)
+    with pytest.raises(RateLimited):
+        limited.offers()
+    assert limited.instances() == []
+    assert slept == [20.0]
+
+
+def test_a_pause_is_as_long_as_is_asked_for_and_five_minutes_at_the_most(
+    cloud: InProcessProvider, clock: ManualClock
+) -> None:
+    limited = Limited(Failing(cloud, [RateLimited(retry_after_s=9_999.0)]), Rates(), clock, lambda _seconds: None)
+    with pytest.raises(RateLimited):
+        limited.offers()
+    with pytest.raises(RateLimited):
+        limited.offers()
+    clock.advance(PAUSE_MAX_S)
+    assert limited.offers()

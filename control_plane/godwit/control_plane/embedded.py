@@ -25,6 +25,7 @@ from godwit.control_plane.api.state import State
 from godwit.control_plane.connection import Connection, Line
 from godwit.control_plane.context import Context
 from godwit.control_plane.executors.brokers import Courier
+from godwit.control_plane.executors.pacing import Paces
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.home import Holder, Home
 from godwit.control_plane.leading import Leading, Lease
@@ -71,14 +72,15 @@ def serve(folder: Path) -> None:
         if settings.simulated:
             registry.start_simulated(folder)
         listener = home.listen(settings.port, settings.listen)
-        metrics, spans = TracedCalls(), open_spans(os.environ, _process_name(settings))
-        roster = Roster(registry.build(settings.providers, folder, metrics=metrics))
+        metrics, spans, pacing = TracedCalls(), open_spans(os.environ, _process_name(settings)), Paces()
+        roster = Roster(registry.build(settings.providers, folder, metrics=metrics, pacing=pacing.of))
         context = _context(home, settings, listener, roster, spans)
+        pacing.share(context.db)
         context = replace(context, courier=_courier(settings, context.identity))
         agents = _agents_listener(settings, home, context)
         if agents is not None:
             context = replace(context, agents_tls=agents.tls)
-        accounts = Accounts(context, roster, home.vault(), folder, metrics)
+        accounts = Accounts(context, roster, home.vault(), folder, metrics, pacing.of)
         accounts.load()
         rekeying.to_present_key(context, home.vault())
         leading = Leading(context, Lease(context.db, _process_name(settings), alone=is_alone), accounts.load)

@@ -17,6 +17,7 @@ from godwit.control_plane.executors import dispatching
 from godwit.control_plane.executors.claims import RENEW_S, Claims
 from godwit.control_plane.executors.database_clock import DatabaseClock
 from godwit.control_plane.executors.launching import Executor
+from godwit.control_plane.executors.pacing import Paces
 from godwit.control_plane.executors.watched import Watched
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.home import Home
@@ -60,11 +61,13 @@ def work(folder: Path, concurrency: int, port: int | None) -> None:
 
     if settings.simulated:
         registry.start_simulated(folder)
-    home, metrics, name = Home(folder), TracedCalls(), _name()
-    roster = Roster(registry.build(settings.providers, folder, metrics=metrics))
+    home, metrics, name, pacing = Home(folder), TracedCalls(), _name(), Paces()
+    roster = Roster(registry.build(settings.providers, folder, metrics=metrics, pacing=pacing.of))
     db = Database(open_engine(settings.database_url, CONNECTIONS, Patience()), sender=name)
+    pacing.share(db)
     context, clock = _context(home, settings, db, roster, name)
-    worker = Worker(context, Accounts(context, roster, home.vault(), folder, metrics), Claims(db, name), clock)
+    accounts = Accounts(context, roster, home.vault(), folder, metrics, pacing.of)
+    worker = Worker(context, accounts, Claims(db, name), clock)
     watched = Watched(settings.listen, port, Exposition(context, metrics, dict, lambda: False), worker.is_well)
     worker.start()
     watched.start(shows_metrics=settings.open_metrics)

@@ -27,6 +27,7 @@ from godwit.providers import (
 )
 from godwit.providers.kinds import Kind, Setup
 from godwit.providers.layers import CallMetrics, Limited, Measured, Retrying
+from godwit.providers.layers.limiting import Pacing, alone
 from godwit.providers.local.provider import LocalProvider
 from godwit.providers.protocol import Provider
 from godwit.providers.simulated import daemon
@@ -63,6 +64,7 @@ def build(
     secrets: Secrets = lambda _name: {},
     metrics: CallMetrics | None = None,
     clock: Clock | None = None,
+    pacing: Pacing = alone,
 ) -> dict[ProviderName, Provider]:
     """The configured providers by name, in the order of `config` (entries `{kind, name, ...options}`), in their layers.
 
@@ -83,16 +85,16 @@ def build(
             raise _wrong((*path, "kind"), what, "", ())
         setup = Setup(name, home, clock or SystemClock(), random.SystemRandom(), _options(entry), own)
         try:
-            built[ProviderName(name)] = layered(kind, setup, metrics or CallMetrics())
+            built[ProviderName(name)] = layered(kind, setup, metrics or CallMetrics(), pacing)
         except InvalidRequest as wrong:
             raise InvalidRequest(problems=[replace(p, path=(*path, *p.path)) for p in wrong.problems]) from wrong
     return built
 
 
-def layered(kind: Kind, setup: Setup, metrics: CallMetrics) -> Provider:
+def layered(kind: Kind, setup: Setup, metrics: CallMetrics, pacing: Pacing = alone) -> Provider:
     """One provider in its layers: each call to it measured, paced as its documentation allows, repeated where safe."""
     # Measured below the pace: our own waiting for a turn says nothing of how the provider does.
-    paced = Limited(Measured(kind.build(setup), metrics), kind.rates, setup.clock, time.sleep)
+    paced = Limited(Measured(kind.build(setup), metrics), kind.rates, setup.clock, time.sleep, pacing)
     return Retrying(paced, time.sleep, setup.rng)
 
 

@@ -25,6 +25,7 @@ from godwit.domain.wire.providers import (
 from godwit.providers import registry
 from godwit.providers.kinds import Kind, Setup
 from godwit.providers.layers import CallMetrics
+from godwit.providers.layers.limiting import Pacing, alone
 from godwit.providers.protocol import Provider
 from sqlalchemy import Row, delete, insert, select
 
@@ -32,9 +33,17 @@ from sqlalchemy import Row, delete, insert, select
 class Accounts:
     """What the routes about providers need: the roster they change, the vault, and the home for local state."""
 
-    def __init__(self, context: Context, roster: Roster, vault: Vault, home: Path, metrics: CallMetrics) -> None:
+    def __init__(
+        self,
+        context: Context,
+        roster: Roster,
+        vault: Vault,
+        home: Path,
+        metrics: CallMetrics,
+        pacing: Pacing = alone,
+    ) -> None:
         self._context, self._roster, self._vault = context, roster, vault
-        self._home, self.metrics = home, metrics
+        self._home, self.metrics, self._pacing = home, metrics, pacing
         self._stored: dict[str, float] = {}
 
     def kinds(self) -> list[ProviderKindView]:
@@ -141,7 +150,7 @@ class Accounts:
 
     def _build(self, kind: Kind, name: str, options: Mapping[str, Any], secrets: Mapping[str, str]) -> Provider:
         setup = Setup(name, self._home, self._context.clock, random.SystemRandom(), options, secrets)
-        return registry.layered(kind, setup, self.metrics)
+        return registry.layered(kind, setup, self.metrics, self._pacing)
 
 
 def _refuse_wrong_secrets(kind: Kind, given: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ from godwit.control_plane.store import (
     loads,
     needs,
     outbox,
+    paces,
     routing,
     schema,
     sealed,
@@ -25,6 +26,7 @@ assert lines.lines.metadata is schema.metadata
 assert ledger_tables.bills.metadata is schema.metadata
 assert loads.gpu_minutes.metadata is schema.metadata
 assert outbox.outbox.metadata is schema.metadata
+assert paces.paces.metadata is schema.metadata
 assert needs.service_needs.metadata is schema.metadata
 assert series.series.metadata is schema.metadata
 assert users.users.metadata is schema.metadata
