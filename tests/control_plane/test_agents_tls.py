@@ -7,11 +7,13 @@ from pathlib import Path
 import httpx
 import pytest
 from godwit.agents import certificates as of_agents
+from godwit.agents import joining
 from godwit.agents.link import Forgotten, Link, Unreachable
 from godwit.agents.renewing import Renewal
 from godwit.control_plane import certificates, credentials
 from godwit.control_plane.certificates import Pair
 from godwit.control_plane.services import authorities
+from godwit.control_plane.store import queries
 from godwit.domain.wire.agents import CommandsRequest
 
 from tests.control_plane.tls import Machine, Plane, served
@@ -241,3 +243,35 @@ def test_a_node_that_ended_opens_nothing_with_a_certificate_that_lives(plane: Pl
         answers = [client.post("/v1/agent/heartbeat", json=body), client.post("/v1/agent/commands", json={"wait_s": 0})]
         answers.append(client.post("/v1/agent/certificate", json={"csr": of_agents.new_key()[1]}))
     assert [answer.status_code for answer in answers] == [410, 410, 410]
+
+
+def test_all_that_was_stolen_of_one_node_opens_nothing_of_another_on_any_route(plane: Plane) -> None:
+    thief, victim = plane.joined(0), plane.joined(1)
+    world = plane.world
+    with world.db.read() as conn:
+        (attempt,) = [a for a in queries.live_attempts(conn) if a.head.node_id == victim.node_id]
+    of = {"attempt_id": attempt.id, "epoch": attempt.epoch}
+    facts = {"hostname": "h", "address": "a", "agent_version": "1", "cpus": 1, "memory_gib": 1.0, "gpus": []}
+    agent_id = joining.agent_id(thief.chosen.node_dir)
+    calls: dict[str, tuple[dict[str, object] | None, int]] = {
+        "POST /v1/agent/join": ({"agent_id": agent_id, **facts, "csr": of_agents.new_key()[1]}, 401),
+        "POST /v1/agent/startup-failure": (None, 401),
+        "POST /v1/agent/heartbeat": ({"agent_id": agent_id, "attempts": [of]}, 200),
+        "POST /v1/agent/commands": ({"wait_s": 0}, 200),
+        "POST /v1/agent/logs": ({**of, "offset": 0, "text": "x"}, 403),
+        "POST /v1/agent/secrets": ({"attempt_id": attempt.id}, 403),
+        "POST /v1/agent/certificate": ({"csr": of_agents.new_key()[1]}, 200),
+        "GET /v1/agent/authorities": (None, 422),
+        f"GET /v1/agent/archives/{'0' * 64}": (None, 403),
+    }
+    with thief.client() as client:
+        for route, (body, status) in calls.items():
+            method, path = route.split()
+            answer = client.request(method, path, json=body)
+            assert answer.status_code == status, (route, answer.text)
+            assert victim.node_id not in answer.text, route
+            if path.endswith("certificate"):
+                shown = certificates.presented(answer.json()["certificate"])
+                assert shown is not None
+                assert shown.node_id == thief.node_id
+    assert world.attempt(attempt.job_id).id == attempt.id

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
@@ -50,9 +51,9 @@ class Plane:
     plain: str
     terminals: Terminals
 
-    def machine(self, number: int = 0) -> "Machine":
-        """A machine that was bought and has booted; its agent has not joined yet."""
-        self.world.submit(f"job-{number}")
+    def machine(self, number: int = 0, **job: Any) -> "Machine":
+        """A machine that was bought for a job and has booted; its agent has not joined yet."""
+        self.world.submit(f"job-{number}", **job)
         self.world.turn()
         self.world.clock.advance(1.0)
         self.world.watch()
@@ -63,9 +64,9 @@ class Plane:
         chosen = Settings(self.plain, token, folder, "127.20.0.1", "python", GPUS, tls=True)
         return Machine(chosen, node.id)
 
-    def joined(self, number: int = 0) -> "Machine":
+    def joined(self, number: int = 0, **job: Any) -> "Machine":
         """The same, joined."""
-        machine = self.machine(number)
+        machine = self.machine(number, **job)
         machine.join()
         self.world.plan()
         return machine
@@ -99,9 +100,9 @@ class Machine:
         """Its connection, with what lies on its disk."""
         return Link(self.kept.url, self.kept.credential, self.tls())
 
-    def beat(self, link: Link | None = None) -> HeartbeatReply:
+    def beat(self, link: Link | None = None, **said: Any) -> HeartbeatReply:
         """A heartbeat."""
-        request = HeartbeatRequest(agent_id=joining.agent_id(self.chosen.node_dir), renews=True)
+        request = HeartbeatRequest(agent_id=joining.agent_id(self.chosen.node_dir), renews=True, **said)
         return (link or self.link()).heartbeat(request)
 
     def client(self, url: str = "") -> httpx.Client:

@@ -8,6 +8,7 @@ from godwit.control_plane.api import (
     agents,
     archives,
     arrays,
+    authorities,
     changes,
     consequences,
     costs,
@@ -90,6 +91,7 @@ def create_app(state: State) -> FastAPI:
     for part in (streams, jobs, services, routes, keys, migrations, arrays, fleet, incidents, providers, projects):
         app.include_router(part.router)
     app.include_router(secrets.router)
+    app.include_router(authorities.router)
     app.include_router(changes.router)
     app.include_router(consequences.router)
     app.include_router(history.router)

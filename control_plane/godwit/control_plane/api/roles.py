@@ -172,6 +172,8 @@ RULES: Mapping[str, Rule] = {
     "POST /v1/providers": Rule(_A),
     "POST /v1/providers/{provider}/check": Rule(_O, audited=False),
     "DELETE /v1/providers/{provider}": Rule(_A),
+    "GET /v1/authorities": Rule(_O),
+    "POST /v1/authorities": Rule(_A),
     # Agents: their own door, in `api/agents`.
     "GET /v1/agent/authorities": Rule(Door.ANYBODY, _R.SHARED),
     "POST /v1/agent/certificate": _MACHINE,
@@ -195,7 +197,7 @@ SCOPES: Mapping[Scope, tuple[str, ...]] = {
     Scope.COSTS: ("costs", "budgets"),
     Scope.PROJECTS: ("projects",),
     Scope.PROVIDERS: ("providers", "provider-kinds"),
-    Scope.ACCESS: ("tokens", "users", "audit"),
+    Scope.ACCESS: ("tokens", "users", "audit", "authorities"),
     Scope.METRICS: ("metrics",),
 }  # fmt: skip
 """The first words of paths that a token with this scope reaches; what is in none, only a token without scopes does."""

@@ -56,6 +56,38 @@ def rotate(context: Context) -> Authority:
         return _add(context, tx, known[-1].number + 1 if known else 1)
 
 
+def views(context: Context) -> list[wire.AuthorityView]:
+    """All of them, oldest first, and how they stand now."""
+    with context.db.read() as conn:
+        return _views(context, authorities.known(conn))
+
+
+def begin(context: Context) -> wire.AuthorityView:
+    """A new authority, for who uses them. Raises `Conflict` without `agents_tls`, and as `rotate` does."""
+    if context.agents_tls is None:
+        raise Conflict("agents show no certificates here: set `agents_tls` in config.yaml first")
+    rotate(context)
+    return views(context)[-1]
+
+
+def _views(context: Context, known: Sequence[Authority]) -> list[wire.AuthorityView]:
+    if not known:
+        return []
+    now, life_s = context.now(), context.credential_s
+    signer, believed = signing(known, now, life_s).number, {one.number for one in trusted(known, now, life_s)}
+    return [
+        wire.AuthorityView(
+            number=one.number,
+            state="signs" if one.number == signer else "coming" if one.number > signer
+            else "trusted" if one.number in believed else "over",
+            key=certificates.key_of(one.certificate),
+            created_at=one.created_at,
+            signs_from=one.created_at if one is known[0] else one.created_at + life_s * LIVES_BEFORE_IT_SIGNS,
+        )
+        for one in known
+    ]  # fmt: skip
+
+
 def opened(context: Context, authority: Authority) -> Pair:
     """An authority with its key. Raises `Conflict` where the home has not the key that it was sealed with."""
     try:

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from godwit.domain.wire.pages import Message
 from pydantic import Field
@@ -44,6 +44,19 @@ class CertificateReply(Message):
 
     certificate: Pem
     authorities: Annotated[list[Pem], Field(max_length=16)]
+
+
+class AuthorityView(Message):
+    """An authority as its operators see it; times are in seconds since the epoch, `key` tells its key from others.
+
+    `coming`: believed, and signs from `signs_from` on. `trusted`: it signed what may be good still. `over`: no more.
+    """
+
+    number: int
+    state: Literal["signs", "coming", "trusted", "over"]
+    key: str
+    created_at: float
+    signs_from: float
 
 
 def proof(join_token: str, nonce: str, url: str, certificates: Sequence[str]) -> str:
