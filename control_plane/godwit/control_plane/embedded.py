@@ -22,8 +22,9 @@ from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.certified import Certified
 from godwit.control_plane.api.hearing import Hearing
 from godwit.control_plane.api.state import State
-from godwit.control_plane.connection import Connection, Line
+from godwit.control_plane.connection import Line
 from godwit.control_plane.context import Context
+from godwit.control_plane.crowd import Crowd, among, bounds_of_process
 from godwit.control_plane.executors.brokers import Courier
 from godwit.control_plane.executors.pacing import Paces
 from godwit.control_plane.hints import Hints
@@ -100,7 +101,7 @@ def serve(folder: Path) -> None:
                 access_log=False,
                 timeout_graceful_shutdown=2,
                 lifespan="off",
-                http=Connection,
+                http=among(Crowd(bounds_of_process())),
                 backlog=accepting.BACKLOG,
                 ws=Line,
                 timeout_keep_alive=KEEP_ALIVE_S,
