@@ -1,6 +1,7 @@
 """What does not come to run is tried again at once, and then with pauses; it says for what it waits."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from godwit.domain.ids import JobId
@@ -17,7 +18,7 @@ from tests.scheduler.fleets import NOW, job, node, world
 WHY = "node n1 stopped it: Ray on this node ended with exit code 1"
 
 
-def again(since: float, **fields: object) -> Job:
+def again(since: float, **fields: Any) -> Job:
     return job("a", state=JobState.RECOVERING, state_since=since, detail=WHY, **fields)
 
 
