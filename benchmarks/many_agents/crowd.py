@@ -21,6 +21,9 @@ LOADS_EVERY_S, STEPS_EVERY_S = 10.0, 30.0
 """How often a node tells of its GPUs, as the agent does, and how often a program tells that it went on."""
 
 POLL_S, ANSWER_S = 20.0, 30.0
+TICK_S = 0.1
+"""How often it is looked how late this process itself is: what it waits for its own turn is nobody else's latency."""
+
 JOINS_AT_ONCE = 64
 LATENCIES_MAX = 200_000
 
@@ -34,6 +37,7 @@ class Tally:
     put_off: int = 0
     dismissed: int = 0
     commands: int = 0
+    late_s: float = 0.0
     latencies_s: list[float] = field(default_factory=list)
     last_failure: str = ""
 
@@ -125,10 +129,17 @@ class Crowd:
         """Live until cancelled; each begins when `start` of it returns. A new process of each: nothing is connected."""
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._look_at_the_clock())
                 for agent in self.agents:
                     tasks.create_task(self._live(agent, start))
         except* asyncio.CancelledError:
             raise
+
+    async def _look_at_the_clock(self) -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(TICK_S)
+            self.tally.late_s = max(self.tally.late_s, time.monotonic() - began - TICK_S)
 
     async def _live(self, agent: Agent, start: Callable[[Agent], Awaitable[None]]) -> None:
         await start(agent)
