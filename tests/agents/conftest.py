@@ -186,6 +186,7 @@ class Machine:
             "GODWIT_PYTHON": sys.executable,
             "GODWIT_FAKE_GPUS": json.dumps(fakes),
             "GODWIT_INSTANCE_MARK": self.mark,
+            "GODWIT_CONFINE": "off",
             **self.more,
         }
         with (self.folder.parent / f"{self.name}.log").open("ab") as log:

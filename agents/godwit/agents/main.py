@@ -18,6 +18,7 @@ from godwit.agents.checkpoints.arrears import Arrears
 from godwit.agents.checkpoints.copying import Copying
 from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.checks.monitor import Monitor
+from godwit.agents.confinement import keeper
 from godwit.agents.core import Core
 from godwit.agents.dev.relaying import Terminals
 from godwit.agents.effects import HealthEvent, Noticed
@@ -79,6 +80,7 @@ class Agent:
         self._is_forgotten = False
         self._on_answer: Callable[[bool], None] = lambda _answered: None
         self._abilities = probe.probe(os.environ, simulated=chosen.simulated)
+        self._keeper = keeper.look(chosen.confine, chosen.node_dir, chosen.python, len(machine.joined_gpus(chosen)))
 
     def run(self) -> int:
         """Join, resume, and serve until dismissed."""
@@ -98,7 +100,7 @@ class Agent:
         state = core.load(chosen.node_dir, joining.agent_id(chosen.node_dir))
         node = Node(self._settings.node_dir, self._settings.node_dir / "lease", self._link, facts)
         self._core = Core(state, self._settings.node_dir, node.carry_out)
-        node.abilities = self._abilities
+        node.abilities, node.keeper = self._abilities, self._keeper
         node.trace = tracing.open_trace(os.environ, joined.node_id)
         node.standby = self._standby = self._keep_standby(node, facts)
         monitor = self._look_after(node, self._standby)
@@ -147,7 +149,9 @@ class Agent:
         chosen = self._settings
         gpus = [gpu.index for gpu in machine.joined_gpus(chosen)]
         lease_path = chosen.node_dir / "lease"
-        return StandbyKeeper(chosen.node_dir, lease_path, facts, gpus, node.is_idle, wanted=chosen.warm_ray)
+        return StandbyKeeper(
+            chosen.node_dir, lease_path, facts, gpus, node.is_idle, wanted=chosen.warm_ray, keeper=self._keeper
+        )
 
     def _look_after(self, node: Node, standby: StandbyKeeper) -> Monitor:
         """Passive checks, active checks and repairs, wired to the core."""

@@ -13,6 +13,8 @@ from godwit.agents.checks.active.running import ActiveChecks
 from godwit.agents.checks.work import crash, gang
 from godwit.agents.checks.work.drilled import Drilled, Faults
 from godwit.agents.checks.work.watch import Watched, WorkWatch
+from godwit.agents.confinement import confined
+from godwit.agents.confinement.keeper import Keeper
 from godwit.agents.effects import Check, Copy, Effect, HealthEvent, Repair, Running, RuntimeEvent, StartRuntime, Stopped
 from godwit.agents.link import Link
 from godwit.agents.logs import Tail
@@ -66,6 +68,8 @@ class Node:
         """What tries GPUs; set once, before the first effect. Without it none is tried."""
         self.standby: StandbyKeeper | None = None
         """Keeps a Ray that stands by; set once, before the first effect. Without it each attempt starts its own."""
+        self.keeper = Keeper()
+        """Gives each attempt a user and a cgroup of its own; set once, before the first effect."""
         self.drills: Faults | None = None
         """What fire drills do to programs here; set once, before the first effect. Without it they do nothing."""
 
@@ -104,6 +108,7 @@ class Node:
         for path in (self._node_dir / "attempts").glob("*"):
             if path.name not in live:
                 folder = AttemptFolder(self._node_dir, path.name)
+                confined.read(folder.root).end()
                 shutil.rmtree(folder.ray, ignore_errors=True)
                 shutil.rmtree(folder.root, ignore_errors=True)
 
@@ -117,7 +122,14 @@ class Node:
             write_whole(folder.command_path, command.model_dump_json())
             held = Held(partial(self._link.secrets, command.attempt_id)) if command.has_secrets else Held()
             around = Surroundings(
-                self._link, self._facts, dict(os.environ), self._hear, self._preflight, self.abilities, held
+                self._link,
+                self._facts,
+                dict(os.environ),
+                self._hear,
+                self._preflight,
+                self.abilities,
+                held,
+                self.keeper.confine,
             )
             custody = taken or Custody(folder, leases.path(self._lease_path, command))
             run = AttemptRun(command, folder, custody, around)
@@ -195,6 +207,7 @@ class Node:
         # The log first: whoever sees the job's end may read its log to the end.
         stored = shipper is None or shipper.finish(LAST_OUTPUT_S)
         folder = AttemptFolder(self._node_dir, event.attempt_id)
+        confined.read(folder.root).end()  # one that never had a guard was ended by nobody
         folder.clear_work()  # before the end is told: the next attempt here may be of another project
         self.report(event)
         if self.standby is not None:

@@ -2,9 +2,11 @@
 
 import json
 import math
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from godwit.agents.confinement import owner
 from godwit.agents.effects import Progress
 
 METRICS_MAX = 64
@@ -18,7 +20,7 @@ class ProgressReader:
     """Follows `progress.jsonl`; the program may replace the file by an empty one at any time (rotation)."""
 
     def __init__(self, run_folder: Path, attempt_id: str) -> None:
-        self._path = run_folder / "progress.jsonl"
+        self._run_folder, self._path = run_folder, run_folder / "progress.jsonl"
         self._attempt_id = attempt_id
         self._offset = 0
         self._inode = 0
@@ -26,18 +28,22 @@ class ProgressReader:
     def newest(self) -> Progress | None:
         """The last complete report since the last call, or None."""
         try:
-            stat = self._path.stat()
-        except FileNotFoundError:
-            return None
+            file = owner.opened(self._run_folder, self._path)
+        except OSError:
+            return None  # not there yet, or no file: the program may put anything there
+        with file:
+            return self._newest_of(file)
+
+    def _newest_of(self, file: BinaryIO) -> Progress | None:
+        stat = os.fstat(file.fileno())
         if stat.st_ino != self._inode or stat.st_size < self._offset:
             self._inode, self._offset = stat.st_ino, 0
         if stat.st_size == self._offset:
             return None
-        with self._path.open("rb") as file:
-            file.seek(max(self._offset, stat.st_size - LINE_BYTES_MAX))
-            text = file.read()
+        file.seek(max(self._offset, stat.st_size - LINE_BYTES_MAX))
+        text = file.read(LINE_BYTES_MAX)
         whole = text[: text.rfind(b"\n") + 1]
-        self._offset = stat.st_size - (len(text) - len(whole))
+        self._offset = file.tell() - (len(text) - len(whole))
         reports = (self._parse(line) for line in reversed(whole.splitlines()))
         return next((report for report in reports if report is not None), None)
 

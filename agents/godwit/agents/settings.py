@@ -4,7 +4,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+from godwit.agents.confinement.keeper import Mode
 from godwit.agents.notices.sigterm import WINDOW_S
 from godwit.domain.errors import InvalidRequest
 
@@ -21,7 +23,7 @@ class Settings:
     usual. `shared`: the node is a process on somebody's own machine, whose troubles are not the node's. `spot`: the
     provider may take the machine back; SIGTERM then means that it does, in `notice_s`. `warm_ray`: a Ray stands by
     while the node is idle; unless told, on real machines that are nobody's own. `metrics`: where Prometheus may read
-    this agent's metrics, None: nowhere.
+    this agent's metrics, None: nowhere. `confine`: whether programs run as users of their own (`confinement.keeper`).
     `tls`: the control plane at `url` says where its own listener for agents is; the node joins there or not at all.
     """
 
@@ -38,6 +40,7 @@ class Settings:
     warm_ray: bool = False
     metrics: tuple[str, int] | None = None
     tls: bool = False
+    confine: Mode = "auto"
 
     @property
     def simulated(self) -> bool:
@@ -65,7 +68,15 @@ def from_env(env: Mapping[str, str]) -> Settings:
         warm_ray=_switch(env, "GODWIT_WARM_RAY", unset=not own),
         metrics=_address(env, "GODWIT_METRICS"),
         tls=env.get("GODWIT_TLS") == "1",
+        confine=_mode(env.get("GODWIT_CONFINE") or "auto"),
     )
+
+
+def _mode(text: str) -> Mode:
+    for mode in get_args(Mode):
+        if mode == text:
+            return mode  # type: ignore[no-any-return] # get_args says nothing of kinds
+    raise InvalidRequest(f"GODWIT_CONFINE is {text!r}; it takes auto, require or off")
 
 
 def _switch(env: Mapping[str, str], name: str, *, unset: bool) -> bool:

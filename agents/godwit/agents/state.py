@@ -86,8 +86,10 @@ class AgentState:
         return state
 
     def command(self, cmd: Command, now: float) -> list[Effect]:
-        """Take a command on, or refuse it, or leave it for later; one already answered changes nothing."""
-        if cmd.intent_id in self._journal.answered:
+        """Take a command on, or refuse it, or leave it for later; one already answered is at most answered again."""
+        if (accepted := self._journal.answered.get(cmd.intent_id)) is not None:
+            if cmd.intent_id not in self.unacknowledged_intents():  # of a restored database, which lost the answer
+                self._answer(cmd.intent_id, accepted=accepted, detail="" if accepted else "it was refused before")
             return []
         if isinstance(cmd, StartAttempt):
             return self._start(cmd, now)
@@ -102,8 +104,7 @@ class AgentState:
 
     def renewed(self, sent_at: float, lease_s: float) -> None:
         """The heartbeat sent at `sent_at` was answered; an answer that overtook a later one changes nothing."""
-        until = sent_at + lease_s
-        self._journal.lease_until = max(until, self._journal.lease_until or until)
+        self._journal.lease_until = max(sent_at + lease_s, self._journal.lease_until or 0.0)
 
     @property
     def lease_until(self) -> float | None:

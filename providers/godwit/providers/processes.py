@@ -42,8 +42,10 @@ class FirstProcess:
 def base_environment(home: Path, path: str = STANDARD_PATH) -> dict[str, str]:
     """What a machine's processes start from: built from nothing, so that no secret of ours leaks into it."""
     image_bin = str(Path(sys.executable).parent)
-    # What saves programs here, if named; whether a Ray stands by on idle nodes, if said.
+    # What saves programs here, if named; whether a Ray stands by on idle nodes, if said; whether programs are confined:
+    # unless told, those on somebody's own machine reach what their owner reaches.
     said = {key: os.environ[key] for key in ("GODWIT_CRIU", "GODWIT_WARM_RAY") if key in os.environ}
+    said["GODWIT_CONFINE"] = os.environ.get("GODWIT_CONFINE", "off")
     return {"PATH": f"{image_bin}:{path}", "HOME": str(home), "LANG": "C.UTF-8", "GODWIT_PYTHON": sys.executable} | said
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from godwit.agents.checkpoints.store import Store
+from godwit.agents.confinement import owner
 from godwit.domain.checkpoints import CheckpointFile, Manifest, manifest_from_json
 from godwit.domain.errors import CheckpointDamaged
 from godwit.domain.ids import AttemptId, JobId
@@ -47,10 +48,13 @@ def commit(store: Store, author: Author, step: int, source: Path, now: float, *,
     copy.
     """
     root = _fresh_data_folder(store, author, step)
-    paths = [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
+    paths = _files_of(source)
     names = [path.relative_to(source.parent).as_posix() for path in paths]
     pairs = zip(paths, names, strict=True)
-    files = [store.upload(path, posixpath.join(root, name), name, linked=linked) for path, name in pairs]
+    files = [
+        store.upload(path, posixpath.join(root, name), name, linked=linked, folder=source.parent)
+        for path, name in pairs
+    ]
     return _write_manifest(store, author, step, store.join(root), files, now)
 
 
@@ -59,11 +63,16 @@ def part(store: Store, author: Author, step: int, name: str, source: Path, now: 
 
     It is no checkpoint yet. Raises as `commit` does.
     """
-    root, names = posixpath.join("data", name), sorted(path for path in source.rglob("*") if path.is_file())
-    pairs = [(path, path.relative_to(source.parent).as_posix()) for path in names]
-    files = tuple(store.upload(path, posixpath.join(root, below), below) for path, below in pairs)
+    root = posixpath.join("data", name)
+    pairs = [(path, path.relative_to(source.parent).as_posix()) for path in _files_of(source)]
+    files = tuple(store.upload(path, posixpath.join(root, below), below, folder=source.parent) for path, below in pairs)
     job_id, attempt_id = JobId(author.job_id), AttemptId(author.attempt_id)
     return Manifest(job_id, attempt_id, author.epoch, step, now, store.join(root), files)
+
+
+def _files_of(source: Path) -> list[Path]:
+    with owner.acting(source.parent):
+        return [source] if source.is_file() else sorted(path for path in source.rglob("*") if path.is_file())
 
 
 def whole(store: Store, parts: list[Manifest], now: float) -> Manifest:
@@ -80,6 +89,8 @@ def commit_in_place(store: Store, author: Author, step: int, entry_url: str, now
     Raises `StoreUnavailable`, or `CheckpointDamaged` when a file vanished meanwhile.
     """
     root, entry = posixpath.split(entry_url.rstrip("/"))
+    if not store.holds(entry_url):
+        raise CheckpointDamaged(f"{entry_url} does not lie in the job's store, {store.url}")
     names = [posixpath.join(entry, name) for name in store.files_below(entry_url)]
     if not names:
         raise CheckpointDamaged(f"there is no file below {entry_url}")

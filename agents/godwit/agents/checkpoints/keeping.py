@@ -27,6 +27,7 @@ from godwit.agents.checkpoints.reuse import Reusing
 from godwit.agents.checkpoints.shards import Shards
 from godwit.agents.checkpoints.store import Store, StoreUnavailable
 from godwit.agents.checkpoints.watch import FolderWatch
+from godwit.agents.confinement import owner
 from godwit.agents.effects import Restored, RuntimeEvent
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.guard import write_whole
@@ -116,7 +117,8 @@ class Keeping:
         found = search.found
         if found is not None:
             self._watch.know(found.path.name)
-            write_whole(self._folder.run / "restored", str(found.path))
+            with owner.acting(self._folder.run):
+                write_whole(self._folder.run / "restored", str(found.path))
         if self._command.rank != 0:
             return found
         for url in search.damaged:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from godwit.agents.confinement import owner
 
 log = structlog.get_logger()
 
@@ -35,10 +36,15 @@ class Save:
 
 def take_saves(run: Path) -> list[Save]:
     """The saves since the last call, oldest first; their notes are removed."""
+    with owner.acting(run):
+        return _taken(run)
+
+
+def _taken(run: Path) -> list[Save]:
     taken = []
     for path in sorted((run / "saves").glob("*.json")):
         try:
-            data = json.loads(path.read_text())
+            data = json.loads(owner.text(run, path))
             stall_s = float(data["stall_s"])
             entry, step, parts = Path(str(data["entry"])).name, _step(data["step"]), int(data.get("parts", 1))
             first, save_id = bool(data.get("first", True)), abs(int(data.get("save_id", 0)))
@@ -52,11 +58,16 @@ def take_saves(run: Path) -> list[Save]:
 
 def newest_report(run: Path) -> tuple[tuple[int, str] | None, list[Path]]:
     """(step, URL) of the newest checkpoint that is said to lie in the store, and all the reports that it outdates."""
+    with owner.acting(run):
+        return _newest(run)
+
+
+def _newest(run: Path) -> tuple[tuple[int, str] | None, list[Path]]:
     paths = sorted((run / "reports").glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     if not paths:
         return None, []
     try:
-        data = json.loads(paths[-1].read_text())
+        data = json.loads(owner.text(run, paths[-1]))
         return (_step(data["step"]), str(data["url"])), paths
     except _UNREADABLE:
         log.warning("a checkpoint report cannot be read", path=str(paths[-1]))

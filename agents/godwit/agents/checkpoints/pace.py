@@ -5,6 +5,7 @@ from collections import deque
 from pathlib import Path
 from statistics import fmean
 
+from godwit.agents.confinement import owner
 from godwit.agents.runtime.guard import write_whole
 from godwit.domain.cadence import UNMEASURED_STALL_S, Cadence, SaveCost
 from godwit.domain.wire.saving import Saving
@@ -22,7 +23,7 @@ class Pace:
 
     def __init__(self, saving: Saving, run: Path) -> None:
         self._cadence = Cadence(saving.mtbf_s, saving.shortest_s, saving.longest_s)
-        self._path = run / "cadence.json"
+        self._run = run
         self._stalls: deque[float] = deque(maxlen=REMEMBERED)
         self._commits: deque[float] = deque(maxlen=REMEMBERED)
         self._untold: deque[tuple[int, float]] = deque(maxlen=UNTOLD_MAX)
@@ -51,4 +52,5 @@ class Pace:
         commit_s = fmean(self._commits) if self._commits else 0.0
         self.interval_s = self._cadence.interval_s(SaveCost(stall_s, commit_s))
         told = {"interval_s": self.interval_s, "stall_s": stall_s, "commit_s": commit_s}
-        write_whole(self._path, json.dumps(told))
+        with owner.acting(self._run):
+            write_whole(self._run / "cadence.json", json.dumps(told))

@@ -14,6 +14,7 @@ from typing import Protocol
 from godwit.agents.checkpoints import commit
 from godwit.agents.checkpoints.commit import Order
 from godwit.agents.checkpoints.store import StoreUnavailable
+from godwit.agents.confinement import owner
 from godwit.domain.checkpoints import CheckpointFile, Manifest, manifest_from_json
 from godwit.domain.errors import CheckpointDamaged
 
@@ -121,7 +122,7 @@ def _bring(source: Source, manifest: Manifest, target: Path) -> Path:
     if len(entries) != 1 or not all(is_inside(file.path) for file in manifest.files):
         raise CheckpointDamaged(f"the manifest names no entry, several, or paths that leave it: {sorted(entries)}")
     entry = entries.pop()
-    draft = target / f".restoring-{entry}"
+    draft = target.parent / f".restoring-{entry}"  # where no program writes: what arrives is the agent's until whole
     shutil.rmtree(draft, ignore_errors=True)
     try:
         for file in manifest.files:
@@ -129,6 +130,7 @@ def _bring(source: Source, manifest: Manifest, target: Path) -> Path:
         place = target / entry
         if place.is_dir():
             shutil.rmtree(place)
+        owner.give(draft / entry, like=target)
         (draft / entry).replace(place)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

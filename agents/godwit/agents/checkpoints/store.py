@@ -11,6 +11,7 @@ from typing import IO, Any
 from urllib.parse import urlparse
 
 import fsspec
+from godwit.agents.confinement import owner
 from godwit.domain.checkpoints import CheckpointFile
 from godwit.domain.errors import CheckpointDamaged, GodwitError
 
@@ -80,15 +81,19 @@ class Store:
                 os.fsync(file.fileno())
             draft.replace(target)
 
-    def upload(self, source: Path, path: str, name: str, *, linked: bool = False) -> CheckpointFile:
+    def upload(
+        self, source: Path, path: str, name: str, *, linked: bool = False, folder: Path | None = None
+    ) -> CheckpointFile:
         """Copy a local file to `path`, hashing what is read; returns it as file `name` of a manifest.
 
-        `linked`: nobody writes into the file any more; on the same disk a second name for it does.
+        `linked`: nobody writes into the file any more; on the same disk a second name for it does. `folder`, above it,
+        may be a program's to write: then the file is opened as that one's owner.
         """
-        if linked and self._local and self._link(source, path):
+        above = folder or source.parent
+        if linked and self._local and self._link(above, source, path):
             return self.measure(path, name)
         target, seen, size = self._path(path), hashlib.sha256(), 0
-        with source.open("rb") as reader, _translated(path):
+        with owner.opened(above, source) as reader, _translated(path):
             if self._local:
                 self._fs.makedirs(posixpath.dirname(target), exist_ok=True)
             with self._fs.open(target, "wb") as writer:
@@ -98,15 +103,20 @@ class Store:
                     writer.write(block)
         return CheckpointFile(name, size, seen.hexdigest())
 
-    def _link(self, source: Path, path: str) -> bool:
+    def _link(self, folder: Path, source: Path, path: str) -> bool:
         target = self.local_path(path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
-            os.link(source, target)
+            owner.link(folder, source, target)
         except OSError:
             return False  # another disk, or one without links: it is copied
         return True
+
+    def holds(self, url: str) -> bool:
+        """Whether a URL leads below this store's own, and nowhere else."""
+        own, path = self._path("").rstrip("/") + "/", self._path(url)
+        return path.startswith(own) and ".." not in path.split("/")
 
     def local_path(self, path: str) -> Path:
         """Where something lies on this machine, for a store that is a folder."""

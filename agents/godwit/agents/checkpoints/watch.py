@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from godwit.agents.confinement import owner
 from godwit.agents.runtime.guard import write_whole
 
 QUIET_S = 1.0
@@ -46,6 +47,10 @@ class FolderWatch:
 
     def scan(self, now: float, *, ended_well: bool = False) -> Entry | None:
         """The newest entry to commit, or None. With `ended_well` nobody writes any more: all entries are complete."""
+        with owner.acting(self._folder):
+            return self._scan(now, ended_well=ended_well)
+
+    def _scan(self, now: float, *, ended_well: bool) -> Entry | None:
         seen = {path.name: signature(path) for path in _entries(self._folder)}
         self._since = {
             name: self._since[name] if self._since.get(name, ("", 0.0))[0] == sig else (sig, now)

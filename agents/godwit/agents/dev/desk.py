@@ -2,7 +2,7 @@
 
     python -I -S -c ... desk FOLDER       started by the guard, in the attempt's folder
 
-What it needs lies in `desk.json`. It listens at `desk.sock`, where only the agent of its node comes (terminals.py).
+What it needs lies in `desk.json`. It listens at `run/desk.sock`, where only the agent of its node comes (terminals.py).
 SIGTERM makes it hang up, save the home and end with 143, as programs do that end of it. It ends for nothing else.
 """
 
@@ -108,7 +108,7 @@ class Desk:
         if entry:
             home.restore(Path(entry), self._home)
             return Saved(int(entry.rpartition("-")[2]), Path(entry), home.look(self._home))
-        self._home.mkdir(mode=0o700)
+        self._home.mkdir(mode=0o700, exist_ok=True)
         workdir = self._folder / "workdir"
         if any(workdir.iterdir()):
             shutil.copytree(workdir, self._home / "work", symlinks=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from godwit.agents.confinement import owner
 from godwit.agents.effects import Idle, RuntimeEvent
 from godwit.agents.runtime import ray_cluster, serving
 from godwit.agents.runtime.folder import AttemptFolder
@@ -23,8 +24,11 @@ _SOURCE = Path(__file__).parents[3]
 _ENTER = "import sys; sys.path.insert(0, {source!r}); from godwit.agents.dev import desk; sys.exit(desk.main())"
 
 
-def steps(command: StartAttempt, folder: AttemptFolder) -> list[dict[str, Any]]:
-    """What the guard does for it; the desk is its program, and the job's own `run` goes on beside that."""
+def steps(command: StartAttempt, folder: AttemptFolder, python: str = sys.executable) -> list[dict[str, Any]]:
+    """What the guard does for it; the desk is its program, and the job's own `run` goes on beside that.
+
+    `python` is the one that programs of this node have.
+    """
     wanted = command.desk
     if wanted is None:
         raise ValueError("the attempt is no dev environment")
@@ -35,7 +39,9 @@ def steps(command: StartAttempt, folder: AttemptFolder) -> list[dict[str, Any]]:
     }
     write_whole(folder.root / "desk.json", json.dumps(spec))
     write_whole(folder.root / "beside.sh", command.run + "\n")
-    argv = [sys.executable, "-I", "-S", "-c", _ENTER.format(source=str(_SOURCE)), str(folder.root)]
+    for name in ("desk.json", "beside.sh"):
+        owner.give(folder.root / name, like=folder.run)
+    argv = [python, "-I", "-S", "-c", _ENTER.format(source=str(_SOURCE)), str(folder.root)]
     return serving.steps(command.model_copy(update={"run": f"exec {shlex.join(argv)}"}), folder)
 
 
@@ -58,7 +64,7 @@ class IdleReader:
         """Tell if there is something new."""
         if self._command.desk is None or not self._path.exists():
             return
-        said = self._path.read_text()
+        said = owner.text(self._path.parent, self._path)
         if said != self._told:
             self._told = said
             self._emit(Idle(self._command.attempt_id, float(said)))

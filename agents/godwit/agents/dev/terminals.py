@@ -1,6 +1,6 @@
 """Terminals as the desk opens them: who asks gets the end of a pseudo-terminal or of pipes, and then the exit code.
 
-One connection to `desk.sock` for each. The agent sends one line of JSON (`argv`, `tty`, `rows`, `cols`, `term`), gets
+One connection to `run/desk.sock` for each. The agent sends a line of JSON (`argv`, `tty`, `rows`, `cols`, `term`), gets
 one byte with two descriptors (to write to, to read from; SCM_RIGHTS), and at the end `{"exit": code}`. A connection
 that closes before is a hang-up. So bytes never pass the desk, and programs end with their environment, below the guard.
 """
@@ -22,7 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SOCKET = "desk.sock"
+from godwit.agents.confinement import owner
+
+SOCKET = "run/desk.sock"
 
 REQUEST_BYTES_MAX = 1 << 20
 REQUEST_S = 5.0
@@ -146,7 +148,8 @@ def connect(folder: Path) -> socket.socket:
     held = os.open(folder, os.O_PATH)
     try:
         # By way of a descriptor: sockets' paths have 107 characters at most (unix(7)).
-        way.connect(f"/proc/self/fd/{held}/{SOCKET}")
+        with owner.acting(folder / "run"):
+            way.connect(f"/proc/self/fd/{held}/{SOCKET}")
     except BaseException:
         way.close()
         raise

@@ -12,6 +12,7 @@ from godwit.agents.checkpoints import keeping
 from godwit.agents.checkpoints.choice import HeadSilent
 from godwit.agents.checkpoints.keeping import Keeping
 from godwit.agents.checkpoints.store import StoreUnavailable
+from godwit.agents.confinement import memory, owner
 from godwit.agents.dev import leading as desks
 from godwit.agents.effects import Outcome, Running, RuntimeEvent, Stopped
 from godwit.agents.link import Dismissed, Link, Unreachable
@@ -53,7 +54,8 @@ LAST_COMMIT_S = 60.0
 class Surroundings:
     """What an attempt needs of its agent. `preflight` tries its GPUs and says why they are not fit, if they are not.
 
-    `abilities` say whether and how programs are saved as processes here. `secrets` are the attempt's.
+    `abilities` say whether and how programs are saved as processes here. `secrets` are the attempt's. `confine` gives
+    it a user and a cgroup.
     """
 
     link: Link
@@ -63,6 +65,7 @@ class Surroundings:
     preflight: Callable[[StartAttempt, Callable[[], bool]], str] = lambda _command, _going_on: ""
     abilities: Abilities = field(default_factory=Abilities)
     secrets: Held = field(default_factory=Held)
+    confine: Callable[[AttemptFolder, StartAttempt], None] = lambda _folder, _command: None
 
 
 class AttemptRun:
@@ -112,6 +115,7 @@ class AttemptRun:
         failure: Stopped | None = None
         try:
             self._folder.make()
+            self._around.confine(self._folder, self._command)
             self._command = serving.with_port(self._command, self._folder, self._around.facts.address)
             self._get_secrets()
             self._bring_up()
@@ -132,7 +136,7 @@ class AttemptRun:
         record = self._wait_for_guard()
         self._report_progress()
         self._commit_last(record)
-        return failure or self._verdict(record)
+        return memory.explained(failure or self._verdict(record), self._custody.spent)
 
     def _get_secrets(self) -> None:
         """Before anything runs that needs them. What runs has them already: then only its output waits for them."""
@@ -246,7 +250,8 @@ class AttemptRun:
     def _note_killed(self, message: str, exit_code: int | None) -> None:
         self._folder.notice(f"Ray says that the program ended: {message}")
         code = exit_code if exit_code is not None else 137  # killed without a word, as by the out-of-memory killer
-        (self._folder.run / "exit_code").write_text(f"{code}\n")
+        with owner.acting(self._folder.run):
+            (self._folder.run / "exit_code").write_text(f"{code}\n")
 
     def _report_progress(self) -> None:
         progress = self._progress.newest()
@@ -285,6 +290,7 @@ class AttemptRun:
             "lease": ("interrupted", "the lease ran out"),
             "head-unreachable": ("interrupted", "the head of the Ray cluster could not be reached"),
             "guard-died": ("interrupted", "the attempt's guard was killed"),
+            "ended": ("interrupted", f"{record.step} on this node ended with exit code {record.exit_code}"),
         }
         return replace(self._stopped(*causes[record.cause]), ray_ended=record.cause == "head-unreachable")
 

@@ -27,7 +27,7 @@ def steps(command: StartAttempt, folder: AttemptFolder, node: Node) -> list[dict
         leading.prepare(command, folder, node.criu)
         return leading.steps(command, folder)
     if command.desk is not None:
-        return desks.steps(command, folder)
+        return desks.steps(command, folder, node.facts.python)
     return (
         serving.steps(command, folder) if serving.is_plain(command) else ray_cluster.steps(command, folder, node.facts)
     )

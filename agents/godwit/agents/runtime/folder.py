@@ -7,9 +7,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from godwit.agents.confinement import owner
 from godwit.agents.redaction import Mask
 
 _NOTHING_SECRET = Mask()
+
+NO_EXIT_CODE = 255
+"""Of a program that left something else where its exit code belongs."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,8 @@ class AttemptFolder:
         """Make the folders; harmless to repeat."""
         for path in (self.workdir, self.checkpoints, self.run / "reports"):
             path.mkdir(parents=True, exist_ok=True)
-        self.root.chmod(0o700)  # steps and environment name tokens
+        if not (self.root / "confined.json").exists():  # then its user walks through it to what is its own
+            self.root.chmod(0o700)  # steps and environment name tokens
 
     def clear_work(self) -> None:
         """Remove what the program worked with; what says how it ended stays, and its output."""
@@ -153,9 +158,12 @@ class AttemptFolder:
     def program_exit_code(self) -> int | None:
         """The program's exit code, once it ended."""
         try:
-            return int((self.run / "exit_code").read_text())
+            code = int(owner.text(self.run, self.run / "exit_code"))
         except FileNotFoundError:
             return None
+        except (OSError, ValueError):
+            return NO_EXIT_CODE
+        return code if 0 <= code <= NO_EXIT_CODE else NO_EXIT_CODE
 
     def stop_ordered_ns(self) -> int | None:
         """When somebody first told the guard to stop, in nanoseconds since the epoch."""

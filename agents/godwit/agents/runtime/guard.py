@@ -69,14 +69,10 @@ class Guard:
     def _carry_out(self, step: dict[str, Any]) -> None:
         with Path(step["log"]).open("ab") as log:
             child = subprocess.Popen(
-                step["argv"],
-                cwd=step["cwd"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                step["argv"], cwd=step["cwd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 # The guard blocks signals for itself and is single-threaded; what it starts must hear SIGTERM.
-                preexec_fn=_unblock_signals,  # noqa: PLW1509
-            )
+                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set()),  # noqa: PLW1509
+            )  # fmt: skip
         while (code := _reap(child.pid)) is None:
             self._look()
             signal.sigtimedwait({signal.SIGCHLD}, LOOK_EVERY_S)
@@ -171,7 +167,7 @@ def descendants(root: int) -> list[int]:
     """All processes below `root`, children before their own children; zombies count until reaped."""
     children: dict[int, list[int]] = {}
     for pid in all_pids():
-        children.setdefault(_parent_of(pid), []).append(pid)
+        children.setdefault(parent_of(pid), []).append(pid)
     found, todo = [], [root]
     while todo:
         below = children.get(todo.pop(), [])
@@ -188,34 +184,42 @@ def _to_be_told(folder: Path) -> list[int]:
     """
     try:
         saver = folder / "run" / "saver.pid"  # who saves the program as a process: it cannot, and is not to hear of it
-        if saver.exists():
-            return [int(saver.read_text())]
-        program = descendants(int((folder / "run" / "program.pid").read_text()))
+        named = saver if saver.exists() else folder / "run" / "program.pid"
+        ours, first = set(descendants(os.getpid())), int(_said(named))
     except (OSError, ValueError):
         return []
+    if named == saver:
+        return [first] if first in ours else []
+    program = [pid for pid in descendants(first) if pid in ours]  # the file is the program's to write
     hearing = [pid for pid in program if _catches_sigterm(pid)]
-    shells = [pid for pid in hearing if _status(pid).split(maxsplit=2)[1:2] in _SHELLS]
+    shells = [pid for pid in hearing if status(pid).split(maxsplit=2)[1:2] in _SHELLS]
     needed = {pid for saver in hearing if saver not in shells for pid in [saver, *descendants(saver)]}
     below = {pid for shell in shells for pid in descendants(shell)} - needed
     in_the_way = [pid for pid in below if not needed.intersection(descendants(pid))]
     return [*hearing, *in_the_way] if hearing else program
 
 
+def _said(path: Path) -> bytes:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        return file.read(64)  # a program wrote it: a pipe in its place must not hold the guard up
+
+
 def _catches_sigterm(pid: int) -> bool:
-    caught = _status(pid).partition("SigCgt:")[2].split(maxsplit=1)  # a mask in hex; bit n - 1 is signal n (proc(5))
+    caught = status(pid).partition("SigCgt:")[2].split(maxsplit=1)  # a mask in hex; bit n - 1 is signal n (proc(5))
     return bool(caught) and bool(int(caught[0], 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def _is_alive(pid: int) -> bool:
-    state = _status(pid).partition("State:")[2].strip()
+    state = status(pid).partition("State:")[2].strip()
     return bool(state) and not state.startswith("Z")
 
 
-def _status(pid: int) -> str:
+def status(pid: int) -> str:
+    """What /proc says of a process; nothing once it is gone."""
     try:
         return (_PROC / str(pid) / "status").read_text()
     except OSError:
-        return ""  # it ended meanwhile
+        return ""
 
 
 def all_pids() -> list[int]:
@@ -223,7 +227,8 @@ def all_pids() -> list[int]:
     return [int(name) for name in os.listdir(_PROC) if name.isdigit()]
 
 
-def _parent_of(pid: int) -> int:
+def parent_of(pid: int) -> int:
+    """The parent of a process; 0 once it is gone."""
     try:
         # The name in parentheses may hold spaces and parentheses; what follows the last one is fixed (proc(5)).
         return int((_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
@@ -253,10 +258,8 @@ def _wait_any() -> tuple[int, int] | None:
         pid, status = os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
         return None
-    if pid == 0:
-        return None
     code = os.waitstatus_to_exitcode(status)
-    return pid, code if code >= 0 else 128 - code
+    return (pid, code if code >= 0 else 128 - code) if pid else None
 
 
 def _read_stop(path: Path) -> float | None:
@@ -266,10 +269,6 @@ def _read_stop(path: Path) -> float | None:
         return None
     except (OSError, ValueError, KeyError, TypeError):
         return 0.0  # an order to stop that cannot be read is still an order to stop
-
-
-def _unblock_signals() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, set())
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -140,6 +140,7 @@ _AGENT_ONLY = frozenset(
         "GODWIT_URL",
         "GODWIT_FAKE_GPUS",
         "GODWIT_NODE_DIR",
+        "GODWIT_CONFINE",
         "GODWIT_CRIU",
         "GODWIT_METRICS",
         "GODWIT_SPOT",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
+from godwit.agents.confinement import owner
 from godwit.agents.runtime import ray_cluster
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.guard import write_whole
@@ -122,7 +123,7 @@ def write_program(command: StartAttempt, folder: AttemptFolder) -> Path:
     user_script = folder.root / "run.sh"
     write_whole(user_script, command.run + "\n")
     restored = folder.run / "restored"
-    entry = restored.read_text() if restored.exists() else ""
+    entry = owner.text(folder.run, restored) if restored.exists() else ""
     q = shlex.quote
     exports = [f"export CUDA_VISIBLE_DEVICES={','.join(map(str, command.gpus))}"] if command.gpus else []
     exports += [f"export GODWIT_RESTORED_CHECKPOINT={q(entry)}"] if entry else []
@@ -138,6 +139,8 @@ def write_program(command: StartAttempt, folder: AttemptFolder) -> Path:
         "exit $code",
     ]
     write_whole(script, "\n".join(lines) + "\n")
+    for path in (script, user_script):
+        owner.give(path, like=folder.run)
     return script
 
 

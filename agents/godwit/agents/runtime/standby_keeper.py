@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import structlog
+from godwit.agents.confinement.keeper import Keeper
 from godwit.agents.runtime import spare_memory, standby, strays
 from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder, StoodBy
@@ -68,10 +69,12 @@ class StandbyKeeper:
         *,
         wanted: bool = True,
         free_bytes: Callable[[], int] = spare_memory.available_bytes,
+        keeper: Keeper | None = None,
     ) -> None:
         self._node_dir, self._lease_path = node_dir, lease_path
         self._facts, self._gpus = facts, tuple(gpus)
         self._idle, self._free_bytes = idle, free_bytes
+        self._keeper = keeper or Keeper()
         self._standing: _Standing | None = None
         self._taking = threading.Lock()  # around what is standing: held for a rename at most
         self._tending = threading.Lock()  # around starting and ending
@@ -179,6 +182,7 @@ class StandbyKeeper:
         stood_by = StoodBy(port, secrets.token_hex(32), str(folder.ray), str(folder.run))
         write_whole(folder.root / "standby.json", json.dumps(asdict(stood_by)))
         command = standby.composed(folder.attempt_id, stood_by, self._facts, self._gpus)
+        self._keeper.confine(folder, command)
         custody = Custody(folder, self._lease_path)
         environment = standby.environment(command, folder, self._facts, os.environ)
         custody.start(standby.steps(command, folder, self._facts), environment)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from godwit.agents.confinement import owner
 from godwit.agents.link import Link
 from godwit.domain.errors import GodwitError
 from godwit.domain.plain_text import visible
@@ -46,10 +47,14 @@ def unpack(archive: Path, target: Path) -> None:
     Raises `WorkdirRefused`, which names the member.
     """
     try:
-        with gzip.open(archive) as content, tarfile.open(fileobj=_Metered(content), mode="r:") as tar:
+        with gzip.open(archive) as content, owner.acting(target), _read(content) as tar:
             tar.extractall(target, members=_bounded(tar), filter="data")
     except (tarfile.TarError, OSError, EOFError, ValueError, RecursionError, zlib.error) as exc:
         raise WorkdirRefused(f"the workdir's archive cannot be unpacked: {visible(str(exc), one_line=True)}") from exc
+
+
+def _read(content: gzip.GzipFile) -> tarfile.TarFile:
+    return tarfile.open(fileobj=_Metered(content), mode="r:")
 
 
 class _Metered(io.BufferedIOBase):

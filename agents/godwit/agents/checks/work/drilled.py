@@ -7,6 +7,7 @@ job's next attempt is well. A drill that is mended ends at once.
 
 import json
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ import structlog
 from godwit.agents.accelerators.faults import WorkFault
 from godwit.agents.checks.work import reports, stacks
 from godwit.agents.checks.work.reports import Report
+from godwit.agents.confinement import owner
 
 log = structlog.get_logger()
 
@@ -119,8 +121,8 @@ def _signal(send: Callable[[], None]) -> None:
 def _tail(path: Path) -> list[str]:
     if not path.exists():
         return []
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+    with owner.opened(path.parent, path) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
         text = file.read(TAIL_BYTES)
     return text[: text.rfind(b"\n") + 1].decode("utf-8", "replace").splitlines()
 
@@ -130,5 +132,5 @@ def _last_step(lines: Sequence[str]) -> Report | None:
 
 
 def _append(path: Path, line: str) -> None:
-    with path.open("a") as file:
+    with owner.acting(path.parent), path.open("a") as file:
         file.write(line + "\n")

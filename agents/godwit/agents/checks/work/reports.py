@@ -2,11 +2,14 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from godwit.agents.confinement import owner
 
 READ_BYTES_MAX = 256 * 1024
 """Of each file at each look; what lies further back is skipped, for only what happens now matters."""
@@ -46,13 +49,13 @@ class Lines:
     def new(self) -> list[str]:
         """The complete lines since the last call."""
         try:
-            stat = self._path.stat()
-            if stat.st_ino != self._inode or stat.st_size < self._offset:
-                self._inode, self._offset = stat.st_ino, 0
-            if stat.st_size == self._offset:
-                return []
-            start = max(self._offset, stat.st_size - READ_BYTES_MAX)
-            with self._path.open("rb") as file:
+            with owner.opened(self._path.parent, self._path) as file:
+                stat = os.fstat(file.fileno())
+                if stat.st_ino != self._inode or stat.st_size < self._offset:
+                    self._inode, self._offset = stat.st_ino, 0
+                if stat.st_size == self._offset:
+                    return []
+                start = max(self._offset, stat.st_size - READ_BYTES_MAX)
                 file.seek(start)
                 text = file.read(READ_BYTES_MAX)
         except OSError:
