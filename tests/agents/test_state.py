@@ -342,6 +342,22 @@ TestAnyHistory = AnyHistory.TestCase
 TestAnyHistory.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_command_that_comes_again_after_its_answer_was_acknowledged_is_answered_alike(*, accepted: bool) -> None:
+    """A database that was restored lost the answer, and would owe the command, and keep the node, for ever."""
+    state = AgentState("agent-1")
+    state.renewed(NOW, LEASE_S)
+    if not accepted:
+        state.command(start(epoch=2, intent="newer"), NOW)
+    state.command(start(epoch=1, intent="again"), NOW)
+    state.acknowledge(10**6)
+    for _ in range(2):
+        assert state.command(start(epoch=1, intent="again"), NOW) == []
+    (said,) = state.observations()
+    assert isinstance(said, CommandDone)
+    assert (said.intent_id, said.accepted) == ("again", accepted)
+
+
 def test_an_order_is_taken_on_once_repeated_after_a_restart_and_answered_once() -> None:
     state = AgentState("agent-1")
     order = RepairNode(intent_id="i-1", remedy=Remedy.REBOOT, gpus=[], reason="it fell off the bus")
