@@ -41,6 +41,7 @@ from godwit.control_plane.settings import Settings
 from godwit.control_plane.store import access, queries, writes
 from godwit.control_plane.store.database import SERVING, Database, open_engine
 from godwit.control_plane.store.in_line import Patience
+from godwit.control_plane.telling import Telling
 from godwit.control_plane.tracing import Spans, TracedCalls, open_spans
 from godwit.control_plane.wakes import Listener
 from godwit.domain.clock import SteadyClock
@@ -113,13 +114,18 @@ def serve(folder: Path) -> None:
             agents,
         )
         listener_of_hints = _listen_for_hints(settings, context) if not is_alone else None
+        telling = None if is_alone else Telling(context, _process_name(settings))
         leading.start()
+        if telling is not None:
+            telling.start()
         try:
             # uvicorn's choice of loop (uvloop where there is one), which its own `run` would make.
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 runner.run(_serve(server, listener, home, context))
         finally:
             leading.stop()
+            if telling is not None:
+                telling.stop()
             if listener_of_hints is not None:
                 listener_of_hints.stop()
             home.withdraw()

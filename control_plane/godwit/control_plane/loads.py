@@ -1,7 +1,7 @@
 """How hard GPUs work, as agents last told it: the newest of each GPU, and sums of the minutes that are not written yet.
 
-All of it is memory: after a restart agents tell it anew within ten seconds. Of several control planes each knows, shows
-and writes what its own agents told. Bounded by the nodes that tell, and by `MINUTES_MAX`.
+All of it is memory: after a restart agents tell it anew within ten seconds. Of several control planes each writes what
+its own agents told, and shows also what others heard (`telling`). Bounded by the nodes that tell, and by `MINUTES_MAX`.
 """
 
 import threading
@@ -84,6 +84,8 @@ class Loads:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._newest: dict[str, tuple[float, NodeLoad]] = {}
+        self._elsewhere: dict[str, dict[str, tuple[float, NodeLoad]]] = {}
+        self.heard_at = 0.0
         self._minutes: dict[float, dict[Key, Sums]] = {}
 
     def hear(self, node_id: str, load: NodeLoad, now: float) -> None:
@@ -93,6 +95,7 @@ class Loads:
             if known is not None and known[1].read_at == load.read_at:
                 return
             self._newest[node_id] = now, load
+            self.heard_at = max(self.heard_at, now)
             minute = self._minutes.setdefault(now // MINUTE_S * MINUTE_S, {})
             for attempt_id in {gpu.attempt_id for gpu in load.gpus} - {None}:
                 held = [gpu for gpu in load.gpus if gpu.attempt_id == attempt_id]
@@ -103,14 +106,31 @@ class Loads:
     def newest(self, now: float) -> NodeLoads:
         """By node and index of GPU what was told lately; a node that is silent is forgotten."""
         with self._lock:
-            for node_id in [node_id for node_id, (at, _) in self._newest.items() if now - at > FRESH_S]:
-                del self._newest[node_id]
-            return {node_id: {gpu.index: gpu for gpu in load.gpus} for node_id, (_, load) in self._newest.items()}
+            for told in (self._newest, *self._elsewhere.values()):
+                for node_id in [node_id for node_id, (at, _) in told.items() if now - at > FRESH_S]:
+                    del told[node_id]
+            self._elsewhere = {one: told for one, told in self._elsewhere.items() if told}
+            newest: dict[str, tuple[float, NodeLoad]] = {}
+            for told in (*self._elsewhere.values(), self._newest):  # a node that went on to another is told of by both
+                for node_id, one in told.items():
+                    if node_id not in newest or newest[node_id][0] <= one[0]:
+                        newest[node_id] = one
+            return {node_id: {gpu.index: gpu for gpu in load.gpus} for node_id, (_, load) in newest.items()}
+
+    def here(self, now: float) -> dict[str, tuple[float, NodeLoad]]:
+        """By node how many seconds ago it told this process what, if that was lately."""
+        with self._lock:
+            return {id_: (now - at, load) for id_, (at, load) in self._newest.items() if now - at <= FRESH_S}
+
+    def learn(self, teller: str, told: Mapping[str, tuple[float, NodeLoad]], now: float) -> None:
+        """All that another control plane was told, in the place of what it was told before; it is shown, not summed."""
+        with self._lock:
+            self._elsewhere[teller] = {id_: (now - age_s, load) for id_, (age_s, load) in told.items()}
 
     def stamp(self, now: float) -> int:
         """Differs whenever screens should show other figures; 0 as long as nobody tells any."""
         with self._lock:
-            return int(now // SHOWN_EVERY_S) if self._newest else 0
+            return int(now // SHOWN_EVERY_S) if self._newest or self._elsewhere else 0
 
     def closed(self, now: float) -> list[tuple[float, Mapping[Key, Sums]]]:
         """The minutes that are over, oldest first; they stay until they are `written`."""

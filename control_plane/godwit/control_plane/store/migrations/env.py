@@ -15,6 +15,7 @@ from godwit.control_plane.store import (
     schema,
     sealed,
     series,
+    told_loads,
     users,
 )
 
@@ -29,6 +30,7 @@ assert outbox.outbox.metadata is schema.metadata
 assert paces.paces.metadata is schema.metadata
 assert needs.service_needs.metadata is schema.metadata
 assert series.series.metadata is schema.metadata
+assert told_loads.told_loads.metadata is schema.metadata
 assert users.users.metadata is schema.metadata
 assert sealed.secrets.metadata is schema.metadata
 
