@@ -15,6 +15,7 @@ import yaml
 from godwit.control_plane import settings
 from godwit.control_plane.vault import Vault
 from godwit.gateway import settings as gateway_settings
+from godwit.providers.registry import KINDS
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()
@@ -149,8 +150,19 @@ def test_what_images_install_is_what_the_project_asks_for_at_the_releases_that_t
     constraints = asked()
     assert any(line.startswith("ray==") for line in constraints)
     assert [line for line in constraints if "[" in line or "==" not in line] == [], "pip takes no extras there"
+    told = re.search(r"^ARG PROVIDERS=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert told is not None
     for extras in re.findall(r"requirements\.py (\S+) >", DOCKERFILE.replace("requirements.py >", "")):
-        assert asked(extras)
+        for providers in (told[1], "ssh", ""):
+            shell = ["sh", "-c", f"PROVIDERS={providers}; echo {extras}"]
+            wanted = subprocess.run(shell, check=True, capture_output=True, text=True).stdout.strip()
+            assert any(line.startswith("kubernetes") for line in asked(wanted)) == ("kubernetes" in wanted)
+
+
+def test_images_have_what_every_kind_of_provider_needs_unless_told_otherwise() -> None:
+    told = re.search(r"^ARG PROVIDERS=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert told is not None
+    assert set(told[1].split(",")) == {kind.extra for kind in KINDS.values()} - {""}
 
 
 def _ends_well(command: list[str]) -> bool:
