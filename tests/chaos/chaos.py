@@ -4,12 +4,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.chaos import clouds, judge, rows, told
+from tests.chaos import clouds, gateways, judge, rows, told
 from tests.chaos import fleet as fleets
 from tests.chaos.fleet import Fleet
+from tests.chaos.gateways import User
 from tests.chaos.judge import Verdict
 from tests.chaos.killing import Killer, Wound
 from tests.chaos.schedule import Kill, Victim
@@ -26,6 +27,7 @@ class Run:
 
     fleet: Fleet
     people: People
+    user: User
     began: float = field(default_factory=time.monotonic)
     open: list[Wound] = field(default_factory=list)
     healed: list[tuple[Wound, float]] = field(default_factory=list)
@@ -55,7 +57,12 @@ class Run:
         self.people.stop()
         self.say("no more kills: waiting for all jobs to end")
         self._in_time("the end of all jobs", lambda: self.people.is_over)
-        self.say("all jobs have ended: waiting for all machines to be given back")
+        self.say("all jobs have ended: waiting for gateways to know the replicas")
+        self._in_time("the same routes at all gateways", self.user.is_converged)
+        self.user.stop()
+        self.people.client.ask("DELETE", f"/v1/services/{gateways.SERVICE}")
+        self._in_time("the end of the service", self.user.is_forgotten)
+        self.say("the service has ended: waiting for all machines to be given back")
         self._in_time("the end of all machines", lambda: judge.is_quiet(self.fleet))
         self._in_time("all to be well", lambda: not self.open)
 
@@ -91,16 +98,22 @@ def live_through(folder: Path, kills: Sequence[Kill], sorts: Sequence[Sort], see
         try:
             _wait_until_it_serves(fleet)
             client = Client(fleet.url, fleet.token)
+            user = User(fleet.gateway_ports, Client(fleet.url, fleet.token))
+            _wait_for_the_service(fleet, client, user)
             people = People(Client(fleet.url, fleet.token), fleet.diaries, sorts, random.Random(seed))
-            run = Run(fleet, people)
+            run = Run(fleet, people, user)
+            user.start()
             run.go_through(kills)
             run.end()
             verdict = judge.judged(fleet, client, people.jobs)
+            verdict = replace(verdict, wrong=(*verdict.wrong, *user.wrong))
             for row in (
                 "",
                 *told.wounds(run.healed, run.missed),
                 "",
                 *told.work(people.jobs, rows.tries(fleet.db)),
+                "",
+                *told.user(user),
                 "",
             ):
                 print(row)
@@ -112,6 +125,14 @@ def live_through(folder: Path, kills: Sequence[Kill], sorts: Sequence[Sort], see
             exc.add_note(f"logs and diaries: {folder}")
             raise
     return verdict
+
+
+def _wait_for_the_service(fleet: Fleet, client: Client, user: User) -> None:
+    client.ask("POST", "/v1/services", json=gateways.service(fleet.home.parent))
+    deadline = time.monotonic() + START_S
+    while not user.is_served():
+        assert time.monotonic() < deadline, f"the service was not served within {START_S} s"
+        time.sleep(LOOK_S)
 
 
 def _wait_until_it_serves(fleet: Fleet) -> None:

@@ -1,4 +1,4 @@
-"""The whole system as processes: control planes behind a door, workers, PostgreSQL, Redis, and simulated clouds."""
+"""The whole system as processes: control planes behind a door, workers, gateways, databases, simulated clouds."""
 
 import os
 import sys
@@ -16,14 +16,14 @@ from godwit.control_plane.store.database import Database, open_engine
 from godwit.control_plane.store.in_line import Patience
 from sqlalchemy.exc import SQLAlchemyError
 
-from tests.chaos import clouds, postgres, redis_server
+from tests.chaos import clouds, gateways, postgres, redis_server
 from tests.chaos.clouds import Clouds
 from tests.chaos.door import Door
 from tests.chaos.units import Keeper, Unit
 from tests.ports import lasting_port
 
 REPLICAS, WORKERS = ("a", "b"), ("1", "2")
-MACHINES = 6
+MACHINES = 8
 
 LOOKS = Patience(ping_s=2.0, read_s=10.0, write_s=10.0)
 """How long the harness itself waits for the database."""
@@ -51,6 +51,8 @@ class Fleet:
     redis_port: int
     replicas: dict[str, Unit]
     workers: dict[str, Unit]
+    gateways: dict[str, Unit]
+    gateway_ports: dict[str, int]
     db: Database
 
     @property
@@ -99,13 +101,15 @@ def running(folder: Path) -> Iterator[Fleet]:
         sky = stack.enter_context(clouds.running(home))
         replicas = {name: _replica(home, name, port) for name, port in ports.items()}
         workers = {name: _worker(home, name, lasting_port()) for name in WORKERS}
-        units = [database, broker, *replicas.values(), *workers.values()]
+        doors = {name: lasting_port() for name in gateways.NAMES}
+        fronts = {name: gateways.unit(home, name, port, door.url) for name, port in doors.items()}
+        units = [database, broker, *replicas.values(), *workers.values(), *fronts.values()]
         for unit in units:
             unit.start()
         stack.callback(Keeper(units).close)
         db = Database(open_engine(url, patience=LOOKS))
         stack.callback(db.close)
-        yield Fleet(home, door.url, sky, database, broker, redis_port, replicas, workers, db)
+        yield Fleet(home, door.url, sky, database, broker, redis_port, replicas, workers, fronts, doors, db)
 
 
 def _replica(home: Path, name: str, port: int) -> Unit:

@@ -136,6 +136,11 @@ class Killer:
                 return Wound(kill.victim, "", time.monotonic(), lambda: self.fleet.leader() not in (None, was))
         return None
 
+    def gateway(self, kill: Kill) -> Wound | None:
+        """One of them, never the last: who asks has to find the other."""
+        units = list(self.fleet.gateways.values())
+        return _units(kill, [_chosen(units, kill.pick)]) if all(unit.is_up() for unit in units) else None
+
     def agent(self, kill: Kill) -> Wound | None:
         """The agent of a machine: well again once it is heard, or its machine is no node any more."""
         found = self._find(census.AGENT, kill.pick)
@@ -187,7 +192,8 @@ class Killer:
         return Wound(kill.victim, whom, time.monotonic(), is_well)
 
     def _goes_on(self, jobs: set[str]) -> Callable[[], bool]:
-        at, waiting = time.monotonic(), {job for job in jobs if job}
+        # A replica of a service keeps no diary: whether it is missed shows in what its users are told.
+        at, waiting = time.monotonic(), {job for job in jobs if job and (self.fleet.diaries / job).exists()}
 
         def is_well() -> bool:
             for job in sorted(waiting):
@@ -240,6 +246,7 @@ _STRIKES: dict[Victim, Callable[[Killer, Kill], Wound | None]] = {
     Victim.ALL_WORKERS: Killer.all_workers,
     Victim.REDIS: Killer.redis,
     Victim.MESSAGES: Killer.messages,
+    Victim.GATEWAY: Killer.gateway,
     Victim.AGENT: Killer.agent,
     Victim.MACHINE: Killer.machine,
     Victim.CLOUD: Killer.cloud,

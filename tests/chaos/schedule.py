@@ -30,6 +30,7 @@ class Victim(StrEnum):
     ALL_WORKERS = "all workers"
     REDIS = "Redis"
     MESSAGES = "Redis' content (FLUSHALL)"
+    GATEWAY = "gateway"
     AGENT = "agent"
     GUARD = "guard of an attempt"
     MACHINE = "machine"
@@ -52,6 +53,7 @@ PACK = {
     Victim.ALL_WORKERS: 1,
     Victim.REDIS: 1,
     Victim.MESSAGES: 1,
+    Victim.GATEWAY: 2,
     Victim.AGENT: 3,
     Victim.GUARD: 1,
     Victim.MACHINE: 3,

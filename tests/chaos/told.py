@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from tests.chaos.gateways import User
 from tests.chaos.judge import Verdict
 from tests.chaos.killing import Wound
 from tests.chaos.schedule import Victim
@@ -45,6 +46,15 @@ def work(jobs: Sequence[Job], tries: Mapping[str, tuple[int, int]]) -> list[str]
         right = f"{sum(job.state == job.sort.ends for job in of)} {of[0].sort.ends}"
         rows.append(f"{name:<26}{len(of):>6}{right:>17}{sum(placed):>8}{sum(interrupted):>13}{max(interrupted):>6}")
     return rows
+
+
+def user(of: User) -> list[str]:
+    """What somebody was told who asked gateways all the time."""
+    why = ", ".join(f"{count} {reason}" for reason, count in of.refused.most_common())
+    return [
+        f"{'requests':<26}{of.answered:>6} answered, {of.went_on} after another gateway did not",
+        f"{'refused, to ask again':<26}{of.refused.total():>6} {why}"[:WIDTH],
+    ]
 
 
 def verdict(found: Verdict) -> list[str]:

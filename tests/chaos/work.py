@@ -115,7 +115,7 @@ class People:
     """A thread that submits, looks and cancels. `stop` ends submitting; it goes on until every job has ended."""
 
     def __init__(self, client: Client, diaries: Path, sorts: Sequence[Sort], rng: random.Random) -> None:
-        self._client, self._diaries, self._sorts, self._rng = client, diaries, sorts, rng
+        self.client, self._diaries, self._sorts, self._rng = client, diaries, sorts, rng
         self.jobs: list[Job] = []
         self.failure: BaseException | None = None
         self._submitting = True
@@ -149,7 +149,7 @@ class People:
     def _look(self) -> None:
         for job in self.jobs:
             if job.state not in FINAL:
-                job.state = self._client.ask("GET", f"/v1/jobs/{job.name}")["state"]
+                job.state = self.client.ask("GET", f"/v1/jobs/{job.name}")["state"]
                 self._cancel_in_time(job)
         for sort in self._sorts if self._submitting else ():
             unfinished = sum(1 for job in self.jobs if job.sort is sort and job.state not in FINAL)
@@ -159,7 +159,7 @@ class People:
     def _cancel_in_time(self, job: Job) -> None:
         after_s = job.sort.cancelled_after_s
         if after_s is not None and not job.is_cancelled and time.monotonic() - job.submitted_at > after_s:
-            self._client.ask("POST", f"/v1/jobs/{job.name}/cancel")
+            self.client.ask("POST", f"/v1/jobs/{job.name}/cancel")
             job.is_cancelled = True
 
     def _submit(self, sort: Sort) -> None:
@@ -168,7 +168,7 @@ class People:
         asked = specification(name, sort, self._diaries / name)
         # One key for all tries: whichever of them was taken, there is one job.
         key = f"{name}-{self._rng.getrandbits(64):x}"
-        self._client.ask("POST", "/v1/jobs", json=asked, headers={"Idempotency-Key": key})
+        self.client.ask("POST", "/v1/jobs", json=asked, headers={"Idempotency-Key": key})
         self.jobs.append(Job(name, sort, time.monotonic(), "queued"))
 
 
