@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from godwit.control_plane import wakes
 from godwit.control_plane.hints import Hints
-from godwit.control_plane.leading import SHARD, STEADY_S, STILL_S, Leading, Lease, Pulse
+from godwit.control_plane.leading import FORGIVEN_S, SHARD, STEADY_S, STILL_S, Leading, Lease, Pulse
 from godwit.control_plane.reconcilers.planning import Planning
 from godwit.control_plane.store import leases, writes
 from godwit.control_plane.store.database import Database, open_engine
@@ -136,6 +136,30 @@ def test_silence_counts_from_when_it_could_be_heard_again() -> None:
     clock.advance(1.0)
     pulse.beat()
     assert pulse.steady_since() == 118.5
+
+
+def test_one_that_is_slow_all_the_time_misses_somebody_all_the_same() -> None:
+    clock = ManualClock(100.0)
+    pulse = Pulse(clock.now)
+    for _ in range(int(FORGIVEN_S) + 2):
+        clock.advance(1.0)
+        pulse.beat()
+    clock.advance(1_000.0)
+    assert pulse.steady_since() == clock.now(), "it slept, whatever for"
+    pulse.beat()
+    woke_at = clock.now()
+    for _ in range(40):
+        clock.advance(STEADY_S + 1.0)
+        assert pulse.steady_since() == min(clock.now(), woke_at + FORGIVEN_S)
+        pulse.beat()
+    held = pulse.steady_since()
+    assert held == woke_at + FORGIVEN_S < clock.now() - 60.0
+    for _ in range(int(FORGIVEN_S) + 2):
+        clock.advance(1.0)
+        pulse.beat()
+    assert pulse.steady_since() == held, "nothing was amiss since"
+    clock.advance(STEADY_S + 1.0)
+    assert pulse.steady_since() == clock.now(), "and a gap is one again"
 
 
 def test_a_planner_whose_lease_is_gone_plans_and_nothing_comes_of_it(world: World) -> None:

@@ -42,6 +42,9 @@ STEADY_S = 3.0
 written down either. Less than what makes a node lost (`scheduler.snapshot.Policy`), and more than a renewal that is
 slow and its pause."""
 
+FORGIVEN_S = 60.0
+"""So long after the first gap silence counts again, although others came soon after it."""
+
 SHARE_S = 5.0
 """How often the one that looks at providers writes down for the others how they do."""
 
@@ -121,19 +124,28 @@ class Pulse:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._beat_at = self._steady_since = now()
+        self._beat_at = self._gap_ended_at = self._slow_since = now()
 
     def beat(self) -> None:
         """It was written now."""
         now = self._now()
         if now - self._beat_at > STEADY_S:
-            self._steady_since = now
+            self._slow_since, self._gap_ended_at = self._slow_as_of(now), now
         self._beat_at = now
 
     def steady_since(self) -> float:
-        """Since when there was no gap, in seconds since the epoch; the present while there is one."""
+        """Since when there was no gap, in seconds since the epoch; the present while there is one.
+
+        It stands still once gaps have come for `FORGIVEN_S`: somebody has to be missed even by one who is slow.
+        """
         now = self._now()
-        return now if now - self._beat_at > STEADY_S else self._steady_since
+        if now - self._beat_at > STEADY_S:
+            return min(now, self._slow_as_of(now) + FORGIVEN_S)
+        return min(self._gap_ended_at, self._slow_since + FORGIVEN_S)
+
+    def _slow_as_of(self, now: float) -> float:
+        """When the first gap ended of those that come one after the other, the one that ends now among them."""
+        return self._slow_since if self._beat_at - self._gap_ended_at <= FORGIVEN_S else now
 
 
 class Leading:
