@@ -28,6 +28,13 @@ def test_an_agent_that_joins_makes_its_node_ready_with_the_gpus_it_has(world: Wo
     assert node.lease_until == world.clock.now() + reply.lease_s
 
 
+def test_how_a_node_confines_its_programs_is_told_as_it_joins(world: World, node_id: str) -> None:
+    Agent(world, node_id).join(confinement="none: its agent does not run as root on Linux")
+    said = [event for event in world.events() if "joined from" in event.reason]
+    assert said
+    assert all(one.reason.endswith("confined: none: its agent does not run as root on Linux") for one in said)
+
+
 def test_an_agent_may_join_before_the_provider_has_said_that_the_machine_runs(world: World) -> None:
     world.submit()
     world.plan_only()

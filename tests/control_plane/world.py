@@ -61,7 +61,7 @@ class Agent:
         self.credential = ""
 
     def join(
-        self, gpus: int = 8, token: str | None = None, model: str = "H100-SXM", cannot_save: str = ""
+        self, gpus: int = 8, token: str | None = None, model: str = "H100-SXM", cannot_save: str = "", **more: str
     ) -> wire.JoinReply:
         """Introduce the machine; its token is the one in its startup script; `cannot_save` says why not."""
         facts = [
@@ -69,7 +69,7 @@ class Agent:
         ]
         request = wire.JoinRequest(
             agent_id=self.agent_id, hostname="h", address="127.20.0.1", agent_version="1", cpus=208, memory_gib=1800.0,
-            gpus=facts, no_process_saves=cannot_save, no_gpu_process_saves=cannot_save,
+            gpus=facts, no_process_saves=cannot_save, no_gpu_process_saves=cannot_save, **more,
         )  # fmt: skip
         reply = agents.join(self._world.context, token or self._world.join_token(self.node_id), request)
         self.credential = reply.credential

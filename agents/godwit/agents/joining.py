@@ -36,12 +36,12 @@ class Joined(JoinReply):
     key: str = ""
 
 
-def join(chosen: Settings, link: Link, abilities: probe.Abilities, rng: random.Random) -> Joined:
+def join(chosen: Settings, link: Link, abilities: probe.Abilities, rng: random.Random, confinement: str = "") -> Joined:
     """What was answered when this node joined, now or before. Blocks until there is an answer; raises `Dismissed`."""
     path = chosen.node_dir / "credential"
     if path.exists():
         return Joined.model_validate_json(path.read_text())
-    request = machine.introduce(agent_id(chosen.node_dir), chosen, version("godwit"), abilities)
+    request = machine.introduce(agent_id(chosen.node_dir), chosen, version("godwit"), abilities, confinement)
     failed = 0
     while True:  # no bound: a machine without a control plane has nothing else to do, and is ended by its provider
         try:

@@ -18,8 +18,10 @@ _KIB_PER_GIB = 1024 * 1024
 _GPUS = TypeAdapter(list[GpuFact])
 
 
-def introduce(agent_id: str, settings: Settings, version: str, abilities: Abilities) -> JoinRequest:
-    """The facts of this machine as the join request says them."""
+def introduce(
+    agent_id: str, settings: Settings, version: str, abilities: Abilities, confinement: str = ""
+) -> JoinRequest:
+    """The facts of this machine as the join request says them; `confinement`: as whom programs run here."""
     return JoinRequest(
         agent_id=agent_id,
         hostname=socket.gethostname()[:255],
@@ -30,6 +32,7 @@ def introduce(agent_id: str, settings: Settings, version: str, abilities: Abilit
         gpus=gpus(settings),
         no_process_saves=abilities.no_saves,
         no_gpu_process_saves=abilities.no_gpu_saves,
+        confinement=confinement,
     )
 
 

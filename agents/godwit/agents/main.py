@@ -86,7 +86,7 @@ class Agent:
         """Join, resume, and serve until dismissed."""
         chosen = self._settings
         try:
-            joined = joining.join(chosen, self._link, self._abilities, self._rng)
+            joined = joining.join(chosen, self._link, self._abilities, self._rng, self._keeper.words)
         except Dismissed as exc:
             log.warning("not admitted; leaving for good", reason=exc.message)
             return 0

@@ -36,6 +36,7 @@ def test_a_replica_answers_is_saved_and_reads_nothing_of_its_agent(
     plane: Any, confining: Any, starts: Any, eventually: Any
 ) -> None:
     (machine,) = confining()
+    assert plane.nodes[machine.name].join.confinement.startswith("user")
     program = f"""
         id -u; echo $HOME $USER; cat {machine.folder}/credential 2>&1
         echo weights >$GODWIT_CHECKPOINT_DIR/step-7

@@ -47,7 +47,8 @@ class JoinRequest(Message):
     """The agent introduces its node. Joining again with the same token is refused unless `agent_id` is the same.
 
     `no_process_saves` says why it cannot save running programs from outside, `no_gpu_process_saves` why not those with
-    GPUs; empty where it can. `csr` asks for a certificate: it joins where TLS is the control plane's own.
+    GPUs; empty where it can. `csr` asks for a certificate: it joins where TLS is the control plane's own. `confinement`
+    says as whom programs run there.
     """
 
     agent_id: Annotated[str, Field(min_length=8, max_length=64)]
@@ -60,6 +61,7 @@ class JoinRequest(Message):
     no_process_saves: Detail = "its agent does not say that it can"
     no_gpu_process_saves: Detail = "its agent does not say that it can"
     csr: Pem | None = None
+    confinement: Detail = ""
 
 
 class JoinReply(Message):
