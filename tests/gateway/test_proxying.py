@@ -1,10 +1,11 @@
 """What goes through a real gateway to real sockets, and comes back."""
 
 import asyncio
+import signal
 from pathlib import Path
 
 from benchmarks.gateway.replica import Replica
-from tests.gateway.process import KEY, key, running, service, until, write
+from tests.gateway.process import KEY, PATIENCE_S, key, running, service, until, write
 
 BEARER = {"Authorization": f"Bearer {KEY}"}
 
@@ -111,6 +112,35 @@ def test_a_gateway_that_leaves_ends_what_it_has(tmp_path: Path) -> None:
                 stopping = asyncio.create_task(gateway.stop())
                 assert (await got.text()).count("data:") == 19
             assert await stopping == 0
+        await replica.kill()
+
+    asyncio.run(play())
+
+
+def test_what_has_come_when_a_gateway_is_asked_to_leave_is_answered(tmp_path: Path) -> None:
+    """The process stands still while clients connect and ask, and is asked to leave before it has read a byte."""
+
+    async def play() -> None:
+        replica = await Replica("r1").start()
+        async with running(tmp_path, [service([replica])]) as gateway:
+            asks = b"GET /services/p/chat/echo HTTP/1.1\r\nHost: x\r\n\r\n"
+            kept = await asyncio.open_connection(*gateway.address)
+            kept[1].write(asks)
+            assert b" 200 " in await kept[0].readuntil(b"\r\n\r\n")
+            gateway.process.send_signal(signal.SIGSTOP)
+            kept[1].write(asks)
+            others = [await asyncio.open_connection(*gateway.address) for _ in range(100)]
+            for _, writer in others:
+                writer.write(asks)
+                await writer.drain()
+            gateway.process.send_signal(signal.SIGTERM)
+            gateway.process.send_signal(signal.SIGCONT)
+            said = await asyncio.gather(*(asyncio.wait_for(reader.read(), PATIENCE_S) for reader, _ in [kept, *others]))
+            assert all(answer.count(b"HTTP/1.1 ") == 1 for answer in said), "nobody is reset, and nobody left out"
+            assert sum(b"HTTP/1.1 200 " in answer for answer in said) >= 1, "be it that some come too many at once"
+            assert await asyncio.wait_for(gateway.process.wait(), PATIENCE_S) == 0
+            for _, writer in [kept, *others]:
+                writer.close()
         await replica.kill()
 
     asyncio.run(play())

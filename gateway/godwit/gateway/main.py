@@ -14,7 +14,7 @@ import structlog
 import uvicorn
 from godwit.domain.errors import InvalidRequest
 from godwit.domain.wire.routes import ServiceSignals
-from godwit.gateway import tracing, websockets
+from godwit.gateway import leaving, tracing, websockets
 from godwit.gateway.connection import bounded
 from godwit.gateway.exchange import Sender
 from godwit.gateway.http import Receive, Scope, Send
@@ -97,7 +97,11 @@ class _Server(uvicorn.Server):
         self._proxy = proxy
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As the base class: no new connections, idle ones closed, requests have `drain_s` to end."""
+        """As the base class: no new connections, idle ones closed, requests have `drain_s` to end.
+
+        What has come by now is read before, and answered like all else.
+        """
+        await leaving.settled(sockets or [], self.server_state.connections)
         self._proxy.leaving = True
         await super().shutdown(sockets)
 
