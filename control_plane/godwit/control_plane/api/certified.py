@@ -5,7 +5,7 @@ certificate. Which certificate TLS saw stands in the scope (`connection`); wheth
 the control plane's clock. What the credential opens, the routes say.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from http import HTTPStatus
 
 from godwit.control_plane import certificates, credentials, vouching
@@ -33,7 +33,7 @@ Refusal = tuple[HTTPStatus, str, str]
 class Certified:
     """Around the whole application. `trusted` are the keys of the authorities that are believed now."""
 
-    def __init__(self, app: ASGIApp, context: Context, tls: AgentsTls, trusted: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, app: ASGIApp, context: Context, tls: AgentsTls, trusted: Callable[[], Set[str]]) -> None:
         self._app, self._context, self._tls, self._trusted = app, context, tls, trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
