@@ -1,16 +1,20 @@
 """Every action of the dashboard is clicked: it asks with its consequences, has its effect, and is in the audit log."""
 
 import re
+import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from godwit.control_plane.store import health
 from playwright.sync_api import Browser, Locator, Page, StorageState, expect
 
 from tests.control_plane.apis import BEARER, app_of, served
 from tests.dashboard.conftest import PATIENCE_MS, kept_of_an_admin
 from tests.dashboard.story import Story
 from tests.dashboard.test_pages import go
+from tests.emulators.emulator import API_KEY
+from tests.emulators.lambdalabs.emulator import SHAPES, LambdaEmulator
 
 pytestmark = [pytest.mark.xdist_group("dashboard")]
 
@@ -135,6 +139,34 @@ def test_an_incident_is_closed_and_is_not_tested_while_automation_is_at_it(
     clicks.do("Close incident", "counts as healthy again", clicks.ask("Close incident"))
     expect(page.locator("h1 .state")).to_have_text("closed")
     assert clicks.written() == [f"POST /v1/incidents/{story.incident}/close"]
+
+
+def test_the_breaker_is_closed_and_automation_goes_on(page: Page, address: str, story: Story) -> None:
+    with story.world.db.write() as tx:
+        health.set_breaker(tx, health.Breaker(tripped_at=time.time(), reason="12 of 40 nodes were to be taken out"))
+    clicks = Clicks(page, address)
+    go(page, "/health")
+    alert = page.get_by_role("alert").filter(has_text="The breaker is open")
+    expect(alert).to_contain_text("12 of 40 nodes")
+    clicks.do("Close the breaker", "may cordon, repair and replace nodes again", clicks.ask("Close the breaker"))
+    expect(alert).to_be_hidden()
+    assert httpx.get(f"{address}/v1/breaker", headers=BEARER).json()["tripped_at"] is None
+    assert clicks.written() == ["POST /v1/breaker/reset"]
+
+
+def test_an_account_is_removed_and_one_with_nodes_is_not(page: Page, address: str) -> None:
+    with LambdaEmulator(SHAPES).serving() as cloud:
+        wanted = {"kind": "lambda", "options": {"url": cloud}, "secrets": {"api_key": API_KEY}}
+        httpx.post(f"{address}/v1/providers", json=wanted, headers=BEARER, timeout=60).raise_for_status()
+    clicks = Clicks(page, address)
+    go(page, "/admin?tab=providers")
+    held = page.get_by_role("row").filter(has_text="cheap")
+    expect(held.get_by_role("button", name="Remove")).to_have_attribute("aria-disabled", "true")
+    row = page.get_by_role("row").filter(has_text="lambda")
+    clicks.do("Remove", "Its credentials are deleted", clicks.ask("Remove", within=row))
+    expect(row).to_be_hidden()
+    assert httpx.get(f"{address}/v1/providers/lambda", headers=BEARER).status_code == 404
+    assert clicks.written() == ["DELETE /v1/providers/lambda"]
 
 
 def test_a_quota_is_set_and_a_token_is_made_and_revoked(page: Page, address: str) -> None:
