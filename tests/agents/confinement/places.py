@@ -37,16 +37,22 @@ def node_dirs() -> Iterator[Path]:
 
 def python_of_jobs(needs: str = "") -> str:
     """A Python that other users may run and that can do what is needed: often not that of the tests, which may lie in
-    somebody's home."""
-    with node_dirs() as folder:
-        for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-            if Path(python).exists() and keeper.look("auto", folder, python, 0).ids and _does(python, needs):
-                return python
+    somebody's home. Where there is one, a node that finds no way to confine is wrong."""
+    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        if Path(python).exists() and _may_be_run_by_nobody(python, needs):
+            with node_dirs() as folder:
+                found = keeper.look("auto", folder, python, 0)
+            assert found.ids, found.words
+            return python
     pytest.skip(f"no Python here can be run by other users and do this: {needs or 'anything'}")
 
 
-def _does(python: str, statement: str) -> bool:
-    return subprocess.run([python, "-c", statement], capture_output=True, check=False).returncode == 0
+def _may_be_run_by_nobody(python: str, statement: str) -> bool:
+    nobody: dict[str, Any] = {"user": 65_534, "group": 65_534, "extra_groups": [], "cwd": "/"}
+    try:
+        return subprocess.run([python, "-c", statement], capture_output=True, check=False, **nobody).returncode == 0
+    except OSError:
+        return False
 
 
 def looked(node_dir: Path, **more: Any) -> Keeper:

@@ -111,3 +111,12 @@ def test_a_program_that_criu_saves_keeps_the_agents_user_and_has_a_cgroup(node_d
     assert len(how.cgroups) == len(found.trees)
     assert folder.run.stat().st_uid == 0
     how.end()
+
+
+def test_a_program_has_a_home_of_its_own_unless_its_job_names_one() -> None:
+    how, folder = Confined(uid=1_879_048_192), Path("/n/attempts/att-1")
+    env = how.environment({"HOME": "/root", "PATH": "/usr/bin"}, folder, "/root")
+    assert (env["HOME"], env["USER"], env["LOGNAME"]) == (f"{folder}/home", "godwit-job", "godwit-job")
+    assert env["PATH"] == f"{folder}/home/.local/bin:/usr/bin"
+    assert how.environment({"HOME": "/data", "PATH": "/usr/bin"}, folder, "/root")["HOME"] == "/data"
+    assert Confined().environment({"HOME": "/root"}, folder, "/root") == {"HOME": "/root"}

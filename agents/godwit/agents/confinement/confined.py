@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -55,8 +56,12 @@ class Confined:
         """What its programs find: a home of their own, unless the job names one, and a name."""
         if not self.uid:
             return dict(env)
-        home = {"HOME": str(folder / "home")} if env.get("HOME") == machine_home else {}
-        return {**env, **home, "USER": users.NAME, "LOGNAME": users.NAME}
+        named = {"USER": users.NAME, "LOGNAME": users.NAME}
+        if env.get("HOME") not in {machine_home, str(folder / "home")}:
+            return {**env, **named}
+        # What pip installs for a user, since the machine's packages are not its to change, is found as the rest is.
+        path = f"{folder}/home/.local/bin{os.pathsep}{env.get('PATH', os.defpath)}"
+        return {**env, **named, "HOME": str(folder / "home"), "PATH": path}
 
     def end(self) -> None:
         """End every process of the user and of the cgroup, and remove what they left in folders that all share.
