@@ -68,9 +68,7 @@ def desks(plane: Any, starts: Any, eventually: Any) -> Callable[..., None]:
     return start
 
 
-def test_whoever_is_at_a_dev_environment_is_its_user(
-    confining: Any, desks: Any, eventually: Any, tmp_path: Path
-) -> None:
+def test_whoever_is_at_a_dev_environment_is_its_user(confining: Any, desks: Any, eventually: Any) -> None:
     (machine,) = confining()
     desks(machine, 1)
     uid = confined.read(AttemptFolder(machine.folder, "att-1").root).uid
@@ -78,10 +76,10 @@ def test_whoever_is_at_a_dev_environment_is_its_user(
     assert does(machine, f"cat {machine.folder}/credential", eventually) == 1
     run = AttemptFolder(machine.folder, "att-1").run
     with socket.socket(socket.AF_UNIX) as elsewhere:  # as that of another project's environment
-        elsewhere.bind(str(tmp_path / "theirs"))
+        elsewhere.bind(str(machine.folder / "theirs"))
         elsewhere.listen()
         (run / "desk.sock").rename(run / "own.sock")
-        (run / "desk.sock").symlink_to(tmp_path / "theirs")
+        (run / "desk.sock").symlink_to(machine.folder / "theirs")
         with pytest.raises(PermissionError):
             terminals.connect(run.parent)
 
