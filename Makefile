@@ -68,7 +68,7 @@ nightly: $(VENV)/installed-dev
 
 explore: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n 2 --hypothesis-profile=explore tests/scheduler tests/domain tests/simulation \
-		tests/control_plane/test_description.py
+		tests/control_plane/test_description.py tests/control_plane/test_remembered.py
 
 # Atheris guides it by coverage; what it finds is written here as crash-<hash>.
 FUZZ_S ?= 60

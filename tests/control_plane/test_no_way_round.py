@@ -53,8 +53,8 @@ def paths(routes: list[BaseRoute]) -> Iterator[str]:
     """Every path that is served, however deep it is included."""
     for route in routes:
         inner = getattr(route, "original_router", None) or getattr(route, "app", None)
-        if getattr(inner, "routes", None):
-            yield from paths(inner.routes)
+        if within := getattr(inner, "routes", None):
+            yield from paths(within)
         elif hasattr(route, "path"):
             yield route.path
 

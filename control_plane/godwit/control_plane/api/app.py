@@ -19,6 +19,7 @@ from godwit.control_plane.api import (
     incidents,
     jobs,
     keys,
+    links,
     login,
     metrics,
     migrations,
@@ -106,4 +107,6 @@ def create_app(state: State) -> FastAPI:
     app.include_router(archives.router, responses=_ARCHIVE_PROBLEMS)  # type: ignore[arg-type]
     app.include_router(dashboard.router)
     app.include_router(agents.router, responses=_AGENT_PROBLEMS)  # type: ignore[arg-type]
+    described = app.openapi
+    app.openapi = lambda: links.add(described())  # type: ignore[method-assign]
     return app
