@@ -23,7 +23,10 @@ OFFERS_EVERY_S, LIST_EVERY_S, LIST_EMPTY_S, PLAN_EVERY_S = 15.0, 2.0, 8.0, 5.0
 
 
 class Loops:
-    """Planner, executor and watches. They belong to one process, and go on as they are when another one takes over."""
+    """Planner, executor and watches. They belong to one process, and go on as they are when another one takes over.
+
+    `more` are other loops of this process, each stepped once a second.
+    """
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -34,11 +37,12 @@ class Loops:
         self._offers = [OfferWatch(context, p) for p in context.providers.values()]
         self._offers_at, self._planned_count, self._wake_at = 0.0, -1, 0.0
         self._list_at = [0.0 for _ in self._watches]
+        self.more: list[Callable[[], object]] = []
         self._resumed = False
 
     def second(self) -> None:
         """Everything that a second brings."""
-        for body in (self._resume, self._sell, self._plan, self._execute, self._watch):
+        for body in (self._resume, self._sell, self._plan, self._execute, self._watch, *self.more):
             with suppress(*REFUSED):
                 body()
 

@@ -9,7 +9,6 @@ import pytest
 from godwit.control_plane.services import migrations
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.store import moves, queries
-from godwit.control_plane.store.database import Database
 from godwit.domain import lifecycle
 from godwit.domain.errors import Conflict, StaleWrite
 from godwit.domain.ids import JobId, NodeId
@@ -21,19 +20,14 @@ from godwit.scheduler import repair
 from godwit.scheduler.snapshot import Snapshot
 
 from tests import databases
-from tests.simulation import world
+from tests.simulation.harsh import HarshWorld
 from tests.simulation.invariants import Violation
 
 SEEDS = min(100, int(os.environ.get("GODWIT_SIMULATION_SEEDS", "3")))
 
 
-class MovingWorld(world.World):
+class MovingWorld(HarshWorld):
     """A world whose users move jobs to and fro, and change their minds; and in which moves are hit at each step."""
-
-    def __init__(self, seed: int, database: Database, shelf: Shelf) -> None:
-        self.database = database
-        self.seen = Counter[str]()
-        super().__init__(seed, database, shelf)
 
     def _make_jobs(self) -> list[tuple[float, JobSpecIn]]:
         submissions = super()._make_jobs()
@@ -100,7 +94,7 @@ def check(state: MigrationState, from_epoch: int, job: Job, attempts: list[Attem
 def run_seed(seed: int, folder: Path) -> MovingWorld:
     """One world, from its seed to quiet."""
     database = databases.in_memory()
-    moving = MovingWorld(seed, database, Shelf(folder))
+    moving = MovingWorld(seed, database, Shelf(folder), frozenset())
     try:
         moving.run()
     finally:
