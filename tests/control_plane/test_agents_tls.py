@@ -143,6 +143,11 @@ def test_while_agents_move_those_from_before_come_by_the_plain_way_and_no_others
         machine = plane.joined()
         with pytest.raises(Unreachable, match="with the certificate of their node"):
             machine.beat(Link(plane.plain, machine.kept.credential))
+        plane.world.clock.advance(DAY_S / 2)
+        renewed = machine.beat().credential
+        assert renewed is not None
+        with pytest.raises(Unreachable, match="with the certificate of their node"):
+            machine.beat(Link(plane.plain, renewed))
         raw = {"Authorization": machine.kept.credential}  # as a WebSocket's route would take it
         assert httpx.post(f"{plane.plain}/v1/agent/heartbeat", headers=raw, json={}).status_code == 426
 
