@@ -28,13 +28,12 @@ from godwit.domain.wire.agents import (
     HeartbeatRequest,
     JoinReply,
     JoinRequest,
-    LogChunk,
-    LogReply,
     Observation,
     Peer,
     StartAttempt,
     StopAttempt,
 )
+from godwit.domain.wire.logs import LogChunk, LogReply
 
 LEASE_S = 15.0
 """As in production: on a loaded machine an agent may well be silent for five seconds, and then its work ends."""

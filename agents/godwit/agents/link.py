@@ -17,10 +17,9 @@ from godwit.domain.wire.agents import (
     HeartbeatRequest,
     JoinReply,
     JoinRequest,
-    LogChunk,
-    LogReply,
 )
 from godwit.domain.wire.certificates import Authorities, CertificateReply, CertificateRequest
+from godwit.domain.wire.logs import LogChunk, LogReply
 from godwit.domain.wire.pages import Message
 from godwit.domain.wire.secrets import AttemptSecrets, AttemptSecretsRequest
 from pydantic import ValidationError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from godwit.agents.redaction import Mask
 from godwit.agents.runtime.guard import write_whole
-from godwit.domain.wire.agents import LogChunk
+from godwit.domain.wire.logs import LogChunk
 
 BACKLOG_BYTES_MAX = 8 * 1024 * 1024
 """How much unsent output of one attempt is worth sending once the control plane is back."""

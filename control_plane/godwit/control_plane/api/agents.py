@@ -18,6 +18,7 @@ from godwit.domain.jobs import Attempt
 from godwit.domain.wire import agents as wire
 from godwit.domain.wire.certificates import Authorities, CertificateReply, CertificateRequest, Nonce
 from godwit.domain.wire.dev import OpenTerminal
+from godwit.domain.wire.logs import LogChunk, LogReply
 from godwit.domain.wire.specs import Digest
 
 router = APIRouter(prefix="/v1/agent")
@@ -90,12 +91,12 @@ def _terminals_elsewhere(state: State, node_id: str, credential: str, known: set
 
 
 @router.post("/logs")
-def logs(state: Godwit, credential: Credential, chunk: wire.LogChunk) -> wire.LogReply:
+def logs(state: Godwit, credential: Credential, chunk: LogChunk) -> LogReply:
     """Output of an attempt that this node heads."""
     attempt = _headed_attempt(state, credential, chunk.attempt_id)
     stored = state.logs.append(attempt.job_id, attempt.epoch, chunk.offset, chunk.text.encode())
     state.context.hints.announce(hints.log_of(attempt.job_id))
-    return wire.LogReply(next_offset=stored)
+    return LogReply(next_offset=stored)
 
 
 @router.get("/archives/{digest}", response_class=FileResponse)

@@ -294,18 +294,3 @@ class CommandsReply(Message):
 
     commands: list[Command]
     terminals: Annotated[list[OpenTerminal], Field(max_length=256)] = Field(default_factory=list)
-
-
-class LogChunk(Message):
-    """Output of an attempt from byte `offset` of its log on; a repeated chunk is harmless."""
-
-    attempt_id: str
-    epoch: int
-    offset: Annotated[int, Field(ge=0)]
-    text: Annotated[str, Field(max_length=262_144)]
-
-
-class LogReply(Message):
-    """Everything up to byte `next_offset` is stored."""
-
-    next_offset: int
