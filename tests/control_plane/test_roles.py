@@ -119,7 +119,7 @@ class Tenants:
         world.submit(f"{project}-array", project=project, count=2)
         yield "array", f"{project}-array"
         wanted = spec(f"{project}-service", kind="service", project=project, port=8000)
-        for value in ("one", "two"):
+        for value in ("the first", "the second"):
             yield "secret", project_secrets.put(world.context, project, f"{project}-secret", value, "test").name
         yield "service", serving.put(world.context, world.shelf, wanted, "test").name
 
