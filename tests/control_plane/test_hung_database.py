@@ -1,10 +1,8 @@
 """A PostgreSQL that takes connections and never answers counts as away, in time; so does a statement that hangs."""
 
-import os
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -39,13 +37,15 @@ def hung(database_url: str) -> Iterator[None]:
     assert isinstance(folder, str)
     server = psutil.Process(int((Path(folder) / "postmaster.pid").read_text().split()[0]))
     stopped = [server, *server.children(recursive=True)]
-    for one in stopped:
-        os.kill(one.pid, signal.SIGSTOP)
     try:
+        for one in stopped:
+            with suppress(psutil.NoSuchProcess):
+                one.suspend()
         yield
     finally:
         for one in reversed(stopped):
-            os.kill(one.pid, signal.SIGCONT)
+            with suppress(psutil.NoSuchProcess):
+                one.resume()
 
 
 def look(db: Database) -> None:
