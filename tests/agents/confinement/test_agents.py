@@ -20,6 +20,9 @@ from tests.agents.dev.test_moving_homes import does, stop
 
 pytestmark = [places.as_root, pytest.mark.e2e]
 
+READS_DESK = f"open({terminals.__file__!r})"
+"""The desk is a program of ours that runs as the attempt's user."""
+
 SERVE = Serve.model_validate({"readiness": {"path": "/", "period_s": 0.2, "timeout_s": 5.0}})
 
 
@@ -69,7 +72,7 @@ def desks(plane: Any, starts: Any, eventually: Any) -> Callable[..., None]:
 
 
 def test_whoever_is_at_a_dev_environment_is_its_user(confining: Any, desks: Any, eventually: Any) -> None:
-    (machine,) = confining()
+    (machine,) = confining(needs=READS_DESK)
     desks(machine, 1)
     uid = confined.read(AttemptFolder(machine.folder, "att-1").root).uid
     assert does(machine, f"[ $(id -u) = {uid} ] && echo x >~/mine", eventually) == 0
@@ -85,7 +88,7 @@ def test_whoever_is_at_a_dev_environment_is_its_user(confining: Any, desks: Any,
 
 
 def test_a_home_is_the_next_users_on_the_next_node(plane: Any, confining: Any, desks: Any, eventually: Any) -> None:
-    here, there = confining(2, needs="import tarfile; tarfile.data_filter")
+    here, there = confining(2, needs=f"{READS_DESK}; import tarfile; tarfile.data_filter")
     desks(here, 1)
     assert does(here, "umask 022; mkdir -p ~/deep; id -u >~/deep/who", eventually) == 0
     assert stop(plane, here, eventually).outcome == "cancelled"
