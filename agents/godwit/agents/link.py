@@ -45,7 +45,7 @@ _OF_TLS = {
     "disconnected": "the control plane ended the connection in place of an answer: it is starting again, or does not "
     "believe the authority of this node's certificate; if that goes on, `godwit nodes terminate` ends the node",
 }
-"""What parts of OpenSSL's reasons mean (ssl.SSLError), the first that fits, and what to do. A server of asyncio refuses a
+"""What parts of OpenSSL's reasons mean (ssl.SSLError), the first that fits, and what to do. asyncio refuses a
 certificate of TLS 1.3 without an alert, and so after the handshake as its client sees it: that is the last of them."""
 
 _DISMISSALS = frozenset({401, 403, 410})
