@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.figures import Figure, at_most
+from benchmarks.many_agents import floor
 from benchmarks.many_agents.crowd import Agent, Crowd, Tally
 from benchmarks.many_agents.homes import Fleet
 
@@ -53,12 +54,16 @@ class Seen:
 
 def measure() -> Iterator[Figure]:
     """Before, with fewer agents, and after; then all agents restart at once, then the control plane does."""
-    count = int(os.environ.get("GODWIT_BENCH_AGENTS", AGENTS))
+    count, nothing_ms = int(os.environ.get("GODWIT_BENCH_AGENTS", AGENTS)), floor.cost_ms()
+    yield Figure("agents: a request that does nothing", nothing_ms, "ms of CPU", None, "uvicorn alone, 400 a second")
     before = asyncio.run(_steady(_fleet(min(count, PLAIN_AGENTS), plain=True)))
     yield Figure("agents: heartbeats answered by their route", before.heartbeats_per_s, "/s", None, before.note())
     seen, agents, plane, lost = asyncio.run(_all(_fleet(count, plain=False)))
     core, memory = at_most(CORE_GOAL_PERCENT), at_most(MEMORY_GOAL_MIB)
     yield Figure("agents: heartbeats answered in groups", seen.heartbeats_per_s, "/s", None, seen.note())
+    times = seen.ms_each / nothing_ms if seen.tally.heartbeats else 0.0
+    told = "polls, observations, figures, planning and lists included"
+    yield Figure("agents: a heartbeat, of requests that do nothing", times, "x", None, told)
     yield Figure("agents: CPU of the control plane", seen.core_percent, "% of a core", core, f"{count:,} agents")
     yield Figure("agents: memory of the control plane", seen.rss_mib, "MiB", memory, f"{2 * count:,} connections")
     note = f"{lost} nodes were lost; {agents.note}"
