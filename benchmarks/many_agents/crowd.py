@@ -158,9 +158,9 @@ class Crowd:
         failed, is_first = 0, True
         while True:
             agent.urgent.clear()
-            began, body = time.monotonic(), _heartbeat(agent)
+            began, body, patience_s = time.monotonic(), _heartbeat(agent), pauses.patience_s(agent.lease_s)
             try:
-                answer = json.loads(await line.ask("/v1/agent/heartbeat", agent.credential, body, 5.0))
+                answer = json.loads(await line.ask("/v1/agent/heartbeat", agent.credential, body, patience_s))
             except (OSError, TimeoutError, Refused) as exc:
                 failed += 1
                 self._missed(exc)

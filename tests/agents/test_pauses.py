@@ -35,6 +35,17 @@ def test_five_thousand_that_are_cut_off_at_once_spread_over_the_whole_of_the_pau
     assert max(tenths) <= 5_000 / 8
 
 
+@given(st.floats(15, 600))
+def test_after_an_answer_that_did_not_come_there_is_time_for_another_heartbeat_or_two(lease_s: float) -> None:
+    patience_s = pauses.patience_s(lease_s)
+    assert patience_s >= pauses.ANSWER_S
+    assert 2 * patience_s + pauses.FIRST_S < lease_s
+
+
+def test_who_has_a_long_lease_waits_for_one_who_is_busy_with_thousands() -> None:
+    assert (pauses.patience_s(15.0), pauses.patience_s(30.0)) == (5.0, 10.0)
+
+
 @given(HEARTBEATS_S, st.integers())
 def test_the_first_answer_after_a_silence_is_followed_at_an_instant_of_ones_own(heartbeat_s: float, seed: int) -> None:
     soon_s = pauses.next_beat_s(heartbeat_s, random.Random(seed), is_first=True)

@@ -115,9 +115,9 @@ class Link:
         """The next certificate of this node, for a new key."""
         return self._post("/v1/agent/certificate", CertificateRequest(csr=csr), CertificateReply)
 
-    def heartbeat(self, request: HeartbeatRequest) -> HeartbeatReply:
+    def heartbeat(self, request: HeartbeatRequest, timeout_s: float = 5.0) -> HeartbeatReply:
         """Renew the lease and hand over observations."""
-        return self._post("/v1/agent/heartbeat", request, HeartbeatReply)
+        return self._post("/v1/agent/heartbeat", request, HeartbeatReply, timeout_s=timeout_s)
 
     def commands(self, request: CommandsRequest) -> CommandsReply:
         """Wait up to `request.wait_s` for commands."""

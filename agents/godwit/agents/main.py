@@ -184,7 +184,7 @@ class Agent:
             sent_at, more = boottime_s(), False
             try:
                 request = self._core.heartbeat(self._loads.untold())
-                reply = self._link.heartbeat(request)
+                reply = self._link.heartbeat(request, pauses.patience_s(self._lease_s))
             except Dismissed as exc:
                 log.warning("sent away", reason=exc.message)
                 self._is_forgotten = isinstance(exc, Forgotten)

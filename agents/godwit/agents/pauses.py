@@ -17,6 +17,19 @@ WAIT_MAX_S = 30.0
 """The longest that a control plane may ask an agent to stay away."""
 
 
+ANSWER_S = 5.0
+"""The least that is waited for an answer: networks and a database that fails over need some of it."""
+
+ANSWER_SHARE = 1 / 3
+"""Of a lease, if that is more: who gives up early asks again, and what was done for the first try is lost. Of thousands
+that come back at once many wait for several seconds; had all given up after five, nobody would be heard for long."""
+
+
+def patience_s(lease_s: float) -> float:
+    """How long to wait for the answer to a heartbeat; there is time for another one then, before the lease is over."""
+    return max(ANSWER_S, ANSWER_SHARE * lease_s)
+
+
 def longest_s(heartbeat_s: float, lease_s: float) -> float:
     """The most that an agent with these times pauses between two tries."""
     return max(FIRST_S, min(HEARTBEATS * heartbeat_s, LEASE_SHARE * lease_s))
