@@ -16,8 +16,10 @@ from godwit.control_plane.leading import Lease
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.store import schema
 from godwit.control_plane.store.database import Database
+from godwit.domain import lifecycle
 from godwit.domain.clock import Clock, SteadyClock
 from godwit.domain.errors import NotFound
+from godwit.domain.health import IncidentState
 from godwit.domain.ids import IdSource, IntentId
 from godwit.domain.wire import agents as wire
 from godwit.domain.wire.specs import JobSpecIn
@@ -178,6 +180,14 @@ class HarshWorld(World):
         if self._full_until:
             storage.free(self.database)
             self._full_until = 0.0
+
+    @property
+    def quiet_by_s(self) -> float:
+        """After a restore a repair may have been told of in the lost time; it is over when its deadlines are."""
+        waits = (
+            lifecycle.DEADLINES[state].after_s or 0.0 for state in (IncidentState.REPAIRING, IncidentState.TESTING)
+        )
+        return super().quiet_by_s + (sum(waits) if self.seen["restore"] else 0.0)
 
     def _go_back(self) -> None:
         """A backup is taken; later its database is put back, and users who miss their jobs send them again."""

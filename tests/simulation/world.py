@@ -126,6 +126,11 @@ class World(Network):
         return self.clock.now() - self.began
 
     @property
+    def quiet_by_s(self) -> float:
+        """By when everything must be over."""
+        return QUIET_BY_S
+
+    @property
     def faulty(self) -> bool:
         """Whether things still go wrong."""
         return self.elapsed_s < FAULTS_UNTIL_S
@@ -133,9 +138,9 @@ class World(Network):
     def run(self) -> None:
         """Run until everything is quiet; raises `Violation` when an invariant breaks or quiet never comes."""
         while self.faulty or self._submissions or not invariants.is_quiet(self._database, self.clouds, self.programs):
-            if self.elapsed_s > QUIET_BY_S:
+            if self.elapsed_s > self.quiet_by_s:
                 left = invariants.unfinished(self._database, self.clouds, self.programs)
-                raise Violation(f"not quiet after {QUIET_BY_S:.0f} s: {left}")
+                raise Violation(f"not quiet after {self.quiet_by_s:.0f} s: {left}")
             self.second()
         invariants.check_end(self._database, self.programs, self.machines.by_id.values())
 
