@@ -60,7 +60,17 @@ def _forged() -> str:
     return x509.load_der_x509_csr(der).public_bytes(serialization.Encoding.PEM).decode()
 
 
-@pytest.mark.parametrize("csr", ["", "x", CSR[:200], AUTHORITY.certificate, _of_rsa(), _forged()])
+@pytest.mark.parametrize(
+    "csr",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("x", id="no PEM"),
+        pytest.param(CSR[:200], id="cut off"),
+        pytest.param(AUTHORITY.certificate, id="a certificate"),
+        pytest.param(_of_rsa(), id="of RSA"),
+        pytest.param(_forged(), id="forged"),
+    ],
+)
 def test_what_is_no_request_of_its_own_key_on_p256_is_refused(csr: str) -> None:
     with pytest.raises(InvalidRequest):
         certificates.certify(AUTHORITY, csr, "node-1", "agent-0001", NOW, LIFE_S)

@@ -175,6 +175,19 @@ def test_a_planner_whose_lease_is_gone_plans_and_nothing_comes_of_it(world: Worl
     assert len(world.nodes()) == 1
 
 
+def test_one_that_was_replaced_plans_once_and_not_again(world: World) -> None:
+    world.read_offers()
+    world.submit("digits")
+    tried: list[Connection] = []
+
+    def refuse(conn: Connection) -> None:
+        tried.append(conn)
+        raise LeaseLost
+
+    plan = Planning(replace(world.context, db=world.db.fenced(refuse))).step()
+    assert (len(tried), plan.actions) == (1, ())
+
+
 def test_names_of_hints_travel_in_pieces_that_postgresql_takes() -> None:
     topics = [f"commands/node-{number:014}" for number in range(1000)]
     sent = wakes.payloads("me", topics)

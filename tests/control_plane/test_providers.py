@@ -153,6 +153,7 @@ def test_a_key_that_is_given_in_a_file_is_the_only_one_and_none_is_made_in_the_h
         (None, None, "", "credentials.key is empty"),
         (KEY.decode(), None, "too short", "credentials.key is not a Fernet key"),
     ],
+    ids=["short", "two", "empty file", "short in a file", "empty in the home", "short in the home"],
 )
 def test_a_key_that_cannot_be_meant_is_refused_in_one_clear_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, mounted: str | None, own: str | None, said: str

@@ -8,6 +8,7 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.reconcilers import apply
 from godwit.control_plane.services import returning
 from godwit.control_plane.store import queries, restored
+from godwit.control_plane.store.leases import LeaseLost
 from godwit.control_plane.tracing import NOWHERE, Recorded
 from godwit.domain import tracing
 from godwit.domain.errors import StaleWrite
@@ -54,6 +55,9 @@ class Planning:
         try:
             with instruments.phase("apply"), context.db.write() as tx:
                 apply.apply(tx, plan, snapshot, context.ids, now)
+        except LeaseLost as lost:
+            log.debug("nothing more is planned here", reason=lost.message)
+            return Plan()
         except StaleWrite as stale:
             log.debug("planned on a stale snapshot; planning again", reason=stale.message)
         else:

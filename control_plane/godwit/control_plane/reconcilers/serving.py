@@ -11,6 +11,7 @@ from godwit.control_plane.services import jobs, routes, traffic
 from godwit.control_plane.store import abilities, entities, queries, restored, routing
 from godwit.control_plane.store import services as stored
 from godwit.control_plane.store.database import Transaction
+from godwit.control_plane.store.leases import LeaseLost
 from godwit.domain.errors import NotFound, StaleWrite
 from godwit.domain.events import Event
 from godwit.domain.ids import JobId, NodeId, ServiceId
@@ -58,8 +59,12 @@ class Serving:
             now = self._context.now()
             views = self._load(now)
             decided = [(view, steps.decide(view, now)) for view in views]
-            for view, actions in decided:
-                self._apply(view, actions, now)
+            try:
+                for view, actions in decided:
+                    self._apply(view, actions, now)
+            except LeaseLost as lost:
+                log.debug("nothing more is decided here", reason=lost.message)
+                return None
             # What drains may be stopped once it is known from which routes on none leads there.
             if not any(actions for _, actions in decided) and not routes.publish(self._context):
                 break
@@ -102,6 +107,8 @@ class Serving:
                 writing = _Writing(self._context, tx, view, now)
                 for action in actions:
                     _HANDLERS[type(action)](writing, action)
+        except LeaseLost:
+            raise  # nothing that is decided here will be written any more
         except StaleWrite as stale:
             log.debug("decided on a stale view of a service; deciding again", reason=stale.message)
 
