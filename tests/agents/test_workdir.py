@@ -5,6 +5,7 @@ import gzip
 import io
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,15 @@ from godwit.agents.runtime import workdir
 from godwit.agents.runtime.workdir import WorkdirRefused
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["filters", "no filters"])
+def has_filters(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """As with the Python of Debian 12, which is older than tarfile's filters, all is refused that must be."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not request.param:
+            patch.delattr(tarfile, "data_filter")
+        yield request.param
 
 
 def archive(tmp_path: Path, *members: tarfile.TarInfo) -> Path:

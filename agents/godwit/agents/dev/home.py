@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from godwit.agents.unpacking import filtered
+
 PACKS = 64
 """Archives that small files are shared out to: one that changed is copied with a 64th of the others."""
 
@@ -159,7 +161,7 @@ def restore(entry: Path, home: Path) -> None:
                     (home / member.name).mkdir(parents=True, exist_ok=True)
                     continue
                 (home / member.name).unlink(missing_ok=True)
-                archive.extract(member, home, filter=_as_it_was)
+                archive.extract(member, home, **filtered(_as_it_was))
     for member in reversed(folders):  # a folder may be closed even to its owner, and times change with what lies in it
         (home / member.name).chmod(member.mode)
         os.utime(home / member.name, (member.mtime, member.mtime))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from godwit.agents import unpacking
 from godwit.agents.confinement import owner
 from godwit.agents.link import Link
 from godwit.domain.errors import GodwitError
@@ -48,13 +49,14 @@ def unpack(archive: Path, target: Path) -> None:
     """
     try:
         with gzip.open(archive) as content, owner.acting(target), _read(content) as tar:
-            tar.extractall(target, members=_bounded(tar), filter="data")
+            members = map(unpacking.plain, _bounded(tar))
+            tar.extractall(target, members=members, **unpacking.filtered("data"))  # noqa: S202 - each is judged
     except (tarfile.TarError, OSError, EOFError, ValueError, RecursionError, zlib.error) as exc:
         raise WorkdirRefused(f"the workdir's archive cannot be unpacked: {visible(str(exc), one_line=True)}") from exc
 
 
 def _read(content: gzip.GzipFile) -> tarfile.TarFile:
-    return tarfile.open(fileobj=_Metered(content), mode="r:")
+    return unpacking.Unowned.open(fileobj=_Metered(content), mode="r:")
 
 
 class _Metered(io.BufferedIOBase):
