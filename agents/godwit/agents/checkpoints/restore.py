@@ -127,6 +127,7 @@ def _bring(source: Source, manifest: Manifest, target: Path) -> Path:
     try:
         for file in manifest.files:
             source.download(posixpath.join(manifest.root, file.path), draft / file.path, file)
+        target.mkdir(parents=True, exist_ok=True)
         place = target / entry
         if place.is_dir():
             shutil.rmtree(place)
