@@ -12,7 +12,7 @@ import psutil
 import pytest
 from godwit.domain.wire.agents import StopAttempt
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
 
 PROGRAM = """
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_a_job_runs_in_its_workdir_reports_commits_and_leaves_nothing_and_the_ne
     # Another attempt at the same time on the same host: the two clusters must not meet.
     plane.order(second.name, *starts([second], "sleep 3; echo over", epoch=9, job_id="job-2"))
     plane.order(first.name, *starts([first], "python program.py", epoch=1, archive=archive))
-    end = eventually(lambda: plane.end_of(first.name), 90, "end")
+    end = eventually(lambda: plane.end_of(first.name), 240, "end")
     assert (end.outcome, end.exit_code) == ("succeeded", 0), end
     assert plane.text("att-1") == "going on from None\n"
     (progress,) = plane.seen(first.name, "job-progress")
@@ -64,11 +64,11 @@ def test_a_job_runs_in_its_workdir_reports_commits_and_leaves_nothing_and_the_ne
     eventually_gone(first)
     eventually(lambda: not list((first.folder / "attempts").iterdir()), 10, "its folder is removed")
 
-    other = eventually(lambda: plane.end_of(second.name, "att-9"), 60, "end of the other")
+    other = eventually(lambda: plane.end_of(second.name, "att-9"), 240, "end of the other")
     assert (other.outcome, other.detail) == ("succeeded", "exit code 0")
     assert plane.text("att-9") == "over\n"
     plane.order(second.name, *starts([second], "python program.py", epoch=2, archive=archive, setup="echo set-up"))
-    eventually(lambda: plane.end_of(second.name, "att-2"), 90, "end of the next attempt")
+    eventually(lambda: plane.end_of(second.name, "att-2"), 240, "end of the next attempt")
     (restored,) = [o for o in plane.seen(second.name, "checkpoint-restored") if o.epoch == 2]
     assert (restored.step, restored.from_epoch, restored.manifest_url) == (7, 1, committed.manifest_url)
     lines = plane.text("att-2").splitlines()
@@ -88,7 +88,7 @@ def test_two_nodes_form_one_cluster_and_a_failing_program_is_reported_with_its_l
     run = f"echo rank $NODE_RANK of $NUM_NODES; python -c \"{script}\"; echo 'out of luck' >&2; exit 3"
     for machine, command in zip(gang, starts(gang, run), strict=True):
         plane.order(machine.name, command)
-    end = eventually(lambda: plane.end_of("node-0"), 120, "end")
+    end = eventually(lambda: plane.end_of("node-0"), 240, "end")
     assert (end.outcome, end.exit_code, end.detail) == ("failed", 3, "exit code 3")
     assert end.last_lines[0] == "rank 0 of 2"
     assert end.last_lines[-2:] == ["gpus 2.0", "out of luck"]
@@ -111,7 +111,7 @@ def test_an_agent_killed_and_started_again_finds_its_attempt_and_a_lease_ends_it
 ) -> None:
     (machine,) = machines()
     plane.order(machine.name, *starts([machine], "while :; do date +%s%N; sleep 0.2; done"))
-    eventually(lambda: plane.seen(machine.name, "attempt-running"), 90, "running")
+    eventually(lambda: plane.seen(machine.name, "attempt-running"), 240, "running")
     pid = int((machine.folder / "attempts" / "att-1" / "run" / "program.pid").read_text())
 
     machine.kill_agent()
@@ -145,7 +145,7 @@ def test_a_program_that_is_told_to_stop_may_save_first(
     (machine,) = machines()
     run = "trap 'echo saving; exit 0' TERM; echo ready; while :; do sleep 0.1; done"
     plane.order(machine.name, *starts([machine], run))
-    eventually(lambda: "ready" in plane.text("att-1"), 90, "output")
+    eventually(lambda: "ready" in plane.text("att-1"), 240, "output")
     stop = StopAttempt(
         intent_id="s", job_id="job-1", attempt_id="att-1", epoch=1, grace_s=20, reason="cancelled by ann"
     )

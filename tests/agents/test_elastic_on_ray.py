@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
 
 TRAIN = """
 import time
@@ -60,16 +60,16 @@ def test_ray_train_takes_a_node_in_loses_it_and_goes_on(
     run = f"cat >train.py <<'END'\n{TRAIN}\nEND\npython train.py"
     head, joiner = starts([first, second], run, env=env, bends=True)
     plane.order(first.name, head.model_copy(update={"peers": head.peers[:1]}))
-    eventually(lambda: "world 1" in plane.text("att-1"), 120, "it trains on one node")
+    eventually(lambda: "world 1" in plane.text("att-1"), 240, "it trains on one node")
 
     plane.order(second.name, joiner.model_copy(update={"joins": True}))
-    eventually(lambda: plane.seen(second.name, "attempt-running"), 60, "the node is part of its Ray")
-    eventually(lambda: "world 2" in plane.text("att-1"), 120, "it trains on two")
+    eventually(lambda: plane.seen(second.name, "attempt-running"), 240, "the node is part of its Ray")
+    eventually(lambda: "world 2" in plane.text("att-1"), 240, "it trains on two")
     grown_at = max(int(line.split()[-3]) for line in plane.text("att-1").splitlines() if "world 2" in line)
 
     second.cut_power()
     told = len(plane.text("att-1"))
-    eventually(lambda: "world 1" in plane.text("att-1")[told:], 120, "it goes on alone")
+    eventually(lambda: "world 1" in plane.text("att-1")[told:], 240, "it goes on alone")
     resumed = next(line for line in plane.text("att-1")[told:].splitlines() if line.endswith("world 1"))
     assert int(resumed.split()[-3]) >= grown_at - 1, "from its last checkpoint, not from the beginning"
     assert plane.end_of(first.name) is None, "the attempt never ended"
