@@ -12,7 +12,7 @@ import psutil
 import pytest
 from godwit.domain.wire.agents import StopAttempt
 
-pytestmark = [pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.ray, pytest.mark.xdist_group("ray"), pytest.mark.timeout(900)]
 
 PROGRAM = """
 from pathlib import Path

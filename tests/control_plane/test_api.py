@@ -83,6 +83,7 @@ def _body_for(app: FastAPI, method: str, path: str) -> object:
         "/v1/agent/heartbeat": {"agent_id": "agent-0001"},
         "/v1/agent/commands": {"wait_s": 0},
         "/v1/agent/secrets": {"attempt_id": "a"},
+        "/v1/agent/certificate": {"csr": "x"},
         "/v1/agent/logs": {"attempt_id": "a", "epoch": 1, "offset": 0, "text": ""},
     }  # fmt: skip
     return bodies.get(path) if method == "POST" else None

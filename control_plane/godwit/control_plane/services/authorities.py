@@ -133,11 +133,11 @@ def certified(context: Context, tx: Transaction, node_id: str, agent_id: str, cs
 
 def renewed(context: Context, credential: str, csr: str) -> wire.CertificateReply:
     """The next certificate of an agent. Raises `Unauthenticated`, `Gone`, and `NotFound` without `agents_tls`."""
-    if context.agents_tls is None:
-        raise NotFound("this control plane gives no certificates to agents")
     with context.db.read() as conn:
         tx = Transaction(conn)
         node, agent = node_access.authenticate(context, tx, credential)
+        if context.agents_tls is None:
+            raise NotFound("this control plane gives no certificates to agents")
         return certified(context, tx, node.id, agent.agent_id, csr)
 
 
