@@ -17,21 +17,6 @@ from godwit.domain.wire.agents import StartAttempt
 HEAD_WAIT_S = 600.0
 """How long a worker waits for the head's port: as long as an attempt may take to start, since set-up runs before."""
 
-_AGAIN = """
-exec 3>&2
-for pause in 2 5 0; do
-  at=$({ wc -c </proc/self/fd/3; } 2>/dev/null)
-  "$@" 3>&-
-  code=$?
-  [ $pause = 0 ] && exit $code
-  { tail -c +$((at + 1)) /proc/self/fd/3 | grep -q "timed out during startup"; } 2>/dev/null || exit $code
-  sleep $pause
-done
-"""
-"""Ray gives its processes 30 s to start, a constant (Ray 2.60, `_private/node.py`); a machine that reads Ray from its
-disk for the first time, or is busy, takes longer, and the next try finds it in memory. So what says just that in its
-part of the log, standard error, is tried three times in all. Where the log cannot be read back there is one try."""
-
 _SIMULATED_STORE_BYTES = 80_000_000
 """Ray's object store on a simulated node: the least that Ray takes is 75 MiB, and nodes share the machine's memory."""
 
@@ -86,7 +71,7 @@ def steps(command: StartAttempt, folder: AttemptFolder, facts: NodeFacts) -> lis
         todo.append({"name": "setup", "argv": argv, "cwd": str(folder.workdir), "log": str(folder.output)})
     if command.rank != 0:
         todo.append({"name": "wait", "connect": [head_address(command), command.port], "timeout_s": HEAD_WAIT_S})
-    argv = ["sh", "-c", _AGAIN, "sh", *_ray_start(command, folder, facts)]
+    argv = _ray_start(command, folder, facts)
     todo.append({"name": "ray", "argv": argv, "cwd": str(folder.workdir), "log": str(folder.ray_log)})
     return todo
 
