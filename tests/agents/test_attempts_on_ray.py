@@ -45,11 +45,14 @@ def test_a_job_runs_in_its_workdir_reports_commits_and_leaves_nothing_and_the_ne
     starts: Callable[..., Any],
     eventually: Callable[..., Any],
     eventually_gone: Callable[[Any], None],
+    tmp_path: Path,
 ) -> None:
     first, second = machines(2)
-    archive = packed(program_py=PROGRAM)
+    archive, over = packed(program_py=PROGRAM), tmp_path / "over"
     # Another attempt at the same time on the same host: the two clusters must not meet.
-    plane.order(second.name, *starts([second], "sleep 3; echo over", epoch=9, job_id="job-2"))
+    waits = f"while [ ! -e {over} ]; do sleep 0.2; done; echo over"
+    plane.order(second.name, *starts([second], waits, epoch=9, job_id="job-2"))
+    eventually(lambda: plane.seen(second.name, "attempt-running"), 240, "the other runs")
     plane.order(first.name, *starts([first], "python program.py", epoch=1, archive=archive))
     end = eventually(lambda: plane.end_of(first.name), 240, "end")
     assert (end.outcome, end.exit_code) == ("succeeded", 0), end
@@ -64,6 +67,7 @@ def test_a_job_runs_in_its_workdir_reports_commits_and_leaves_nothing_and_the_ne
     eventually_gone(first)
     eventually(lambda: not list((first.folder / "attempts").iterdir()), 10, "its folder is removed")
 
+    over.touch()
     other = eventually(lambda: plane.end_of(second.name, "att-9"), 240, "end of the other")
     assert (other.outcome, other.detail) == ("succeeded", "exit code 0")
     assert plane.text("att-9") == "over\n"
