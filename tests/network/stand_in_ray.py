@@ -14,6 +14,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+IS_UP = "Ray runtime started."
+
 BEAT_S, SILENT_S = 0.5, 6.0
 """How often head and node hear of each other, and after how long a silent one is given up."""
 
@@ -113,8 +115,10 @@ def main() -> int:
     flags = dict(word.removeprefix("--").split("=", 1) for word in sys.argv if "=" in word)
     if "address" in flags:
         address, _, port = flags["address"].partition(":")
+        print(IS_UP, flush=True)
         return join(address, int(port))
     head = Head(flags["node-ip-address"], int(flags["port"]), int(flags["dashboard-port"]))
+    print(IS_UP, flush=True)
     head.run()
     return 0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from godwit.agents.runtime import guard
+from godwit.agents.runtime import processes
 from godwit.agents.runtime.custody import Custody
 
 from tests.agents.confinement import places
@@ -112,7 +112,7 @@ def test_what_forked_away_ends_with_its_attempt_though_its_guard_was_killed(
     pid = int(eventually(lambda: (path := attempt.folder.run / "away").exists() and path.read_text()))
     os.kill(int((attempt.folder.root / "guard.pid").read_text()), signal.SIGKILL)
     assert eventually(attempt.custody.ended, 20).cause == "guard-died"
-    assert guard.status(pid).partition("State:")[2].lstrip()[:1] in {"", "Z"}
+    assert processes.status(pid).partition("State:")[2].lstrip()[:1] in {"", "Z"}
     assert Custody(attempt.folder, Path("/nowhere")).ended() is not None, "another agent may do it again"
 
 

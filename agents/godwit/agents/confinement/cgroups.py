@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from godwit.agents.runtime import guard
+from godwit.agents.runtime import processes
 
 CONTROLLERS = ("memory", "pids", "cpu")
 
@@ -130,9 +130,9 @@ def _move_aside(own: Path) -> None:
     pids = members(own)
     above = [os.getpid()]
     while above[-1] > 1:
-        above.append(guard.parent_of(above[-1]))
+        above.append(processes.parent_of(above[-1]))
     oldest = [pid for pid in above if pid in pids][-1:]
-    ours = {pid for first in oldest for pid in (first, *guard.descendants(first))}
+    ours = {pid for first in oldest for pid in (first, *processes.descendants(first))}
     if not set(pids) <= ours:
         raise OSError(f"{own} has processes that are not the agent's")
     (own / LEAF).mkdir(exist_ok=True)
@@ -184,7 +184,7 @@ def end(folders: Collection[str]) -> bool:
             (folder / "cgroup.kill").write_text("1")  # Linux 5.14, version 2: all at once
         except OSError:
             for pid in members(folder):
-                guard.send(pid, signal.SIGKILL)
+                processes.send(pid, signal.SIGKILL)
     gone = all(_removed(Path(folder)) for folder in folders)
     if not gone:
         time.sleep(END_S)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from godwit.agents.confinement import cgroups, enter, users
-from godwit.agents.runtime import guard
+from godwit.agents.runtime import guard, processes
 
 NAME = "confined.json"
 
@@ -72,7 +72,7 @@ class Confined:
             pass
         while self.uid and (left := _of_user(self.uid)):
             for pid in left:
-                guard.send(pid, signal.SIGKILL)
+                processes.send(pid, signal.SIGKILL)
             time.sleep(cgroups.END_S)
         for shared in SHARED_FOLDERS if self.uid else ():
             _sweep(shared, self.uid)
@@ -94,11 +94,11 @@ def write(folder: Path, confined: Confined) -> None:
 
 def _of_user(uid: int) -> list[int]:
     """Its processes, but those that only wait to be reaped."""
-    return [pid for pid in guard.all_pids() if _is_of(pid, uid)]
+    return [pid for pid in processes.all_pids() if _is_of(pid, uid)]
 
 
 def _is_of(pid: int, uid: int) -> bool:
-    said = guard.status(pid)
+    said = processes.status(pid)
     uids = said.partition("\nUid:")[2].partition("\n")[0].split()
     return str(uid) in uids and not said.partition("State:")[2].lstrip().startswith(("Z", "X"))
 

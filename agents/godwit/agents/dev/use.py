@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from godwit.agents.runtime import guard
+from godwit.agents.runtime import processes
 
 LOOK_S = 30.0
 """How often it is looked at; idle times are of minutes and hours."""
@@ -56,7 +56,7 @@ class Use:
 def cpu_s_below(root: int) -> float:
     """The processor time of everything below `root` that lives, with what their ended children had (proc(5))."""
     total = 0
-    for pid in guard.descendants(root):
+    for pid in processes.descendants(root):
         try:
             with open(f"/proc/{pid}/stat") as file:
                 total += sum(map(int, file.read().rpartition(")")[2].split()[11:15]))

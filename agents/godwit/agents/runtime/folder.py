@@ -12,6 +12,9 @@ from godwit.agents.redaction import Mask
 
 _NOTHING_SECRET = Mask()
 
+RAY_IS_UP = "Ray runtime started"
+"""What `ray start` says once this node is part of the cluster (2.60)."""
+
 NO_EXIT_CODE = 255
 """Of a program that left something else where its exit code belongs."""
 
@@ -116,9 +119,9 @@ class AttemptFolder:
         return self.tried.exists() or (self.guard_was_started and self.stood_by() is None)
 
     def ray_is_up(self) -> bool:
-        """Whether `ray start` said that this node is part of the cluster (its words in 2.60)."""
+        """Whether `ray start` said that this node is part of the cluster."""
         try:
-            return b"Ray runtime started" in self.ray_log.read_bytes()
+            return RAY_IS_UP.encode() in self.ray_log.read_bytes()
         except FileNotFoundError:
             return False
 

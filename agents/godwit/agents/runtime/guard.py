@@ -3,7 +3,8 @@
     python -I -S guard.py FOLDER
 
 It needs nothing but the standard library and outlives the agent. It goes into the folder, which may be renamed then,
-and carries out the steps of `steps.json` in order; the last is the main one. Then it ends every process below it, also
+and carries out the steps of `steps.json` in order; the last is the main one. A step may say how it starts (`Starts`).
+Then it ends every process below it, also
 those that made sessions of their own or lost their parents, and writes `exit.json` last of all. That comes when
 
 - a step fails, or the main one ends;
@@ -23,16 +24,25 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":
+    sys.path.append(str(Path(__file__).parents[3]))  # -I and -S know only the standard library
+from godwit.agents.runtime import processes
+from godwit.agents.runtime.turns import Turn
 
 LOOK_EVERY_S = 0.2
 """How often the lease and the stop file are looked at; a fifth of a heartbeat."""
 
+TURN_S = 60.0
+"""How long a step waits for its turn, and has it: twice what Ray gives itself to start."""
+
 _PR_SET_CHILD_SUBREAPER = 36
 """From <linux/prctl.h>: orphans below this process become its children."""
 
-_PROC = Path("/proc")
 _SHELLS = [["sh"], ["dash"], ["bash"], ["zsh"], ["ksh"], ["busybox"]]
 
 
@@ -42,6 +52,33 @@ class Ended(Exception):
     def __init__(self, cause: str, step: str, exit_code: int | None = None) -> None:
         super().__init__(cause)
         self.cause, self.step, self.exit_code = cause, step, exit_code
+
+
+@dataclass(frozen=True)
+class Starts:
+    """How a step starts, where that is more than to run it; the words are looked for in what this try has logged.
+
+    With `turn`, a file, no other step with the same one starts meanwhile, until it says `up`. What fails and says
+    `late` runs again, after each pause of `again_after_s` once.
+    """
+
+    turn: str = ""
+    up: str = ""
+    late: str = ""
+    again_after_s: tuple[float, ...] = ()
+
+
+class Log:
+    """A step's log, of which what is there already is another's."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._begins = path, path.stat().st_size if path.exists() else 0
+
+    def says(self, words: str) -> bool:
+        """Whether this step has said so."""
+        with self.path.open("rb") as log:
+            log.seek(self._begins)
+            return words.encode() in log.read()
 
 
 class Guard:
@@ -63,21 +100,44 @@ class Guard:
             ended = Ended("ended", self._step, 0)
         except Ended as exc:
             ended = exc
-        kill_descendants(os.getpid())
+        processes.kill_descendants(os.getpid())
         return ended
 
     def _carry_out(self, step: dict[str, Any]) -> None:
-        with Path(step["log"]).open("ab") as log:
-            child = subprocess.Popen(
-                step["argv"], cwd=step["cwd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                # The guard blocks signals for itself and is single-threaded; what it starts must hear SIGTERM.
-                preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set()),  # noqa: PLW1509
-            )  # fmt: skip
-        while (code := _reap(child.pid)) is None:
+        """Run a step to its end; one that failed because its start took too long runs again after a pause."""
+        starts = Starts(**step.get("starts", {}))
+        spared = frozenset(processes.descendants(os.getpid()))
+        for pause_s in (*starts.again_after_s, None):
+            log = Log(Path(step["log"]))
+            code = self._ran(step, log, starts)
+            if code == 0:
+                return
+            if pause_s is None or not log.says(starts.late):
+                raise Ended("ended", self._step, code)
+            processes.kill_descendants(os.getpid(), spared)
+            self._watch_until(time.monotonic() + pause_s, lambda: False)
+
+    def _ran(self, step: dict[str, Any], log: "Log", starts: "Starts") -> int:
+        with Turn(starts.turn) as turn:
+            self._watch_until(time.monotonic() + TURN_S, turn.taken)
+            with log.path.open("ab") as output:
+                child = subprocess.Popen(
+                    step["argv"], cwd=step["cwd"], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                    # The guard blocks signals for itself and is single-threaded; what it starts must hear SIGTERM.
+                    preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, set()),  # noqa: PLW1509
+                )  # fmt: skip
+            over_at = time.monotonic() + TURN_S
+            while (code := processes.reap(child.pid)) is None:
+                if turn.held and (time.monotonic() > over_at or log.says(starts.up)):
+                    turn.give_back()
+                self._look()
+                signal.sigtimedwait({signal.SIGCHLD}, LOOK_EVERY_S)
+        return code
+
+    def _watch_until(self, deadline: float, done: Callable[[], bool]) -> None:
+        while not done() and time.monotonic() < deadline:
             self._look()
-            signal.sigtimedwait({signal.SIGCHLD}, LOOK_EVERY_S)
-        if code != 0:
-            raise Ended("ended", self._step, code)
+            time.sleep(LOOK_EVERY_S / 4)
 
     def _wait_for_port(self, step: dict[str, Any]) -> None:
         host, port = step["connect"]
@@ -107,16 +167,16 @@ class Guard:
             return
         start, told = time.monotonic(), list[int]()
         while time.monotonic() - start < grace_s and boottime_s() < read_deadline_s(self._lease_path):
-            if not any(_is_alive(pid) for pid in told):
+            if not any(processes.is_alive(pid) for pid in told):
                 told = _to_be_told(self._folder)
                 for pid in told:
-                    send(pid, signal.SIGTERM)
-            saving = any(_is_alive(pid) and _catches_sigterm(pid) for pid in told)
+                    processes.send(pid, signal.SIGTERM)
+            saving = any(processes.is_alive(pid) and processes.catches_sigterm(pid) for pid in told)
             over = not saving and (self._folder / "run" / "exit_code").exists()
             order = _read_stop(self._folder / "stop.json")
             if order is not None and time.monotonic() - start >= order:
                 return
-            if over or not descendants(os.getpid()) or self._head_is_gone():
+            if over or not processes.descendants(os.getpid()) or self._head_is_gone():
                 return
             time.sleep(LOOK_EVERY_S / 4)
 
@@ -147,35 +207,6 @@ def read_deadline_s(path: Path) -> float:
         return 0.0
 
 
-def kill_descendants(root: int) -> None:
-    """Kill every process below `root` and reap them; returns when none is left.
-
-    There is no bound: a process in uninterruptible sleep dies when the kernel lets it, and saying "gone" before that
-    would be a lie that gives its GPUs away.
-    """
-    pause_s = 0.01
-    while pids := descendants(root):
-        for pid in pids:
-            send(pid, signal.SIGKILL)
-        while _wait_any() is not None:
-            pass
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 1.5, 0.5)
-
-
-def descendants(root: int) -> list[int]:
-    """All processes below `root`, children before their own children; zombies count until reaped."""
-    children: dict[int, list[int]] = {}
-    for pid in all_pids():
-        children.setdefault(parent_of(pid), []).append(pid)
-    found, todo = [], [root]
-    while todo:
-        below = children.get(todo.pop(), [])
-        found += below
-        todo += below
-    return found
-
-
 def _to_be_told(folder: Path) -> list[int]:
     """Those that catch SIGTERM, since they want to save; if there are none, all of the program.
 
@@ -185,81 +216,23 @@ def _to_be_told(folder: Path) -> list[int]:
     try:
         saver = folder / "run" / "saver.pid"  # who saves the program as a process: it cannot, and is not to hear of it
         named = saver if saver.exists() else folder / "run" / "program.pid"
-        ours, first = set(descendants(os.getpid())), int(_said(named))
+        ours, first = set(processes.descendants(os.getpid())), int(_said(named))
     except (OSError, ValueError):
         return []
     if named == saver:
         return [first] if first in ours else []
-    program = [pid for pid in descendants(first) if pid in ours]  # the file is the program's to write
-    hearing = [pid for pid in program if _catches_sigterm(pid)]
-    shells = [pid for pid in hearing if status(pid).split(maxsplit=2)[1:2] in _SHELLS]
-    needed = {pid for saver in hearing if saver not in shells for pid in [saver, *descendants(saver)]}
-    below = {pid for shell in shells for pid in descendants(shell)} - needed
-    in_the_way = [pid for pid in below if not needed.intersection(descendants(pid))]
+    program = [pid for pid in processes.descendants(first) if pid in ours]  # the file is the program's to write
+    hearing = [pid for pid in program if processes.catches_sigterm(pid)]
+    shells = [pid for pid in hearing if processes.status(pid).split(maxsplit=2)[1:2] in _SHELLS]
+    needed = {pid for saver in hearing if saver not in shells for pid in [saver, *processes.descendants(saver)]}
+    below = {pid for shell in shells for pid in processes.descendants(shell)} - needed
+    in_the_way = [pid for pid in below if not needed.intersection(processes.descendants(pid))]
     return [*hearing, *in_the_way] if hearing else program
 
 
 def _said(path: Path) -> bytes:
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         return file.read(64)  # a program wrote it: a pipe in its place must not hold the guard up
-
-
-def _catches_sigterm(pid: int) -> bool:
-    caught = status(pid).partition("SigCgt:")[2].split(maxsplit=1)  # a mask in hex; bit n - 1 is signal n (proc(5))
-    return bool(caught) and bool(int(caught[0], 16) >> (signal.SIGTERM - 1) & 1)
-
-
-def _is_alive(pid: int) -> bool:
-    state = status(pid).partition("State:")[2].strip()
-    return bool(state) and not state.startswith("Z")
-
-
-def status(pid: int) -> str:
-    """What /proc says of a process; nothing once it is gone."""
-    try:
-        return (_PROC / str(pid) / "status").read_text()
-    except OSError:
-        return ""
-
-
-def all_pids() -> list[int]:
-    """Every process of this machine."""
-    return [int(name) for name in os.listdir(_PROC) if name.isdigit()]
-
-
-def parent_of(pid: int) -> int:
-    """The parent of a process; 0 once it is gone."""
-    try:
-        # The name in parentheses may hold spaces and parentheses; what follows the last one is fixed (proc(5)).
-        return int((_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0  # it ended meanwhile
-
-
-def send(pid: int, number: signal.Signals) -> None:
-    """Send a signal; nothing when the process is gone."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return  # it ended meanwhile
-
-
-def _reap(main: int) -> int | None:
-    """Reap everything that ended; returns the exit code of `main` once it did (128 + n for signal n)."""
-    code = None
-    while (ended := _wait_any()) is not None:
-        if ended[0] == main:
-            code = ended[1]
-    return code
-
-
-def _wait_any() -> tuple[int, int] | None:
-    try:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return None
-    code = os.waitstatus_to_exitcode(status)
-    return (pid, code if code >= 0 else 128 - code) if pid else None
 
 
 def _read_stop(path: Path) -> float | None:

@@ -4,18 +4,26 @@ Pure: it composes, others carry out. The flags follow from several clusters shar
 """
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from godwit.agents.runtime.folder import AttemptFolder
+from godwit.agents.runtime.folder import RAY_IS_UP, AttemptFolder
 from godwit.domain import tracing
 from godwit.domain.resources import WHOLE_GPU_MILLI
 from godwit.domain.wire.agents import StartAttempt
 
 HEAD_WAIT_S = 600.0
 """How long a worker waits for the head's port: as long as an attempt may take to start, since set-up runs before."""
+
+_STARTS = {"up": RAY_IS_UP, "late": "timed out during startup", "again_after_s": (2.0, 5.0)}
+"""Ray gives its processes 30 s to start, a constant (Ray 2.60, `_private/node.py`, whose words `late` are). A machine
+that reads Ray from its disk for the first time, or is busy, takes longer; the next try finds it in memory."""
+
+_TURN = str(Path(tempfile.gettempdir()) / "godwit-ray-starts.lock")
+"""Simulated nodes share a machine, and Rays that start on it at once make each other late."""
 
 _SIMULATED_STORE_BYTES = 80_000_000
 """Ray's object store on a simulated node: the least that Ray takes is 75 MiB, and nodes share the machine's memory."""
@@ -72,7 +80,8 @@ def steps(command: StartAttempt, folder: AttemptFolder, facts: NodeFacts) -> lis
     if command.rank != 0:
         todo.append({"name": "wait", "connect": [head_address(command), command.port], "timeout_s": HEAD_WAIT_S})
     argv = _ray_start(command, folder, facts)
-    todo.append({"name": "ray", "argv": argv, "cwd": str(folder.workdir), "log": str(folder.ray_log)})
+    starts = {**_STARTS, "turn": _TURN if facts.simulated else ""}
+    todo.append({"name": "ray", "argv": argv, "cwd": str(folder.workdir), "log": str(folder.ray_log), "starts": starts})
     return todo
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from godwit.agents.runtime import guard
+from godwit.agents.runtime import processes
 
 
 def kill_marked(run_folders: Iterable[str]) -> int:
@@ -18,13 +18,13 @@ def kill_marked(run_folders: Iterable[str]) -> int:
     killed: set[int] = set()
     for _ in range(100):
         pids = [
-            pid for pid in guard.all_pids() if pid != os.getpid() and marks.intersection(_environ(pid).split(b"\0"))
+            pid for pid in processes.all_pids() if pid != os.getpid() and marks.intersection(_environ(pid).split(b"\0"))
         ]
         if not pids:
             break
         killed.update(pids)
         for pid in pids:
-            guard.send(pid, signal.SIGKILL)
+            processes.send(pid, signal.SIGKILL)
         time.sleep(0.02)
     return len(killed)
 
