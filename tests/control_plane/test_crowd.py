@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 from godwit.control_plane import crowd as crowds
-from godwit.control_plane.crowd import Bounds, Crowd, among, bounds_of_process
+from godwit.control_plane.brief import among
+from godwit.control_plane.crowd import Bounds, Crowd, bounds_of_process
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,7 +60,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_the_oldest_idle_one_is_closed_for_one_that_comes(embedded: World) -> None:
     crowd = Crowd(Bounds(4, 4))
-    with served(app_of(embedded), among(crowd)) as url:
+    with served(app_of(embedded), among(crowd, None)) as url:
         callers = [Caller(url) for _ in range(4)]
         assert [one.ask() for one in callers] == [200] * 4
         assert callers[0].ask() == 200, "so that the second is idle for longest"
@@ -70,7 +71,7 @@ def test_the_oldest_idle_one_is_closed_for_one_that_comes(embedded: World) -> No
 
 def test_a_flood_from_one_address_leaves_the_others_alone(embedded: World) -> None:
     crowd = Crowd(Bounds(8, 6))
-    with served(app_of(embedded), among(crowd)) as url:
+    with served(app_of(embedded), among(crowd, None)) as url:
         agents = [Caller(url, f"127.0.0.{n}") for n in (2, 3)]
         assert [one.ask() for one in agents] == [200] * 2
         flood = [Caller(url) for _ in range(40)]
@@ -83,7 +84,7 @@ def test_what_is_under_way_is_not_closed_and_who_comes_is_told_to_come_again(emb
     embedded.submit("first")
     crowd = Crowd(Bounds(1, 1))
     with (
-        served(app_of(embedded), among(crowd)) as url,
+        served(app_of(embedded), among(crowd, None)) as url,
         httpx.stream("GET", f"{url}/v1/events/stream", headers=BEARER, timeout=DEADLINE_S) as stream,
     ):
         pieces = stream.iter_text()
@@ -97,7 +98,7 @@ def test_what_is_under_way_is_not_closed_and_who_comes_is_told_to_come_again(emb
 
 def test_one_that_left_makes_room(embedded: World) -> None:
     crowd = Crowd(Bounds(2, 2))
-    with served(app_of(embedded), among(crowd)) as url:
+    with served(app_of(embedded), among(crowd, None)) as url:
         for _ in range(5):
             caller = Caller(url)
             assert caller.ask() == 200

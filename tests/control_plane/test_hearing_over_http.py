@@ -12,6 +12,8 @@ import httpx
 import pytest
 from godwit.control_plane.api import hearing
 from godwit.control_plane.api.hearing import Hearing
+from godwit.control_plane.brief import among
+from godwit.control_plane.crowd import Crowd, bounds_of_process
 from godwit.control_plane.services import agents
 from godwit.domain.wire.agents import HeartbeatReply, HeartbeatRequest
 
@@ -21,11 +23,13 @@ from tests.control_plane.world import Agent, World
 WAIT_S = 30.0
 
 
-@pytest.fixture
-def url(embedded: World) -> Iterator[str]:
+@pytest.fixture(params=["in ASGI", "in the connection"])
+def url(request: pytest.FixtureRequest, embedded: World) -> Iterator[str]:
     """A real server over the world, since a poll that waits needs a loop that lives on."""
     app = app_of(embedded)
-    with served(Hearing(app, app.state.godwit)) as address:
+    heard = Hearing(app, app.state.godwit)
+    is_brief = request.param == "in the connection"
+    with served(heard, among(Crowd(bounds_of_process()), heard if is_brief else None)) as address:
         yield address
 
 

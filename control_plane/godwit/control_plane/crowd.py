@@ -149,8 +149,3 @@ class Counted(Connection):
                 "connections are closed to make room; raise the limit on open files (LimitNOFILE) if all are wanted",
                 open=len(self.crowd), in_all=self.crowd.bounds.in_all, of_address=self.crowd.bounds.of_address,
             )  # fmt: skip
-
-
-def among(crowd: Crowd) -> type[Counted]:
-    """The class of connections that are counted together."""
-    return type("Counted", (Counted,), {"crowd": crowd})

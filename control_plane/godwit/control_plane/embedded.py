@@ -22,9 +22,10 @@ from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.certified import Certified
 from godwit.control_plane.api.hearing import Hearing
 from godwit.control_plane.api.state import State
+from godwit.control_plane.brief import among
 from godwit.control_plane.connection import Line
 from godwit.control_plane.context import Context
-from godwit.control_plane.crowd import Crowd, among, bounds_of_process
+from godwit.control_plane.crowd import Crowd, bounds_of_process
 from godwit.control_plane.executors.brokers import Courier
 from godwit.control_plane.executors.pacing import Paces
 from godwit.control_plane.hints import Hints
@@ -51,7 +52,6 @@ from godwit.domain.plain_text import visible
 from godwit.domain.wire.dev import CHUNK_BYTES
 from godwit.providers import registry
 from sqlalchemy import make_url
-from starlette.types import ASGIApp
 
 log = structlog.get_logger()
 
@@ -94,7 +94,7 @@ def serve(folder: Path) -> None:
             terminals=Terminals("" if is_alone else _own_url(settings, listener)),
         )  # fmt: skip
         app = create_app(state)
-        heard: ASGIApp = Hearing(app, state)
+        heard = Hearing(app, state)
         server = Server(
             uvicorn.Config(
                 heard if agents is None else Certified(heard, context, agents.tls, agents.trusted),
@@ -102,7 +102,8 @@ def serve(folder: Path) -> None:
                 access_log=False,
                 timeout_graceful_shutdown=2,
                 lifespan="off",
-                http=among(Crowd(bounds_of_process())),
+                # With a listener of their own, agents show a certificate, of which ASGI knows.
+                http=among(Crowd(bounds_of_process()), heard if agents is None else None),
                 backlog=accepting.BACKLOG,
                 ws=Line,
                 timeout_keep_alive=KEEP_ALIVE_S,

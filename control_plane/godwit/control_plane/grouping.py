@@ -42,7 +42,7 @@ class _Queue(Generic[Item, Answer]):
 class Grouped(Generic[Item, Answer]):
     """`work` takes the items of a group and gives an answer for each, in their order; it runs in a thread of its own.
 
-    `ask` may be called from any event loop; each has groups of its own, of which one is worked on at a time.
+    It may be asked from any event loop; each has groups of its own, of which one is worked on at a time.
     """
 
     def __init__(
@@ -60,6 +60,10 @@ class Grouped(Generic[Item, Answer]):
 
     async def ask(self, item: Item) -> Answer:
         """The answer for `item`, once its group was worked on. Raises `Crowded`, or `GroupFailed`."""
+        return await self.join(item)
+
+    def join(self, item: Item) -> asyncio.Future[Answer]:
+        """The same for who need not wait here; `GroupFailed` is what the future holds then."""
         loop = asyncio.get_running_loop()
         queue = self._queues.setdefault(loop, _Queue())
         if len(queue.waiting) >= self._waiting_max:
@@ -68,7 +72,7 @@ class Grouped(Generic[Item, Answer]):
         queue.waiting.append((item, answer))
         if queue.task is None:
             queue.task = loop.create_task(self._run(queue))
-        return await answer
+        return answer
 
     async def _run(self, queue: _Queue[Item, Answer]) -> None:
         try:

@@ -9,7 +9,7 @@ back, before anything is read for it. So a fleet that comes back at once is hear
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import cached_property, partial
 from http import HTTPStatus
 from typing import TypeVar
@@ -49,6 +49,7 @@ LOOK_S = 2.0
 """How often it is looked whether a command is owed to a node whose poll waits: the hint of it may be lost."""
 
 Kind = TypeVar("Kind", bound=Message)
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Hearing:
@@ -68,6 +69,20 @@ class Hearing:
     def _polls(self) -> Grouped[Claim, bool]:
         return Grouped(partial(hearing.have_nothing, self._state.context), "polls", pause_max_s=0.25)
 
+    def heartbeat(self, headers: Headers, body: bytes) -> "asyncio.Future[wire.HeartbeatReply | None] | None":
+        """The answer to come, for who has a heartbeat whole and no need of ASGI; None for what goes through it.
+
+        What comes is None too where more is to be said than that the lease is renewed.
+        """
+        claim = self._claim(headers)
+        request = None if claim is None else _parsed(wire.HeartbeatRequest, body)
+        if claim is None or request is None or request.observations:
+            return None
+        try:
+            return self._beats.join(Beat(claim, request))
+        except Crowded:
+            return None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer it here, or pass it on, or ask it to come back."""
         if scope["type"] != "http" or not scope["path"].startswith(AGENTS) or scope["method"] != "POST":
@@ -81,12 +96,12 @@ class Hearing:
 
     async def _heartbeat(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        claim = self._claim(scope)
+        claim = self._claim(scope["headers"])
         if claim is None:
             await self._pass_on(scope, receive, send)
             return
         event = await _first(receive)
-        request = _parsed(wire.HeartbeatRequest, event)
+        request = _parsed(wire.HeartbeatRequest, _whole(event))
         if request is None or request.observations:
             await self._pass_on(scope, _again(event, receive), send)
             return
@@ -102,13 +117,13 @@ class Hearing:
                 await self._pass_on(scope, _again(event, receive), send)
                 return
             await _answer(send, reply)
-            self._note(HEARTBEAT, began)
+            self.note(HEARTBEAT, began)
 
     async def _commands(self, scope: Scope, receive: Receive, send: Send) -> None:
         began, context = time.perf_counter(), self._state.context
-        claim = self._claim(scope)
+        claim = self._claim(scope["headers"])
         event = await _first(receive) if claim is not None else None
-        request = _parsed(wire.CommandsRequest, event) if event is not None else None
+        request = _parsed(wire.CommandsRequest, _whole(event)) if event is not None else None
         if claim is None or event is None or request is None:
             await self._app(scope, receive if event is None else _again(event, receive), send)
             return
@@ -126,7 +141,7 @@ class Hearing:
                 break
             await self._hold(claim.node_id, seen, left_s)
         await _answer(send, wire.CommandsReply(commands=[]))
-        self._note(COMMANDS, began)
+        self.note(COMMANDS, began)
 
     async def _has_nothing(self, claim: Claim) -> bool:
         try:
@@ -159,9 +174,9 @@ class Hearing:
                 self._state.context.hints.announce(hints.commands_of(node_id))
             await asyncio.sleep(LOOK_S)
 
-    def _claim(self, scope: Scope) -> Claim | None:
+    def _claim(self, headers: Headers) -> Claim | None:
         """What a credential says that is good and ours; None for any other, which the route judges."""
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        given = next((value for name, value in headers if name == b"authorization"), b"")
         kind, _, text = given.decode("latin-1").partition(" ")
         if kind.lower() != "bearer":
             return None
@@ -200,9 +215,10 @@ class Hearing:
         response = problem(HTTPStatus.SERVICE_UNAVAILABLE, "service-unavailable", detail)
         response.headers["Retry-After"] = str(after_s)
         await response(scope, receive, send)
-        self._note(scope["path"], began, HTTPStatus.SERVICE_UNAVAILABLE)
+        self.note(scope["path"], began, HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def _note(self, path: str, began: float, status: HTTPStatus = HTTPStatus.OK) -> None:
+    def note(self, path: str, began: float, status: HTTPStatus = HTTPStatus.OK) -> None:
+        """Count a request that was answered in front of the routes; `began` is of `time.perf_counter`."""
         self._state.context.instruments.answered(path, "POST", status, time.perf_counter() - began)
 
 
@@ -215,10 +231,15 @@ async def _first(receive: Receive) -> Event:
         return {"type": "http.disconnect"}
 
 
-def _parsed(kind: type[Kind], event: Event) -> Kind | None:
+def _whole(event: Event) -> bytes | None:
+    """A body that came in one piece."""
+    is_whole = event["type"] == "http.request" and not event.get("more_body")
+    return event.get("body", b"") if is_whole else None
+
+
+def _parsed(kind: type[Kind], body: bytes | None) -> Kind | None:
     """What was sent, where that is short and makes sense; the route says what is wrong with all else."""
-    body = event.get("body", b"")
-    if event["type"] != "http.request" or event.get("more_body") or len(body) > BODY_BYTES_MAX:
+    if body is None or len(body) > BODY_BYTES_MAX:
         return None
     try:
         return kind.model_validate_json(body)

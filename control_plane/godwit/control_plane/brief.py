@@ -1,0 +1,114 @@
+"""Heartbeats that say nothing new, answered in their connection: what ASGI does for a request costs more than they do.
+
+A heartbeat that is whole goes to the next group (`api/hearing`), and its answer is written when that is there. All
+else, also a heartbeat that turns out to say more, goes through ASGI as it came.
+"""
+
+import asyncio
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from godwit.control_plane.api.hearing import BODY_BYTES_MAX, BODY_S, HEARTBEAT, Hearing
+from godwit.control_plane.crowd import Counted, Crowd
+from godwit.domain.wire.agents import HeartbeatReply
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
+_Answer = asyncio.Future[HeartbeatReply | None]
+_Begun = tuple[RequestResponseCycle, "ASGI3Application"]
+
+
+class Brief(Counted):
+    """A connection that asks `hearing` itself; without one it leaves all to ASGI."""
+
+    hearing: Hearing | None = None
+
+    _begun: _Begun | None = None
+    _patience: asyncio.TimerHandle | None = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        """Keep a heartbeat until it is whole; uvicorn (0.54) calls this once a request's head is there, in its turn."""
+        scope = cycle.scope
+        is_heartbeat = scope["path"] == HEARTBEAT and scope["method"] == "POST"
+        if self.hearing is None or not is_heartbeat or cycle.waiting_for_100_continue:
+            super()._start_asgi_task(cycle, app)
+            return
+        self._begun = cycle, app
+        if not cycle.more_body:
+            self._hear()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; who sends a piece only has as long for the rest as in ASGI, and then its refusal from there."""
+        super().data_received(data)
+        if self._begun is not None and self._patience is None:
+            self._patience = self.loop.call_later(BODY_S, self._go_on)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        super().on_body(body)
+        if self._begun is not None and len(self._begun[0].body) > BODY_BYTES_MAX:
+            self._go_on()
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        super().on_message_complete()
+        if self._begun is not None and not self._begun[0].more_body:
+            self._hear()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It left."""
+        self._taken()
+        super().connection_lost(exc)
+
+    def _taken(self) -> _Begun | None:
+        if self._patience is not None:
+            self._patience.cancel()
+        begun, self._begun, self._patience = self._begun, None, None
+        return begun
+
+    def _go_on(self) -> None:
+        if (begun := self._taken()) is not None:
+            super()._start_asgi_task(*begun)
+
+    def _hear(self) -> None:
+        began, begun = time.perf_counter(), self._taken()
+        if begun is None or self.hearing is None:
+            return
+        cycle, app = begun
+        answer = self.hearing.heartbeat(cycle.scope["headers"], bytes(cycle.body))
+        if answer is None:
+            super()._start_asgi_task(cycle, app)
+        else:
+            answer.add_done_callback(partial(self._answered, cycle, app, began))
+
+    def _answered(self, cycle: RequestResponseCycle, app: "ASGI3Application", began: float, answer: _Answer) -> None:
+        reply = None if answer.cancelled() or answer.exception() is not None else answer.result()
+        if cycle.disconnected:
+            return
+        if reply is None or self.hearing is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        self._write(cycle, reply)
+        self.hearing.note(HEARTBEAT, began)
+
+    def _write(self, cycle: RequestResponseCycle, reply: HeartbeatReply) -> None:
+        body = reply.model_dump_json(exclude_none=True).encode()
+        words = [b"HTTP/1.1 200 OK\r\n"]
+        for name, value in self.server_state.default_headers:
+            words += (name, b": ", value, b"\r\n")
+        if not cycle.keep_alive:
+            words.append(b"connection: close\r\n")
+        words += (b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body), body)
+        self.transport.write(b"".join(words))
+        cycle.response_started = cycle.response_complete = True
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
+
+
+def among(crowd: Crowd, hearing: Hearing | None) -> type[Brief]:
+    """The class of connections that are counted together, and ask this one about heartbeats."""
+    return type("Among", (Brief,), {"crowd": crowd, "hearing": hearing})
