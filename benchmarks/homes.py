@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.request import ProxyHandler, Request, build_opener
 
 import psutil
-from godwit.control_plane.settings import FIRST_CONFIG
+from godwit.control_plane.first_config import FIRST_CONFIG
 
 BIN = Path(sys.executable).parent
 """Where the commands lie that were installed beside this interpreter; its symbolic link is not followed, on purpose."""

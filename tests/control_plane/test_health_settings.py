@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from godwit.control_plane import settings
+from godwit.control_plane.first_config import FIRST_CONFIG
 from godwit.domain.errors import InvalidRequest
 from godwit.scheduler.health.policy import HealthPolicy
 
@@ -61,5 +62,5 @@ def test_every_wrong_word_is_named(tmp_path: Path, section: str, says: str) -> N
 
 
 def test_the_example_in_the_first_configuration_is_one_that_is_taken(tmp_path: Path) -> None:
-    (line,) = re.findall(r"^# (health: .*)$", settings.FIRST_CONFIG, re.MULTILINE)
+    (line,) = re.findall(r"^# (health: .*)$", FIRST_CONFIG, re.MULTILINE)
     assert read(tmp_path, line) == DEFAULT

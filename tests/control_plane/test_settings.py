@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from godwit.control_plane import settings
+from godwit.control_plane.first_config import FIRST_CONFIG
 from godwit.control_plane.version import AGENT_PACKAGE
 from godwit.domain.errors import InvalidRequest
 from godwit.domain.jobs import Resources, Spot
@@ -94,7 +95,7 @@ def test_the_bounds_that_the_documentation_and_the_first_file_show_are_accepted(
     page = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text()
     (shown,) = re.findall(r"```yaml\n(fleet:.*?)```", page, re.DOTALL)
     assert read(tmp_path, shown).policy.bounds.max_nodes == 16
-    (line,) = re.findall(r"^# (fleet: .*)$", settings.FIRST_CONFIG, re.MULTILINE)
+    (line,) = re.findall(r"^# (fleet: .*)$", FIRST_CONFIG, re.MULTILINE)
     assert read(tmp_path, line).policy.bounds.warm == (Warm(Resources(GpuAsk(8, ("H100",)))),)
 
 

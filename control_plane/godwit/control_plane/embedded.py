@@ -23,6 +23,7 @@ from godwit.control_plane.api.certified import Certified
 from godwit.control_plane.api.hearing import Hearing
 from godwit.control_plane.api.state import State
 from godwit.control_plane.brief import among
+from godwit.control_plane.clearing import Clearing
 from godwit.control_plane.connection import Line
 from godwit.control_plane.context import Context
 from godwit.control_plane.crowd import Crowd, bounds_of_process
@@ -115,18 +116,17 @@ def serve(folder: Path) -> None:
             agents,
         )
         listener_of_hints = _listen_for_hints(settings, context) if not is_alone else None
-        telling = None if is_alone else Telling(context, _process_name(settings))
-        leading.start()
-        if telling is not None:
-            telling.start()
+        beside: list[Leading | Clearing | Telling] = [leading, Clearing(context, shelf, logs, settings.keeping)]
+        beside += [] if is_alone else [Telling(context, _process_name(settings))]
+        for one in beside:
+            one.start()
         try:
             # uvicorn's choice of loop (uvloop where there is one), which its own `run` would make.
             with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
                 runner.run(_serve(server, listener, home, context))
         finally:
-            leading.stop()
-            if telling is not None:
-                telling.stop()
+            for one in beside:
+                one.stop()
             if listener_of_hints is not None:
                 listener_of_hints.stop()
             home.withdraw()

@@ -10,11 +10,13 @@ from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 from typing import Any
 
-from godwit.control_plane import agents_tls, caring, dialling, fleet, prometheus, scheduling
+from godwit.control_plane import agents_tls, caring, dialling, fleet, keeping, prometheus, scheduling
 from godwit.control_plane.agents_tls import AgentsTls
 from godwit.control_plane.dialling import Dialling
 from godwit.control_plane.executors import brokers
 from godwit.control_plane.executors.brokers import Broker
+from godwit.control_plane.first_config import FIRST_CONFIG
+from godwit.control_plane.keeping import Keeping
 from godwit.control_plane.login import section as login
 from godwit.control_plane.login.section import LoginSettings
 from godwit.control_plane.notifying import targets
@@ -32,82 +34,6 @@ MAX_PORT = 65_535
 URL_CHARACTERS_MAX, PACKAGE_CHARACTERS_MAX = 200, 160
 """Both stand in every startup script, of which the tightest cloud takes 4,048 characters (Vast.ai, August 2026)."""
 
-FIRST_CONFIG = """\
-# How this control plane is set up. Read at start.
-#
-# port: where it listens on 127.0.0.1; 0 takes 7461 or, if that is in use, any free port, and keeps it.
-port: 0
-
-# Where nodes on other machines reach it; left out: http://127.0.0.1:<port>, which only nodes on this machine do.
-# url: https://godwit.example.com
-
-# The address it listens on; only this machine reaches 127.0.0.1. On another one, put something before it that speaks
-# TLS: tokens pass in the clear.
-# listen: 127.0.0.1
-
-# What a machine installs whose image has no agent; left out: godwit[agent] of this very version, from pip's index.
-# agent_package: godwit[agent] @ https://example.com/godwit-0.1.0-py3-none-any.whl
-
-# Where its truth lies; left out: a SQLite file in this folder. PostgreSQL: postgresql://user:password@host/name
-# database: postgresql://...
-
-# Where checkpoints go by default; left out: a folder in this one. Any fsspec URL.
-# checkpoints: s3://bucket/prefix
-
-# Over which broker workers (`python -m godwit.control_plane work`) are told what to launch and end; left out: the
-# control plane does it itself. Wants PostgreSQL. With a password in it: GODWIT_BROKER_URL, or broker_env: NAME.
-# executors: {broker: redis://127.0.0.1:6379/0}
-
-# Where GPUs come from. The simulated clouds cost nothing and rent nothing: they start agents on this machine.
-providers:
-  - {kind: local, name: local}
-  - {kind: simulated, name: sim-aurora}
-  - {kind: simulated, name: sim-borealis}
-  - {kind: simulated, name: sim-cascade}
-
-# Times in seconds that decide when a node is lost, or idle.
-# policy: {missed_after_s: 4, lease_s: 15}
-
-# How often agents report, and how long their credentials live, which are renewed at half. Thousands of nodes want 5 s;
-# then a node counts as lost after 20 s, unless `policy` says otherwise.
-# agents: {heartbeat_s: 1, credential_s: 86400}
-
-# A listener for agents with TLS and certificates of our own making, which a proxy passes as TCP; docs/operations.md.
-# agents_tls: {url: https://godwit.example.com:7465, listen: 0.0.0.0}
-
-# What the fleet may grow to and cost, how long a node may idle, what is never given back, and what is kept ready.
-# fleet: {max_nodes: 16, max_usd_per_hour: 400, idle_s: 300, min_nodes: 0, warm: [{gpus: H100:8, count: 1}]}
-
-# Who gives way when there is no room: off, quota (only what was borrowed), priority (also what is less urgent). What
-# started less than min_run_s seconds ago is left alone. With time_sharing: on, long jobs also give way to short ones of
-# their priority, soon after they saved. What a project held half_life_s seconds ago counts half as much. Who trains and
-# leaves its GPUs idle for idle_job_after_s seconds is told (0: never); reclaim_idle_jobs: true ends it then.
-# scheduling: {preemption: priority, min_run_s: 300, time_sharing: off, half_life_s: 604800, idle_job_after_s: 1800}
-
-# What is done about sick GPUs and nodes; with acts: false it is only told. spares: nodes kept idle wherever gangs run,
-# or auto for as many as pay. All keys: docs/health-policy.md.
-# health: {acts: true, breaker_share: 0.2, spares: 0, sweep_every_s: off}
-
-# Prometheus reads /metrics with a token; open: true lets whoever reaches this port read it without one.
-# metrics: {open: false}
-
-# How many requests one token or session may send, and one agent: so many a second for ever, and burst at once. Each
-# process counts for itself; 0 a second: no limit.
-# limits: {requests_per_s: 100, burst: 1000, agent_requests_per_s: 50, agent_burst: 500}
-
-# Who vouches for people: an OpenID Connect provider, and what its groups allow here; docs/security.md.
-# login: {issuer: https://id.example.com, client_id: godwit, client_secret_env: OIDC_SECRET,
-#         map: [{group: ml-admins, role: admin}, {group: vision, role: member, project: vision}]}
-
-# Which Prometheus services may be scaled by (`autoscale: {on: prometheus}`); no other address is asked for anybody.
-# prometheus: [http://prometheus:9090]
-
-# Who is told of incidents, budgets and ends of jobs. Secrets may come from the environment; docs/notifications.md.
-# notifications:
-#   - {name: on-call, kind: slack, url_env: ON_CALL_URL, topics: [incidents, budgets]}
-#   - {name: ci, url: https://ci.example.com/godwit, secret_env: CI_SECRET, topics: [job-ends], projects: [vision]}
-"""
-
 _KEYS = (
     "port",
     "listen",
@@ -123,6 +49,7 @@ _KEYS = (
     "fleet",
     "scheduling",
     "health",
+    "keeping",
     "metrics",
     "limits",
     "login",
@@ -142,7 +69,8 @@ class Settings:
     `targets` are told of what happens. `prometheus` are the addresses that services may be scaled by queries to.
     `broker` is how workers are told of intents; None: there are none.
     `peer_url` is where other control planes on its database reach it, empty for what it finds out itself.
-    `login` is how people log in, None for tokens only. `agents_tls`: agents have a listener of their own.
+    `login` is how people log in, None for tokens only. `agents_tls`: agents have a listener of their own. `keeping`:
+    what lies on this disk, and for how long.
     """
 
     home: Path
@@ -164,6 +92,7 @@ class Settings:
     peer_url: str = ""
     login: LoginSettings | None = None
     agents_tls: AgentsTls | None = None
+    keeping: Keeping = field(default_factory=Keeping)
 
     @property
     def simulated(self) -> bool:
@@ -212,6 +141,7 @@ def read(home: Path) -> Settings:
         agents=agents,
         open_metrics=_open_metrics(config.get("metrics"), path),
         limits=read_limits(config.get("limits"), path),
+        keeping=keeping.read(config.get("keeping"), path),
         login=login.read(config.get("login"), os.environ, path),
         prometheus=prometheus.allowed(config.get("prometheus"), path),
         targets=targets.read(config.get("notifications"), os.environ, path),

@@ -1,8 +1,9 @@
 """Uploaded workdirs: files named by their SHA-256, so that the same upload twice is one."""
 
+import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from shutil import disk_usage
 
@@ -23,15 +24,34 @@ class Shelf:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def path(self, digest: str) -> Path:
-        """Where an archive lies. Raises `NotFound`."""
-        path = self._folder / f"{digest}.tar.gz"
-        if not path.is_file():
+        """Where an archive lies, which counts as its use. Raises `NotFound`."""
+        if not self.has(digest):
             raise NotFound(f"no archive {digest} was uploaded")
-        return path
+        return self._folder / f"{digest}.tar.gz"
 
     def has(self, digest: str) -> bool:
-        """Whether an archive is here."""
-        return (self._folder / f"{digest}.tar.gz").is_file()
+        """Whether an archive is here. Who asks is about to use it, so that it is kept for as long as a new one."""
+        try:
+            os.utime(self._folder / f"{digest}.tar.gz")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def forget(self, before: float, needed: Collection[str]) -> dict[str, int]:
+        """Remove what was last used before then, but for the needed digests; returns digests and sizes in bytes.
+
+        Uploads that were broken off by the end of a process go too.
+        """
+        removed = dict[str, int]()
+        for path in self._folder.glob("*"):
+            digest = path.name.removesuffix(".tar.gz")
+            is_whole = digest != path.name
+            with contextlib.suppress(FileNotFoundError):  # another control plane may do the same
+                seen = path.stat()
+                if seen.st_mtime < before and not (is_whole and digest in needed):
+                    path.unlink()
+                    removed[digest] = seen.st_size
+        return removed
 
     async def put(self, digest: str, chunks: AsyncIterator[bytes]) -> int:
         """Store an upload; returns its size.
@@ -63,5 +83,5 @@ class Shelf:
         if free < FREE_BYTES_MIN:
             raise TooLarge(
                 f"the control plane's disk has {free >> 20} MiB left, and uploads leave {FREE_BYTES_MIN >> 20}; "
-                "its operator makes room: archives of jobs that are over may be removed from its home"
+                "its operator makes room, or has it keep less (`keeping:` in config.yaml)"
             )

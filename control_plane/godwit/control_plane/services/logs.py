@@ -1,10 +1,13 @@
 """Output of jobs: one file per attempt, written at the offsets that agents name, so repeated chunks are harmless."""
 
+import contextlib
 import fcntl
 import io
 import re
+import shutil
 import threading
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +94,19 @@ class LogStore:
         # Only a line feed ends a line: a progress bar that returns its carriage is one.
         whole = io.BytesIO(b"".join(pieces)).readlines()
         return b"".join(whole[-lines:] if lines else []).decode(errors="replace")
+
+    def forget(self, before: float, needed: Collection[str]) -> dict[str, int]:
+        """Remove the output of jobs that was last written before then, but of those needed; returns jobs and bytes."""
+        removed = dict[str, int]()
+        for folder in self._folder.glob("*"):
+            if folder.name in needed:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # another control plane may do the same
+                seen = [path.stat() for path in folder.iterdir()] or [folder.stat()]
+                if max(one.st_mtime for one in seen) < before:
+                    shutil.rmtree(folder)
+                    removed[folder.name] = sum(one.st_size for one in seen)
+        return removed
 
     def _path(self, job_id: str, epoch: int) -> Path:
         return self._folder / job_id / f"{epoch}.log"
