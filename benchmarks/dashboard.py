@@ -10,7 +10,7 @@ from statistics import median
 
 import uvicorn
 from fastapi import FastAPI
-from godwit.control_plane import secrets
+from godwit.control_plane import keyring
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.figures import Figure, at_least, at_most
@@ -47,7 +47,7 @@ def measure() -> Iterator[Figure]:
     chromium = shutil.which("chromium")
     if chromium is None:
         raise RuntimeError("there is no chromium here; on Debian: apt-get install chromium")
-    token = secrets.new_token()
+    token = keyring.new_token()
     with seeded_context() as context, _served(app_over(context, token)) as url, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(base_url=url, viewport={"width": 1440, "height": 900})

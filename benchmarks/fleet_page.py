@@ -11,13 +11,13 @@ from statistics import median
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from godwit.control_plane import secrets
+from godwit.control_plane import keyring
 from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.state import State
 from godwit.control_plane.context import Context
 from godwit.control_plane.hints import Hints
+from godwit.control_plane.keyring import Keyring
 from godwit.control_plane.roster import Roster
-from godwit.control_plane.secrets import Keyring
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.fleet_views import FleetViews
 from godwit.control_plane.services.logs import LogStore
@@ -98,13 +98,13 @@ def app_over(context: Context, token: str) -> FastAPI:
     """The application over a context, which lets in whoever has `token` as an admin."""
     nowhere = Path("/nowhere")
     with context.db.write() as tx:
-        writes.add_token(tx, "token-bench", secrets.digest(token), "admin", context.now())
+        writes.add_token(tx, "token-bench", keyring.digest(token), "admin", context.now())
     accounts = Accounts(context, Roster({}), Vault(new_key()), nowhere, CallMetrics())
     return create_app(State(context, Shelf(nowhere), LogStore(nowhere), accounts, dict))
 
 
 @contextmanager
 def _client(context: Context) -> Iterator[TestClient]:
-    token = secrets.new_token()
+    token = keyring.new_token()
     with TestClient(app_over(context, token), headers={"Authorization": f"Bearer {token}"}) as client:
         yield client

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from statistics import median, quantiles
 
 from fastapi.testclient import TestClient
-from godwit.control_plane import secrets
+from godwit.control_plane import keyring
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.store import entities
 from godwit.control_plane.store.database import Database, open_engine
@@ -46,7 +46,7 @@ def measure() -> Iterator[Figure]:
 
 
 def _measured(url: str, kind: str) -> Iterator[Figure]:
-    hints, token = Hints(), secrets.new_token()
+    hints, token = Hints(), keyring.new_token()
     db = Database(open_engine(url), hints.announce)
     try:
         db.migrate()

@@ -12,8 +12,8 @@ from pathlib import Path
 import structlog
 from godwit.control_plane.context import Context
 from godwit.control_plane.hints import Hints
+from godwit.control_plane.keyring import Keyring
 from godwit.control_plane.loops import Loops
-from godwit.control_plane.secrets import Keyring
 from godwit.control_plane.store.database import Database, open_engine
 from godwit.domain.clock import SystemClock
 from godwit.domain.ids import IdSource, ProviderName

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 from godwit.control_plane import credentials
 from godwit.control_plane.home import Home
-from godwit.control_plane.secrets import Keyring
+from godwit.control_plane.keyring import Keyring
 from godwit.control_plane.store import writes
 from godwit.control_plane.store.database import Database, open_engine
 from sqlalchemy import text

@@ -10,7 +10,7 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from godwit.control_plane import secrets
+from godwit.control_plane import keyring
 from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.state import State
 from godwit.control_plane.connection import Connection
@@ -32,7 +32,7 @@ DEADLINE_S = 20.0
 def app_of(world: World, login: Vouches | None = None) -> FastAPI:
     """The application over a world that knows one token, and perhaps an identity provider."""
     with world.db.write() as tx:
-        writes.add_token(tx, "token-test", secrets.digest(TOKEN), "admin", 0.0)
+        writes.add_token(tx, "token-test", keyring.digest(TOKEN), "admin", 0.0)
     return create_app(State(world.context, world.shelf, world.logs, accounts_of(world), dict, login=login))
 
 

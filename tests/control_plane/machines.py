@@ -13,7 +13,7 @@ from zipfile import ZipFile
 import pytest
 from godwit.control_plane import settings
 from godwit.control_plane.executors.bootstrap import startup_script
-from godwit.control_plane.secrets import Keyring
+from godwit.control_plane.keyring import Keyring
 
 COREUTILS = ("cat", "chmod", "cp", "cut", "date", "id", "mkdir", "rm", "tail", "touch", "wc")
 """What a container has whose image has nothing else, and what the stubs below need."""

@@ -1,9 +1,9 @@
 """Credentials of nodes: short-lived, renewed by heartbeats, bound to one agent of one node, over when the node is."""
 
 import pytest
-from godwit.control_plane import credentials, secrets
+from godwit.control_plane import credentials, keyring
 from godwit.control_plane.credentials import LIFE_S, Claim
-from godwit.control_plane.secrets import Keyring
+from godwit.control_plane.keyring import Keyring
 from godwit.control_plane.services import agents, node_access
 from godwit.control_plane.store import schema
 from godwit.domain.errors import Gone, Unauthenticated
@@ -118,7 +118,7 @@ def test_a_credential_from_before_they_expired_is_good_until_its_agent_shows_a_r
     _, (agent,) = embedded.run()
     former = f"{agent.node_id}.{'a' * 64}"
     with embedded.db.write() as tx:
-        tx.conn.execute(update(schema.agents).values(credential_hash=secrets.digest(former)))
+        tx.conn.execute(update(schema.agents).values(credential_hash=keyring.digest(former)))
     agent.credential = former
     embedded.clock.advance(30 * LIFE_S)
     assert beat(embedded, agent, renews=False).lease_s

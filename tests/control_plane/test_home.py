@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from godwit.control_plane import secrets
+from godwit.control_plane import keyring
 from godwit.control_plane.home import Holder, Home
 from godwit.domain.errors import Conflict
 
@@ -61,7 +61,7 @@ def test_secrets_are_readable_by_their_owner_only(home: Home) -> None:
 def test_a_secret_is_private_from_its_first_byte_whatever_the_umask(home: Home) -> None:
     before = os.umask(0)
     try:
-        secrets.write_private(home.folder / "x", b"x")
+        keyring.write_private(home.folder / "x", b"x")
     finally:
         os.umask(before)
     assert mode(home.folder / "x") == 0o600

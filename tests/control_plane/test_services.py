@@ -1,7 +1,7 @@
 """Services: replicas that are jobs, routes that follow them, and nothing that is stopped with requests in flight."""
 
 import pytest
-from godwit.control_plane import secrets
+from godwit.control_plane import keyring
 from godwit.control_plane.services import jobs, keys, nodes, serving
 from godwit.control_plane.store import routing
 from godwit.domain.errors import Conflict, InvalidRequest, NotFound
@@ -227,7 +227,7 @@ def test_a_key_is_in_the_routes_as_its_hash_until_it_is_removed(services: Servic
     table = services.routes()
     assert table is not None
     assert [(one.id, one.sha256, one.requests_per_min) for one in table.keys] == [
-        (made.id, secrets.digest(made.text), 60)
+        (made.id, keyring.digest(made.text), 60)
     ]
     assert made.text not in str(world.events())
     keys.remove(world.context, made.id, "token t")

@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 from godwit.control_plane import hints as topics
-from godwit.control_plane import secrets
+from godwit.control_plane import keyring
 from godwit.control_plane.api import standing as api_standing
 from godwit.control_plane.api.access import COOKIE, DASHBOARD_HEADER, Doorkeeper
 from godwit.control_plane.api.app import create_app
@@ -197,7 +197,7 @@ def test_a_terminal_that_was_asked_for_is_not_open_to_who_was_shut_out_since(pla
 
 def standing_of(world: World, secret: str) -> Standing:
     state = State(world.context, world.shelf, world.logs, accounts_of(world), dict)
-    digest = secrets.digest(secret)
+    digest = keyring.digest(secret)
     return Standing(state, Doorkeeper(world.context), digest, False, "GET", "/v1/events/stream", {}, {})
 
 

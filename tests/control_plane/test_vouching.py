@@ -2,7 +2,7 @@
 
 import pytest
 from godwit.control_plane import vouching
-from godwit.control_plane.secrets import Keyring
+from godwit.control_plane.keyring import Keyring
 
 NOW = 1_800_000_000.0
 KEYRING = Keyring(b"k" * 32)

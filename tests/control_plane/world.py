@@ -10,9 +10,9 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.envelope import Envelope
 from godwit.control_plane.executors.launching import Executor
 from godwit.control_plane.hints import Hints
+from godwit.control_plane.keyring import Keyring
 from godwit.control_plane.reconcilers.instances import InstanceWatch, OfferWatch
 from godwit.control_plane.reconcilers.planning import Planning
-from godwit.control_plane.secrets import Keyring
 from godwit.control_plane.services import agents, jobs
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.services.logs import LogStore

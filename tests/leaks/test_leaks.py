@@ -20,9 +20,9 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.executors import launching
 from godwit.control_plane.executors.launching import Executor
 from godwit.control_plane.hints import Hints
+from godwit.control_plane.keyring import Keyring
 from godwit.control_plane.reconcilers import apply
 from godwit.control_plane.reconcilers.instances import InstanceWatch
-from godwit.control_plane.secrets import Keyring
 from godwit.control_plane.services import nodes
 from godwit.control_plane.store import queries
 from godwit.domain.clock import ManualClock

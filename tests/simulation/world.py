@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from godwit.control_plane import hints
 from godwit.control_plane.context import Context
-from godwit.control_plane.secrets import Keyring
+from godwit.control_plane.keyring import Keyring
 from godwit.control_plane.services import jobs
 from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.store.database import Database

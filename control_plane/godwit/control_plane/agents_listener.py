@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 import uvicorn
 from cryptography.hazmat.primitives import serialization
-from godwit.control_plane import accepting, certificates, secrets
+from godwit.control_plane import accepting, certificates, keyring
 from godwit.control_plane.agents_tls import AgentsTls
 from godwit.control_plane.certificates import Pair
 from godwit.control_plane.connection import HEAD_S
@@ -117,7 +117,7 @@ def load(into: ssl.SSLContext, pair: Pair, folder: Path) -> None:
     how = serialization.BestAvailableEncryption(password)
     locked = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
     path = folder / f".agents-tls.{randomness.token_hex(8)}"
-    secrets.write_private(path, pair.certificate.encode() + locked)
+    keyring.write_private(path, pair.certificate.encode() + locked)
     try:
         into.load_cert_chain(path, password=password)
     finally:

@@ -8,10 +8,10 @@ from godwit.control_plane.agents_tls import AgentsTls
 from godwit.control_plane.envelope import Envelope
 from godwit.control_plane.executors.brokers import Courier
 from godwit.control_plane.hints import Hints
+from godwit.control_plane.keyring import Keyring
 from godwit.control_plane.loads import Loads
 from godwit.control_plane.metrics.instruments import Instruments
 from godwit.control_plane.notifying.targets import Target
-from godwit.control_plane.secrets import Keyring
 from godwit.control_plane.store.database import Database
 from godwit.control_plane.tracing import NOWHERE, Spans
 from godwit.control_plane.version import AGENT_PACKAGE

@@ -15,7 +15,7 @@ import hmac
 import re
 from dataclasses import dataclass
 
-from godwit.control_plane.secrets import Keyring
+from godwit.control_plane.keyring import Keyring
 from godwit.domain.errors import Unauthenticated
 
 LIFE_S = 86_400.0

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 import uvicorn
-from godwit.control_plane import accepting, agents_tls, interpreter, peers, secrets
+from godwit.control_plane import accepting, agents_tls, interpreter, keyring, peers
 from godwit.control_plane import settings as settings_module
 from godwit.control_plane.agents_listener import AgentsListener, Server
 from godwit.control_plane.api.app import create_app
@@ -224,7 +224,7 @@ def _loopback(listener: socket.socket) -> str:
 
 def _introduce(db: Database, token: str, ids: IdSource, now: float) -> str:
     """Make sure that the database has an identity and knows the home's token; returns the identity."""
-    digest = secrets.digest(token)
+    digest = keyring.digest(token)
     with db.write() as tx:
         identity = queries.meta(tx.conn, "identity")
         if identity is None:

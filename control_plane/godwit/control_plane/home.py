@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from godwit.control_plane import secrets
+from godwit.control_plane import keyring
 from godwit.control_plane.accepting import BACKLOG
 from godwit.control_plane.envelope import Envelope
 from godwit.control_plane.settings import DEFAULT_PORT
@@ -74,7 +74,7 @@ class Home:
     def announce(self, holder: Holder) -> None:
         """Say where the control plane serves."""
         content = json.dumps({"pid": holder.pid, "url": holder.url, "identity": holder.identity})
-        secrets.write_private(self._record, content.encode())
+        keyring.write_private(self._record, content.encode())
 
     def withdraw(self) -> None:
         """Take the announcement back."""
@@ -92,12 +92,12 @@ class Home:
         """The admin token of this home, made at the first call, in a file that only its owner reads."""
         path = self.folder / "token"
         if not path.exists():
-            secrets.write_private_once(path, (secrets.new_token() + "\n").encode())
+            keyring.write_private_once(path, (keyring.new_token() + "\n").encode())
         return path.read_text().strip()
 
-    def keyring(self) -> secrets.Keyring:
+    def keyring(self) -> keyring.Keyring:
         """The keys of this home."""
-        return secrets.Keyring(secrets.load_or_create(self.folder / "secret.key"))
+        return keyring.Keyring(keyring.load_or_create(self.folder / "secret.key"))
 
     def vault(self) -> Vault:
         """What providers' credentials are sealed with. Raises `InvalidRequest` for a key that is none."""
@@ -116,7 +116,7 @@ class Home:
         name, path = "GODWIT_CREDENTIALS_KEY", self.folder / "credentials.key"
         given = given_secret(os.environ, name, lambda file: Path(file).read_text()).split()
         if not given and not path.exists():
-            secrets.write_private_once(path, new_key())
+            keyring.write_private_once(path, new_key())
         held = path.read_text().split() if path.exists() else []
         file = os.environ.get(f"{name}_FILE")
         for where, keys in (((f"{file} ({name}_FILE)" if file else name), given), (str(path), held)):

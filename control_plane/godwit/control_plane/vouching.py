@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 
-from godwit.control_plane.secrets import Keyring
+from godwit.control_plane.keyring import Keyring
 
 LIFE_S = 60.0
 """For how long it is believed: a request is carried on at once, and clocks of control planes differ by seconds."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from godwit.control_plane import hints, secrets
+from godwit.control_plane import hints, keyring
 from godwit.control_plane.api import roles
 from godwit.control_plane.api.last_uses import LastUses
 from godwit.control_plane.api.roles import Reach, Rule
@@ -45,7 +45,7 @@ class Doorkeeper:
 
     async def caller_of(self, secret: str, *, is_session: bool = False) -> Caller:
         """Who is behind a token, or behind a session's cookie. Raises `Unauthenticated`."""
-        caller = await self.known(secrets.digest(secret), is_session=is_session)
+        caller = await self.known(keyring.digest(secret), is_session=is_session)
         if caller.token_id is not None and not is_session:
             self.uses.note(caller.token_id, self._context.now())
         return caller

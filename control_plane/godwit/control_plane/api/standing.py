@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 from fastapi import Request
-from godwit.control_plane import hints, secrets
+from godwit.control_plane import hints, keyring
 from godwit.control_plane.api import access
 from godwit.control_plane.api.access import COOKIE, Doorkeeper
 from godwit.control_plane.api.state import State
@@ -41,7 +41,7 @@ class Standing:
         bearer = request.headers.get("authorization", "").partition(" ")[2].strip()
         return cls(
             request.app.state.godwit, request.app.state.doorkeeper,
-            secrets.digest(bearer or request.cookies.get(COOKIE, "")), not bearer,
+            keyring.digest(bearer or request.cookies.get(COOKIE, "")), not bearer,
             request.method, request.scope["route"].path, dict(request.path_params), dict(request.query_params),
         )  # fmt: skip
 

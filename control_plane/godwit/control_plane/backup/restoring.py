@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from godwit.control_plane import secrets
+from godwit.control_plane import keyring
 from godwit.control_plane import settings as settings_module
 from godwit.control_plane.backup import archive, backing, rows, settling
 from godwit.control_plane.backup.archive import Manifest
@@ -61,7 +61,7 @@ def restore(folder: Path, source: Path, now: float, wish: Wish) -> Done:
     with Home(folder).hold():
         files = _home_files(source)
         if not (folder / "config.yaml").exists() and "config.yaml" in files:
-            secrets.write_private(folder / "config.yaml", files["config.yaml"])
+            keyring.write_private(folder / "config.yaml", files["config.yaml"])
         url = settings_module.read(folder).database_url
 
         def fill(conn: Connection) -> Restored:
@@ -180,7 +180,7 @@ def _put_files(folder: Path, files: dict[str, bytes], stamp: str) -> None:
             continue
         if path.exists():
             path.rename(path.with_name(f"{name}.{stamp}"))
-        secrets.write_private(path, content)
+        keyring.write_private(path, content)
 
 
 def _put_archives(folder: Path, source: Path) -> None:

@@ -10,8 +10,8 @@ import json
 import re
 from dataclasses import dataclass
 
+from godwit.control_plane.keyring import Keyring, new_token
 from godwit.control_plane.login.claims import Reason, Refused
-from godwit.control_plane.secrets import Keyring, new_token
 
 COOKIE = "godwit_login"
 LASTS_S = 600.0

@@ -8,7 +8,7 @@ import math
 import secrets as randomness
 from typing import Any
 
-from godwit.control_plane import secrets
+from godwit.control_plane import keyring
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import tokens, users
 from godwit.control_plane.services.sessions import PAGE
@@ -47,7 +47,7 @@ _APPROVED, _DENIED = "approved", "denied"
 
 def begin(context: Context, client: str, source: str) -> DeviceLoginView:
     """A command asks to be let in. Raises `Conflict` when too many wait."""
-    now, secret = context.now(), secrets.new_token()
+    now, secret = context.now(), keyring.new_token()
     with context.db.write() as tx:
         people.forget_old_logins(tx, now)
         in_all, its = people.logins_waiting(tx.conn, source[:64])
@@ -55,7 +55,7 @@ def begin(context: Context, client: str, source: str) -> DeviceLoginView:
             raise Conflict(f"too many logins wait to be confirmed; try again in {WAITS_S / 60:g} minutes")
         code = _free_code(tx.conn)
         row = {
-            "hash": secrets.digest(secret), "code": code, "client": client, "source": source[:64], "asked_at": now,
+            "hash": keyring.digest(secret), "code": code, "client": client, "source": source[:64], "asked_at": now,
             "expires_at": now + WAITS_S, "interval_s": INTERVAL_S,
         }  # fmt: skip
         tx.conn.execute(insert(people.device_logins).values(**row))
@@ -108,7 +108,7 @@ def _open(conn: Connection, code: str, now: float) -> Row[Any]:
 
 def poll(context: Context, device_code: str) -> DeviceTokenView:
     """A command asks whether it is let in; if it is, the token is in this answer and nowhere else."""
-    digest = secrets.digest(device_code)
+    digest = keyring.digest(device_code)
     with context.db.read() as conn:
         known = people.login_of_device(conn, digest)
     if known is None:  # anybody may ask, so that whoever makes codes up must not cost a transaction that writes

@@ -1,6 +1,6 @@
 """What people do with API keys: make one, list them, remove one. Gateways learn of it with the routes."""
 
-from godwit.control_plane import hints, secrets
+from godwit.control_plane import hints, keyring
 from godwit.control_plane.context import Context
 from godwit.control_plane.store import entities, routing, tenancy
 from godwit.domain.errors import Conflict, InvalidRequest, NotFound, Problem
@@ -11,9 +11,9 @@ from godwit.domain.wire.routes import KEYS_MAX, KeyRoute
 
 def make(context: Context, wanted: KeyIn, actor: str) -> KeyMade:
     """Make a key; its text is in the answer and nowhere else. Raises `InvalidRequest` for a project there is not."""
-    now, text = context.now(), secrets.new_token()
+    now, text = context.now(), keyring.new_token()
     key_id = context.ids.new("key")
-    key = KeyRoute(id=key_id, sha256=secrets.digest(text), **wanted.model_dump())
+    key = KeyRoute(id=key_id, sha256=keyring.digest(text), **wanted.model_dump())
     with context.db.write() as tx:
         if tenancy.find(tx.conn, wanted.project) is None:
             raise InvalidRequest(problems=[Problem(("project",), f"there is no project {wanted.project!r}")])

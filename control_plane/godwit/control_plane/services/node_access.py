@@ -3,7 +3,7 @@
 import hmac
 from typing import Any
 
-from godwit.control_plane import credentials, secrets
+from godwit.control_plane import credentials, keyring
 from godwit.control_plane.context import Context
 from godwit.control_plane.credentials import Claim
 from godwit.control_plane.store import queries
@@ -34,7 +34,7 @@ def opens(context: Context, agent: Row[Any], credential: str) -> bool:
     if credentials.is_derived(credential):
         claim = credentials.read(context.keyring, credential, context.now())
         return (claim.node_id, claim.agent_id) == (agent.node_id, agent.agent_id)
-    return hmac.compare_digest(str(agent.credential_hash), secrets.digest(credential))
+    return hmac.compare_digest(str(agent.credential_hash), keyring.digest(credential))
 
 
 def renewal(

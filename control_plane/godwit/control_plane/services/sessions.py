@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from godwit.control_plane import hints, secrets
+from godwit.control_plane import hints, keyring
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import tokens, users
 from godwit.control_plane.store import access
@@ -49,9 +49,9 @@ def code(context: Context, caller: Caller) -> CodeView:
     """
     if caller.token_id is None:
         raise Conflict("a browser in which a person is logged in makes no codes; run `godwit login` on that machine")
-    now, secret = context.now(), secrets.new_token()
+    now, secret = context.now(), keyring.new_token()
     with context.db.write() as tx:
-        row = {"hash": secrets.digest(secret), "token_id": caller.token_id, "expires_at": now + CODE_S}
+        row = {"hash": keyring.digest(secret), "token_id": caller.token_id, "expires_at": now + CODE_S}
         tx.conn.execute(insert(access.login_codes).values(**row))
     return CodeView(code=secret, path=f"{PAGE}?code={secret}", expires_at=now + CODE_S)
 
@@ -69,11 +69,11 @@ def opened(
     context: Context, tx: Transaction, caller: Caller, now: float, lasts_s: float = SESSION_S
 ) -> tuple[Caller, str]:
     """Open a session that speaks for a caller, and ends with it; returns it with its secret."""
-    secret, ends = secrets.new_token(), min(now + lasts_s, caller.expires_at or math.inf)
+    secret, ends = keyring.new_token(), min(now + lasts_s, caller.expires_at or math.inf)
     session = replace(caller, expires_at=ends, session_id=context.ids.new("session"))
     row = {
         "id": session.session_id, "token_id": caller.token_id, "user_id": caller.user_id, "created_at": now,
-        "expires_at": ends, "hash": secrets.digest(secret),
+        "expires_at": ends, "hash": keyring.digest(secret),
     }  # fmt: skip
     tx.conn.execute(insert(access.sessions).values(**row))
     return session, secret
@@ -81,8 +81,8 @@ def opened(
 
 def _behind(tx: Transaction, token: str | None, code: str | None, now: float) -> Row[Any] | None:
     if token is not None:
-        return access.token_by_hash(tx.conn, secrets.digest(token))
-    token_id = None if code is None else access.take_code(tx, secrets.digest(code), now)
+        return access.token_by_hash(tx.conn, keyring.digest(token))
+    token_id = None if code is None else access.take_code(tx, keyring.digest(code), now)
     if token_id is None:
         raise Unauthenticated("this code was used or is too old; `godwit dashboard` makes another")
     return access.token(tx.conn, token_id)

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from godwit.control_plane import hints, secrets
+from godwit.control_plane import hints, keyring
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import node_access
 from godwit.control_plane.store import entities, lines, queries
@@ -81,7 +81,7 @@ class Terminals:
                 raise Conflict(f"{job.spec.name} is {job.state}; it has terminals while it is running")
             node_id = live[0].head.node_id
             order = OpenTerminal(intent_id=terminal_id, attempt_id=live[0].id, wanted=wanted)
-            self._add(Terminal(order, job.id, node_id, secrets.digest(token), standing, now, now))
+            self._add(Terminal(order, job.id, node_id, keyring.digest(token), standing, now, now))
             # Not what was asked for: a command line may hold a secret.
             what = "a command" if wanted.argv else "a terminal"
             entities.append(tx, Event(now, "job.terminal", "job", job.id, f"{what} was opened there", actor,
@@ -126,7 +126,7 @@ class Terminals:
         """The terminal that this token opens, once. Raises `Unauthenticated`."""
         with self._lock:
             terminal = self._known.get(terminal_id)
-            good = terminal is not None and hmac.compare_digest(terminal.token_hash, secrets.digest(token))
+            good = terminal is not None and hmac.compare_digest(terminal.token_hash, keyring.digest(token))
             if terminal is None or not good or "person" in terminal.ends or now - terminal.asked_at > JOIN_S:
                 raise Unauthenticated("this terminal is not open to you; ask for one anew")
             terminal.ends["person"] = None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from godwit.control_plane import hints, secrets
+from godwit.control_plane import hints, keyring
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import users
 from godwit.control_plane.store import access, tenancy
@@ -40,8 +40,8 @@ def make(context: Context, wanted: TokenWanted) -> TokenMade:
 
 def added(tx: Transaction, row: dict[str, Any]) -> TokenMade:
     """Write a token down, with a secret of its own."""
-    secret = secrets.new_token()
-    tx.conn.execute(insert(access.tokens).values(**row, hash=secrets.digest(secret)))
+    secret = keyring.new_token()
+    tx.conn.execute(insert(access.tokens).values(**row, hash=keyring.digest(secret)))
     made = access.token(tx.conn, row["id"])
     assert made is not None
     return TokenMade(**_view(made).model_dump(), secret=secret)
