@@ -94,8 +94,12 @@ def certify(authority: Pair, csr: str, node_id: str, agent_id: str, now: float, 
 
 
 @lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
 def presented(certificate: str) -> Presented | None:
-    """What a certificate says that an authority signed; None where that is not of an agent. Who verifies is TLS."""
+    """What a certificate says that an authority signed; None where that is not of an agent. Who verifies is TLS.
+
+    A node shows the same with each request, so that those of 8,192 are remembered.
+    """
     parsed = x509.load_pem_x509_certificate(certificate.encode())
     try:
         names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
