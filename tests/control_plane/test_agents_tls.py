@@ -124,6 +124,8 @@ def test_the_plain_listener_takes_no_agent_and_says_where_to_go(plane: Plane) ->
         machine.beat(Link(plane.plain, machine.kept.credential))
     answer = httpx.post(f"{plane.plain}/v1/agent/join", headers={"Authorization": "Bearer x"}, json={})
     assert (answer.status_code, answer.headers["upgrade"]) == (426, "TLS/1.3")
+    refused, instruments = {"route": "uncertified", "method": "POST", "code": "426"}, plane.world.context.instruments
+    assert instruments.registry.get_sample_value("godwit_api_requests_total", refused) == 2
 
 
 def test_the_listener_for_agents_has_nothing_for_people(plane: Plane) -> None:

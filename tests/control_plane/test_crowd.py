@@ -80,6 +80,19 @@ def test_a_flood_from_one_address_leaves_the_others_alone(embedded: World) -> No
         assert [one.ask() for one in agents] == [200] * 2, "they were never closed"
 
 
+def test_who_is_closed_or_refused_is_counted(embedded: World) -> None:
+    instruments = embedded.context.instruments
+    crowd = Crowd(Bounds(1, 1), instruments.connection_ended)
+    instruments.connections(lambda: len(crowd))
+    with served(app_of(embedded), among(crowd, None)) as url:
+        callers = [Caller(url) for _ in range(3)]
+        assert callers[-1].ask() == 200
+        said = httpx.get(f"{url}/metrics", headers=BEARER, timeout=DEADLINE_S).text
+    assert "godwit_connections 1.0" in said
+    assert 'godwit_connections_ended_total{outcome="closed"} 3.0' in said
+    assert 'godwit_connections_ended_total{outcome="refused"} 0.0' in said
+
+
 def test_what_is_under_way_is_not_closed_and_who_comes_is_told_to_come_again(embedded: World) -> None:
     embedded.submit("first")
     crowd = Crowd(Bounds(1, 1))

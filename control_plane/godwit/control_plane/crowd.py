@@ -7,6 +7,7 @@ have each second. One is idle while it has no request under way, be it before it
 
 import resource
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -55,8 +56,9 @@ class _Party:
 class Crowd:
     """Who is connected. For one thread: that of the loop. Whoever it names to be closed has left already."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        self.bounds = bounds
+    def __init__(self, bounds: Bounds, ended: Callable[[str], None] = lambda _outcome: None) -> None:
+        """`ended` hears of each that is closed for another, or refused."""
+        self.bounds, self.ended = bounds, ended
         self._of: dict[Any, str] = {}
         self._parties: dict[str, _Party] = {}
         self._idle: OrderedDict[Any, None] = OrderedDict()
@@ -116,6 +118,7 @@ class Counted(Connection):
         if leaving is not None:
             leaving.transport.close()
         if leaving is not None or not comes:
+            self.crowd.ended("closed" if comes else "refused")
             self._tell()
         if not comes:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE)

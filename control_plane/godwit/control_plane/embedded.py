@@ -32,6 +32,7 @@ from godwit.control_plane.executors.pacing import Paces
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.home import Holder, Home
 from godwit.control_plane.leading import Leading, Lease
+from godwit.control_plane.metrics.instruments import Instruments
 from godwit.control_plane.roster import Roster
 from godwit.control_plane.services import rekeying
 from godwit.control_plane.services.archives import Shelf
@@ -104,7 +105,7 @@ def serve(folder: Path) -> None:
                 timeout_graceful_shutdown=2,
                 lifespan="off",
                 # With a listener of their own, agents show a certificate, of which ASGI knows.
-                http=among(Crowd(bounds_of_process()), heard if agents is None else None),
+                http=among(_crowd(context.instruments), heard if agents is None else None),
                 backlog=accepting.BACKLOG,
                 ws=Line,
                 timeout_keep_alive=KEEP_ALIVE_S,
@@ -220,6 +221,12 @@ def _own_url(settings: Settings, listener: socket.socket) -> str:
 
 def _loopback(listener: socket.socket) -> str:
     return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def _crowd(instruments: Instruments) -> Crowd:
+    crowd = Crowd(bounds_of_process(), instruments.connection_ended)
+    instruments.connections(lambda: len(crowd))
+    return crowd
 
 
 def _introduce(db: Database, token: str, ids: IdSource, now: float) -> str:

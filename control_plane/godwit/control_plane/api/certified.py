@@ -27,6 +27,9 @@ NOT_YOURS = 1008  # RFC 6455, section 7.4.1
 
 AGAIN = "; start the agent again, and it joins with the token of its machine"
 
+UNCERTIFIED = "uncertified"
+"""As which route refusals count in metrics: before their path is known to be one."""
+
 Refusal = tuple[HTTPStatus, str, str]
 
 
@@ -48,6 +51,7 @@ class Certified:
             answer = problem(*refusal)
             if refusal[0] is HTTPStatus.UPGRADE_REQUIRED:
                 answer.headers["Upgrade"] = "TLS/1.3"
+            self._context.instruments.answered(UNCERTIFIED, scope["method"], refusal[0], 0.0)
             await answer(scope, receive, send)
 
     def _refusal(self, scope: Scope) -> Refusal | None:

@@ -12,11 +12,11 @@ BOUNDS: Mapping[str, str] = {
     "loop": "fewer than ten, and one for each configured provider",
     "method": "methods of HTTP, or of the provider protocol, fewer than 20",
     "model": "names of GPU models that godwit knows; any other is `other`",
-    "outcome": "`ok` and classes of errors, or what became of a message, fewer than 20",
+    "outcome": "`ok` and classes of errors, or what became of a message or connection, fewer than 20",
     "phase": "load, decide, apply",
     "project": "the 100 projects with most in the queue; the rest together are `other`",
     "provider": "providers that are configured or still have a node",
-    "route": "templates of routes, fewer than 150; what fits none is `unmatched`",
+    "route": "templates of routes, fewer than 150; `unmatched` for what fits none, `uncertified` without a certificate",
     "spot": "true, false",
     "state": "states of a lifecycle table, fewer than 15",
     "target": "receivers in config.yaml, 16 at most",
@@ -35,6 +35,12 @@ REQUEST_SECONDS = Described(
     "godwit_api_request_duration_seconds", "histogram", "From a request to the head of its answer.", ("route", "method")
 )  # fmt: skip
 REQUESTS = Described("godwit_api_requests_total", "counter", "Requests answered.", ("route", "method", "code"))
+
+CONNECTIONS = Described("godwit_connections", "gauge", "Connections that are open, but for WebSockets.")
+CONNECTIONS_ENDED = Described(
+    "godwit_connections_ended_total", "counter", "Idle ones closed for others to come, and others refused.",
+    ("outcome",),
+)  # fmt: skip
 
 PHASE_SECONDS = Described(
     "godwit_plan_phase_duration_seconds", "histogram", "Parts of one plan: reading, deciding, writing.", ("phase",)
@@ -123,8 +129,8 @@ SCRAPE_SECONDS = Described(
 )
 
 METRICS: tuple[Described, ...] = (
-    BUILD, LEADS, REQUEST_SECONDS, REQUESTS, PHASE_SECONDS, ACTIONS, STEP_SECONDS, STEP_FAILURES, STEP_AT, INTENTS,
-    INTENT_AGE, INTENTS_ENDED, EVENTS, JOBS, QUEUE, QUEUE_WAIT, NODES, NODE_AGE, GPUS, COST, SILENCE, LEASES,
-    LEASE_LEFT, INCIDENTS, BREAKER, REPLICAS, GATEWAYS, CALLS, CALL_SECONDS, LISTED_AT, OFFERS_AT, FOREIGN, NOTIFIED,
-    NOTIFY, BROKER, TASKS_WAITING, TASKS_SENT, TASKS, SCRAPE_SECONDS,
+    BUILD, LEADS, REQUEST_SECONDS, REQUESTS, CONNECTIONS, CONNECTIONS_ENDED, PHASE_SECONDS, ACTIONS, STEP_SECONDS,
+    STEP_FAILURES, STEP_AT, INTENTS, INTENT_AGE, INTENTS_ENDED, EVENTS, JOBS, QUEUE, QUEUE_WAIT, NODES, NODE_AGE,
+    GPUS, COST, SILENCE, LEASES, LEASE_LEFT, INCIDENTS, BREAKER, REPLICAS, GATEWAYS, CALLS, CALL_SECONDS, LISTED_AT,
+    OFFERS_AT, FOREIGN, NOTIFIED, NOTIFY, BROKER, TASKS_WAITING, TASKS_SENT, TASKS, SCRAPE_SECONDS,
 )  # fmt: skip

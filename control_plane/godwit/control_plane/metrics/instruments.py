@@ -1,7 +1,7 @@
 """What a control plane counts and times while it works; reading them costs nobody anything."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from godwit.control_plane.metrics import described
@@ -25,6 +25,8 @@ class Instruments:
         self._request_seconds = self._histogram(described.REQUEST_SECONDS, REQUEST_BUCKETS_S)
         self._requests = self._counter(described.REQUESTS)
         self._answered: dict[tuple[str, str, int], tuple[Histogram, Counter]] = {}
+        self._connections = Gauge(*_of(described.CONNECTIONS), registry=self.registry)
+        self._connections_ended = self._counter(described.CONNECTIONS_ENDED)
         self._phase_seconds = self._histogram(described.PHASE_SECONDS, STEP_BUCKETS_S)
         self._actions = self._counter(described.ACTIONS)
         self._step_seconds = self._histogram(described.STEP_SECONDS, STEP_BUCKETS_S)
@@ -45,6 +47,16 @@ class Instruments:
             series = self._answered[key] = labelled
         series[0].observe(seconds)
         series[1].inc()
+
+    def connections(self, count: Callable[[], int]) -> None:
+        """How many connections are open is asked when it is to be told."""
+        self._connections.set_function(count)
+        for outcome in ("closed", "refused"):  # so that the series are there before the first
+            self._connections_ended.labels(outcome)
+
+    def connection_ended(self, outcome: str) -> None:
+        """A connection was closed to make room, or refused."""
+        self._connections_ended.labels(outcome).inc()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
