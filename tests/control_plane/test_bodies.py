@@ -139,6 +139,11 @@ def said(url: str, *pieces: bytes) -> bytes:
         ((b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 700,), b"431"),
         ((b"GET / HTTP/1.1\r\nX: ", b"y" * 5_000), b"431"),
         ((b"GET /v1/version HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /v1/version HTTP/1.1\r\nX:"), b"408"),
+        ((b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /" + b"a" * 5_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",), b"431"),
+        (
+            (b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nX: " + b"y" * 3_000, b"y" * 2_000 + b"\r\n\r\n"),
+            b"431",
+        ),
         ((b"nonsense\r\n\r\n",), b"400"),
         ((b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",), b"400"),
         ((b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",), b"400"),
@@ -152,6 +157,8 @@ def said(url: str, *pieces: bytes) -> bytes:
         "headers",
         "one header",
         "the second one",
+        "behind another",
+        "behind another, in pieces",
         "no HTTP",
         "two ends",
         "two lengths",
@@ -168,3 +175,15 @@ def test_a_connection_that_idles_between_requests_is_left_open(url: str) -> None
             connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
             time.sleep(Impatient.head_s * 1.5)  # longer than a head may take
+
+
+def test_what_stands_before_a_head_is_none_of_it(url: str) -> None:
+    body = b"b" * 8_000  # twice what a head may have
+    asked = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%bGET / HTTP/1.1\r\nHo" % (len(body), body)
+    with connected(url) as connection:
+        connection.sendall(asked)
+        connection.sendall(b"st: a\r\n\r\n")
+        answers = b""
+        while answers.count(b"HTTP/1.1") < 2:
+            answers += connection.recv(65_536)
+    assert answers.count(b"HTTP/1.1 200") == 2

@@ -27,6 +27,8 @@ class Connection(HttpToolsProtocol):
     head_s = HEAD_S
 
     _head_bytes = 0
+    _chunk_bytes = _began_in_bytes = 0
+    _owes_head = False
     _head_timer: asyncio.TimerHandle | None = None
     _in_message = False
     _refused = False
@@ -47,30 +49,38 @@ class Connection(HttpToolsProtocol):
         """Bytes came. A header of any length is one event to the parser, so bytes are counted before it sees them."""
         if self._refused:
             return
-        if self._head_timer is None and not self._in_message:
-            self._await_head()  # whatever begins here; uvicorn's own wait for the next request ends with its first byte
-        if self._head_timer is not None:
+        self._chunk_bytes = len(data)
+        if not self._in_message:
+            self._owes_head = True  # whatever begins here
+        if self._owes_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        if self._head_timer is not None and self._head_bytes > self.head_bytes_max:
+        if not self._owes_head or self._refused:
+            return
+        if self._head_bytes > self.head_bytes_max:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif self._head_timer is None:  # most heads come whole, and need none
+            self._await_head()
 
     def on_message_begin(self) -> None:
         """The first bytes of a request, which may stand behind another one."""
         super().on_message_begin()
         if self._tls is not None:
             self.scope["extensions"] = {"tls": self._tls}
-        self._in_message = True
-        if self._head_timer is None:
-            self._await_head()
+        self._in_message = self._owes_head = True
+        self._began_in_bytes = self._chunk_bytes
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        # Of what came since, and of where it began behind another one, it is a part: mostly far from the bound.
+        is_long = self._head_bytes + self._began_in_bytes > self.head_bytes_max
         self._head_came()
         if self._refused:
             return
-        if size > self.head_bytes_max:
+        if (
+            is_long
+            and len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > self.head_bytes_max
+        ):
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
         super().on_headers_complete()
@@ -87,10 +97,11 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
 
     def _await_head(self) -> None:
-        self._head_bytes = 0
+        self._owes_head = True
         self._head_timer = self.loop.call_later(self.head_s, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
 
     def _head_came(self) -> None:
+        self._owes_head, self._head_bytes = False, 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

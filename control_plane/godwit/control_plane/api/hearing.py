@@ -176,7 +176,11 @@ class Hearing:
 
     def _claim(self, headers: Headers) -> Claim | None:
         """What a credential says that is good and ours; None for any other, which the route judges."""
-        given = next((value for name, value in headers if name == b"authorization"), b"")
+        given = b""
+        for name, value in headers:  # a generator takes twice as long, a thousand times a second
+            if name == b"authorization":
+                given = value
+                break
         kind, _, text = given.decode("latin-1").partition(" ")
         if kind.lower() != "bearer":
             return None
