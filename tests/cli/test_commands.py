@@ -248,6 +248,16 @@ def test_logs_prints_what_there_is(
     assert scripted.asked[0].url.params["tail"] == "2"
 
 
+def test_logs_say_why_there_may_be_none(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted.on("GET", "/v1/jobs/digits/logs", "")
+    assert godwit("logs", "digits") == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "over for longer than output is kept" in said.err
+
+
 def test_logs_can_follow_to_the_end(
     scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,8 +20,14 @@ def logs(
     """Show the output of a job, of all its attempts. A terminal gets its colours, but nothing that steers it."""
     if not follow:
         shown = output.JobOutput(sys.stdout)
-        shown.write(console.control_plane().get_text(path_of("/v1/jobs", job, "logs"), {"tail": tail}))
+        text = console.control_plane().get_text(path_of("/v1/jobs", job, "logs"), {"tail": tail})
+        shown.write(text)
         shown.end()
+        if not text and tail != 0:
+            output.note(
+                "[godwit] no output: it has written none, or has been over for longer than output is kept; "
+                f"`godwit explain {job}` says how it stands"
+            )
         return
     if tail is not None:
         raise Failure("--tail and --follow do not go together; following starts at the beginning", ExitCode.USAGE)
