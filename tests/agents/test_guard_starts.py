@@ -68,7 +68,7 @@ def test_what_another_said_in_the_same_log_is_no_reason(
 def test_what_a_late_start_left_is_gone_before_the_next_and_what_set_up_left_is_not(
     begin: Callable[..., Custody], tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
-    set_up = f"sleep 300 & echo $! >{tmp_path}/daemon"
+    set_up = f"sh -c 'while :; do sleep 0.1; done' & echo $! >{tmp_path}/daemon"
     alive = "for pid in $(cat left daemon); do kill -0 $pid 2>/dev/null && echo alive $pid; done"
     late = f"[ -e left ] && {{ {alive}; exit 0; }}; setsid sleep 300 & echo $! >left; echo '{LATE}'; exit 1"
     assert eventually(begin("att-1", set_up, late).ended).exit_code == 0

@@ -3,9 +3,9 @@
     python -I -S guard.py FOLDER
 
 It needs nothing but the standard library and outlives the agent. It goes into the folder, which may be renamed then,
-and carries out the steps of `steps.json` in order; the last is the main one. A step may say how it starts (`Starts`).
-Then it ends every process below it, also
-those that made sessions of their own or lost their parents, and writes `exit.json` last of all. That comes when
+and carries out the steps of `steps.json` in order, each as its `Starts` say; the last is the main one. Then it ends
+every process below it, also those that made sessions of their own or lost their parents, and writes `exit.json` last of
+all. That comes when
 
 - a step fails, or the main one ends;
 - `stop.json` appears (`{"grace_s": 5.0}`: the program is asked first) or SIGTERM comes;
@@ -75,10 +75,13 @@ class Log:
         self.path, self._begins = path, path.stat().st_size if path.exists() else 0
 
     def says(self, words: str) -> bool:
-        """Whether this step has said so."""
-        with self.path.open("rb") as log:
-            log.seek(self._begins)
-            return words.encode() in log.read()
+        """Whether this step has said so; one whose log is gone has said nothing."""
+        try:
+            with self.path.open("rb") as log:
+                log.seek(self._begins)
+                return words.encode() in log.read()
+        except FileNotFoundError:
+            return False
 
 
 class Guard:
@@ -117,7 +120,7 @@ class Guard:
             processes.kill_descendants(os.getpid(), spared)
             self._watch_until(time.monotonic() + pause_s, lambda: False)
 
-    def _ran(self, step: dict[str, Any], log: "Log", starts: "Starts") -> int:
+    def _ran(self, step: dict[str, Any], log: Log, starts: Starts) -> int:
         with Turn(starts.turn) as turn:
             self._watch_until(time.monotonic() + TURN_S, turn.taken)
             with log.path.open("ab") as output:

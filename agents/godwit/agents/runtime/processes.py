@@ -13,13 +13,13 @@ _PROC = Path("/proc")
 
 
 def kill_descendants(root: int, spared: Collection[int] = ()) -> None:
-    """Kill every process below `root` but the spared, and reap them; returns when none is left.
+    """Kill every process below `root` but the spared and those below them, and reap them; returns when none is left.
 
     There is no bound: a process in uninterruptible sleep dies when the kernel lets it, and saying "gone" before that
     would be a lie that gives its GPUs away.
     """
     pause_s = 0.01
-    while pids := [pid for pid in descendants(root) if pid not in spared]:
+    while pids := set(descendants(root)).difference(*([pid, *descendants(pid)] for pid in spared)):
         for pid in pids:
             send(pid, signal.SIGKILL)
         while _wait_any() is not None:
