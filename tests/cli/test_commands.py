@@ -429,6 +429,23 @@ def test_a_workdir_that_is_there_already_is_not_sent_again(
     assert not [path for path in scripted.paths() if path.startswith("PUT")]
 
 
+def test_a_command_that_names_a_file_here_is_told_that_it_stays_here(
+    scripted: ScriptedControlPlane,
+    godwit: Godwit,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scripted.on("POST", "/v1/plans", {"feasible": True, "actions": [], "refusals": [], "price_usd_per_hour": 0.0})
+    (tmp_path / "train.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert godwit("run", "--dry-run", "--", "python", "train.py") == 0
+    assert "train.py stays here: add `--workdir .`" in capsys.readouterr().err
+    for args in (["--workdir", ".", "--", "python", "train.py"], ["--", "python", "other.py"]):
+        assert godwit("run", "--dry-run", *args) == 0
+        assert "stays here" not in capsys.readouterr().err
+
+
 def test_nothing_is_created_when_the_plan_refuses(
     scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,6 +79,8 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
         raise Failure("-o prints a plan for programs, so it goes with --dry-run", ExitCode.USAGE)
     given = _given(spec, ctx.meta.get(_COMMAND), options)
     archive = submission.packed(given.workdir)
+    if given.workdir is None:
+        _tell_of_what_stays(ctx.meta.get(_COMMAND) or ())
     client = console.control_plane()
     plan = submission.planned(client, given)
     if form is output.Format.TABLE:
@@ -94,6 +97,13 @@ def run(  # noqa: PLR0913, PLR0917 - each option of the command is an argument
         raise typer.Exit(_serve(submission.serve(client, given, archive), is_followed=not detach))
     submitted = submission.submit(client, given, archive, is_strict=strict)
     raise typer.Exit(_leave(submitted) if detach else follow(submitted))
+
+
+def _tell_of_what_stays(command: Sequence[str]) -> None:
+    """A command that names a file of this folder is mostly meant to find it there."""
+    named = [word for word in command if not Path(word).is_absolute() and Path(word).is_file()]
+    if named:
+        output.note(f"{named[0]} stays here: add `--workdir .` if the job is to find it")
 
 
 def _leave(submitted: JobView | ArrayView) -> int:
