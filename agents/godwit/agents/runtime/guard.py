@@ -25,9 +25,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 if __name__ == "__main__":
     sys.path.append(str(Path(__file__).parents[3]))  # -I and -S know only the standard library
@@ -54,8 +53,7 @@ class Ended(Exception):
         self.cause, self.step, self.exit_code = cause, step, exit_code
 
 
-@dataclass(frozen=True)
-class Starts:
+class Starts(NamedTuple):
     """How a step starts, where that is more than to run it; the words are looked for in what this try has logged.
 
     With `turn`, a file, no other step with the same one starts meanwhile, until it says `up`. What fails and says
