@@ -140,6 +140,22 @@ def test_what_says_more_is_answered_in_asgi_as_it_came(
     assert heard.in_asgi == ["/v1/agent/heartbeat"]
 
 
+def test_what_says_more_is_asked_of_one_group_only(
+    line: socket.socket, embedded: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, (agent,) = embedded.run()
+    asked, renew = list[int](), hearing.renew
+
+    def counting(context: Any, placed: Any, beats: Any) -> Any:
+        asked.append(len(beats))
+        return renew(context, placed, beats)
+
+    monkeypatch.setattr(hearing, "renew", counting)
+    line.sendall(heartbeat(embedded, agent, attempts=[]))
+    assert answers(line, 1)[0][0] == 200
+    assert asked == [1]
+
+
 def test_when_the_group_fails_it_goes_through_asgi(
     line: socket.socket, heard: Heard, embedded: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

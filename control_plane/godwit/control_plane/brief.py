@@ -7,11 +7,12 @@ else, also a heartbeat that turns out to say more, goes through ASGI as it came.
 import asyncio
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from godwit.control_plane.api.hearing import BODY_BYTES_MAX, BODY_S, HEARTBEAT, Hearing
+from godwit.control_plane.api.hearing import BODY_BYTES_MAX, BODY_S, HEARTBEAT, SAYS_MORE, Hearing
 from godwit.control_plane.crowd import Counted, Crowd
 from godwit.domain.wire.agents import HeartbeatReply
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 if TYPE_CHECKING:
@@ -78,17 +79,20 @@ class Brief(Counted):
         if begun is None or self.hearing is None:
             return
         cycle, app = begun
-        answer = self.hearing.heartbeat(cycle.scope["headers"], bytes(cycle.body))
+        answer = self.hearing.heartbeat(_scope(cycle), bytes(cycle.body))
         if answer is None:
             super()._start_asgi_task(cycle, app)
         else:
             answer.add_done_callback(partial(self._answered, cycle, app, began))
 
     def _answered(self, cycle: RequestResponseCycle, app: "ASGI3Application", began: float, answer: _Answer) -> None:
-        reply = None if answer.cancelled() or answer.exception() is not None else answer.result()
+        has_failed = answer.cancelled() or answer.exception() is not None
+        reply = None if has_failed else answer.result()
         if cycle.disconnected:
             return
         if reply is None or self.hearing is None:
+            if not has_failed:
+                _scope(cycle)[SAYS_MORE] = True
             super()._start_asgi_task(cycle, app)
             return
         self._write(cycle, reply)
@@ -107,6 +111,10 @@ class Brief(Counted):
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()
+
+
+def _scope(cycle: RequestResponseCycle) -> Scope:
+    return cast("Scope", cycle.scope)  # uvicorn's type has the keys of ASGI only
 
 
 def among(crowd: Crowd, hearing: Hearing | None) -> type[Brief]:

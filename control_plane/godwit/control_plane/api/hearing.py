@@ -34,6 +34,9 @@ log = structlog.get_logger()
 AGENTS, HEARTBEAT, COMMANDS = "/v1/agent/", "/v1/agent/heartbeat", "/v1/agent/commands"
 BY_TURNS = frozenset({"/v1/agent/join", "/v1/agent/logs", HEARTBEAT})
 
+SAYS_MORE = "godwit.says_more"
+"""In the scope of a heartbeat of which that is known already: it goes to its route without another group."""
+
 UNDER_WAY_MAX = 32
 """Requests of agents that the routes work on at once. One writes at a time, and more in line keep groups waiting."""
 
@@ -69,14 +72,15 @@ class Hearing:
     def _polls(self) -> Grouped[Claim, bool]:
         return Grouped(partial(hearing.have_nothing, self._state.context), "polls", pause_max_s=0.25)
 
-    def heartbeat(self, headers: Headers, body: bytes) -> "asyncio.Future[wire.HeartbeatReply | None] | None":
+    def heartbeat(self, scope: Scope, body: bytes) -> "asyncio.Future[wire.HeartbeatReply | None] | None":
         """The answer to come, for who has a heartbeat whole and no need of ASGI; None for what goes through it.
 
         What comes is None too where more is to be said than that the lease is renewed.
         """
-        claim = self._claim(headers)
+        claim = self._claim(scope["headers"])
         request = None if claim is None else _parsed(wire.HeartbeatRequest, body)
         if claim is None or request is None or request.observations:
+            scope[SAYS_MORE] = True
             return None
         try:
             return self._beats.join(Beat(claim, request))
@@ -87,7 +91,7 @@ class Hearing:
         """Answer it here, or pass it on, or ask it to come back."""
         if scope["type"] != "http" or not scope["path"].startswith(AGENTS) or scope["method"] != "POST":
             await self._app(scope, receive, send)
-        elif scope["path"] == HEARTBEAT:
+        elif scope["path"] == HEARTBEAT and SAYS_MORE not in scope:
             await self._heartbeat(scope, receive, send)
         elif scope["path"] == COMMANDS:
             await self._commands(scope, receive, send)
