@@ -17,7 +17,7 @@ def main(folder: Path, *, plain: bool) -> None:
     """Serve until told to end; `plain`: each request of an agent by its route."""
     if plain:
         Hearing.__call__ = _passing_by  # type: ignore[method-assign, assignment]
-        Hearing.heartbeat = _by_route  # type: ignore[method-assign, assignment]
+        Hearing.ask = _by_route  # type: ignore[method-assign, assignment]
     registry.KINDS = {**registry.KINDS, "paper": paper.KIND}
     embedded.configure_log()
     signal.signal(signal.SIGTERM, _end_in_order)
@@ -28,7 +28,7 @@ async def _passing_by(hearing: Hearing, scope: Scope, receive: Receive, send: Se
     await hearing._app(scope, receive, send)
 
 
-def _by_route(_hearing: Hearing, _headers: object, _body: bytes) -> None:
+def _by_route(_hearing: Hearing, _scope: object, _body: bytes) -> None:
     return None
 
 

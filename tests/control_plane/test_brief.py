@@ -1,4 +1,4 @@
-"""Heartbeats answered in their connection, however their bytes come, and in the order in which they were asked."""
+"""Heartbeats and polls answered in their connection, however their bytes come, and in their order."""
 
 import re
 import socket
@@ -12,7 +12,7 @@ from godwit.control_plane.api.hearing import Hearing
 from godwit.control_plane.brief import among
 from godwit.control_plane.crowd import Crowd, bounds_of_process
 from godwit.control_plane.services import hearing
-from godwit.domain.wire.agents import HeartbeatRequest
+from godwit.domain.wire.agents import CommandsRequest, HeartbeatRequest
 
 from tests.control_plane.apis import app_of, served
 from tests.control_plane.messages import until
@@ -56,14 +56,17 @@ def _line(heard: Heard, crowd: Crowd) -> Iterator[socket.socket]:
 
 def heartbeat(world: World, agent: Agent, *headers: str, **more: Any) -> bytes:
     request = HeartbeatRequest(agent_id=agent.agent_id, sent_at=world.clock.now(), attempts=agent.live)
-    body = request.model_copy(update=more).model_dump_json().encode()
+    return sent("heartbeat", agent, request.model_copy(update=more).model_dump_json().encode(), *headers)
+
+
+def poll(agent: Agent, wait_s: float) -> bytes:
+    return sent("commands", agent, CommandsRequest(wait_s=wait_s).model_dump_json().encode())
+
+
+def sent(route: str, agent: Agent, body: bytes, *headers: str) -> bytes:
     own = [f"Authorization: Bearer {agent.credential}", "Content-Type: application/json", *headers]
-    return (
-        "\r\n".join(
-            ["POST /v1/agent/heartbeat HTTP/1.1", "Host: x", *own, f"Content-Length: {len(body)}", "", ""]
-        ).encode()
-        + body
-    )
+    head = [f"POST /v1/agent/{route} HTTP/1.1", "Host: x", *own, f"Content-Length: {len(body)}", "", ""]
+    return "\r\n".join(head).encode() + body
 
 
 def answers(line: socket.socket, count: int) -> list[tuple[int, bytes]]:
@@ -199,3 +202,67 @@ def test_a_body_that_drips_is_left_to_asgi(
     until(lambda: heard.in_asgi, "it is left to ASGI")
     line.sendall(whole[-1:])
     assert answers(line, 1)[0][0] == 200
+
+
+def test_a_poll_to_which_nothing_is_owed_waits_and_ends_without_asgi(
+    line: socket.socket, heard: Heard, embedded: World
+) -> None:
+    _, (agent,) = embedded.run()
+    began = time.monotonic()
+    line.sendall(poll(agent, 0.5) + ASKS)
+    assert [status for status, _ in answers(line, 2)] == [200, 200]
+    assert time.monotonic() - began >= 0.5
+    line.sendall(poll(agent, 0.0))
+    assert answers(line, 1) == [(200, b'{"commands":[],"terminals":[]}')]
+    assert heard.in_asgi == ["/v1/version"]
+    assert_none_waits(heard, embedded)
+
+
+def test_a_poll_that_waits_is_passed_on_when_something_is_owed(
+    line: socket.socket, heard: Heard, embedded: World
+) -> None:
+    job_id, (agent,) = embedded.run()
+    line.sendall(poll(agent, 20.0))
+    until(lambda: heard._polls._held, "it is held")
+    for _ in range(100):  # hints without reason, faster than it is looked
+        embedded.hints.announce(f"commands/{agent.node_id}")
+    until(lambda: heard._polls._held, "it is held again")
+    assert heard.in_asgi == []
+    embedded.cancel(job_id)
+    ((status, body),) = answers(line, 1)
+    assert status == 200
+    assert b"stop-attempt" in body
+    assert heard.in_asgi == ["/v1/agent/commands"]
+    assert_none_waits(heard, embedded)
+
+
+def test_who_hung_up_is_not_waited_for(line: socket.socket, heard: Heard, embedded: World) -> None:
+    _, (agent,) = embedded.run()
+    line.sendall(poll(agent, 20.0))
+    until(lambda: heard._polls._held, "it is held")
+    line.close()
+    until(lambda: not heard._polls._held, "nobody waits")
+    assert_none_waits(heard, embedded)
+
+
+@pytest.mark.parametrize("said", ["no good credential", "no poll", "too many"])
+def test_a_poll_that_is_not_understood_is_the_routes_to_refuse(
+    line: socket.socket, heard: Heard, embedded: World, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    _, (agent,) = embedded.run()
+    whole, wanted = poll(agent, 0.0), 200
+    if said == "no good credential":
+        agent.credential += "x"
+        whole, wanted = poll(agent, 0.0), 401
+    elif said == "no poll":
+        whole, wanted = whole.replace(b"wait_s", b"wait_x"), 422
+    else:
+        monkeypatch.setattr(heard._polls.groups, "_waiting_max", 0)
+    line.sendall(whole)
+    assert answers(line, 1)[0][0] == wanted
+    assert heard.in_asgi == ["/v1/agent/commands"]
+
+
+def assert_none_waits(heard: Heard, world: World) -> None:
+    assert not heard._polls._held
+    assert not world.hints._waiters

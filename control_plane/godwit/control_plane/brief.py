@@ -1,7 +1,7 @@
-"""Heartbeats that say nothing new, answered in their connection: what ASGI does for a request costs more than they do.
+"""What agents ask all the time, answered in its connection: what ASGI does for a request costs more than the answer.
 
-A heartbeat that is whole goes to the next group (`api/hearing`), and its answer is written when that is there. All
-else, also a heartbeat that turns out to say more, goes through ASGI as it came.
+A heartbeat, or a poll for commands, that is whole is asked about (`api/hearing`), and its answer is written when that
+is there. All else, also one of these to which more is to be said, goes through ASGI as it came.
 """
 
 import asyncio
@@ -9,16 +9,15 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-from godwit.control_plane.api.hearing import BODY_BYTES_MAX, BODY_S, HEARTBEAT, SAYS_MORE, Hearing
+from godwit.control_plane.api.hearing import BODY_BYTES_MAX, BODY_S, BRIEF, SAYS_MORE, Answer, Hearing
 from godwit.control_plane.crowd import Counted, Crowd
-from godwit.domain.wire.agents import HeartbeatReply
+from godwit.domain.wire.agents import CommandsReply, HeartbeatReply
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
-_Answer = asyncio.Future[HeartbeatReply | None]
 _Begun = tuple[RequestResponseCycle, "ASGI3Application"]
 
 
@@ -28,13 +27,14 @@ class Brief(Counted):
     hearing: Hearing | None = None
 
     _begun: _Begun | None = None
+    _asked: Answer | None = None
     _patience: asyncio.TimerHandle | None = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
-        """Keep a heartbeat until it is whole; uvicorn (0.54) calls this once a request's head is there, in its turn."""
+        """Keep a brief one until it is whole; uvicorn (0.54) calls this once a request's head is there, in its turn."""
         scope = cycle.scope
-        is_heartbeat = scope["path"] == HEARTBEAT and scope["method"] == "POST"
-        if self.hearing is None or not is_heartbeat or cycle.waiting_for_100_continue:
+        is_brief = scope["path"] in BRIEF and scope["method"] == "POST"
+        if self.hearing is None or not is_brief or cycle.waiting_for_100_continue:
             super()._start_asgi_task(cycle, app)
             return
         self._begun = cycle, app
@@ -63,6 +63,8 @@ class Brief(Counted):
         """It left."""
         self._taken()
         super().connection_lost(exc)
+        if self._asked is not None:
+            self._asked.cancel()  # or a poll would wait on for nobody
 
     def _taken(self) -> _Begun | None:
         if self._patience is not None:
@@ -79,13 +81,14 @@ class Brief(Counted):
         if begun is None or self.hearing is None:
             return
         cycle, app = begun
-        answer = self.hearing.heartbeat(_scope(cycle), bytes(cycle.body))
+        self._asked = answer = self.hearing.ask(_scope(cycle), bytes(cycle.body))
         if answer is None:
             super()._start_asgi_task(cycle, app)
         else:
             answer.add_done_callback(partial(self._answered, cycle, app, began))
 
-    def _answered(self, cycle: RequestResponseCycle, app: "ASGI3Application", began: float, answer: _Answer) -> None:
+    def _answered(self, cycle: RequestResponseCycle, app: "ASGI3Application", began: float, answer: Answer) -> None:
+        self._asked = None
         has_failed = answer.cancelled() or answer.exception() is not None
         reply = None if has_failed else answer.result()
         if cycle.disconnected:
@@ -96,9 +99,9 @@ class Brief(Counted):
             super()._start_asgi_task(cycle, app)
             return
         self._write(cycle, reply)
-        self.hearing.note(HEARTBEAT, began)
+        self.hearing.note(cycle.scope["path"], began)
 
-    def _write(self, cycle: RequestResponseCycle, reply: HeartbeatReply) -> None:
+    def _write(self, cycle: RequestResponseCycle, reply: HeartbeatReply | CommandsReply) -> None:
         body = reply.model_dump_json(exclude_none=True).encode()
         words = [b"HTTP/1.1 200 OK\r\n"]
         for name, value in self.server_state.default_headers:
@@ -118,5 +121,5 @@ def _scope(cycle: RequestResponseCycle) -> Scope:
 
 
 def among(crowd: Crowd, hearing: Hearing | None) -> type[Brief]:
-    """The class of connections that are counted together, and ask this one about heartbeats."""
+    """The class of connections that are counted together, and ask this one first."""
     return type("Among", (Brief,), {"crowd": crowd, "hearing": hearing})

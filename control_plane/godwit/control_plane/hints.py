@@ -6,6 +6,8 @@ A hint that is lost costs time, never truth: every waiter also wakes by itself.
 import asyncio
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Callable
+from contextlib import suppress
 
 PLAN = "plan"
 INTENTS = "intents"
@@ -32,7 +34,7 @@ class Hints:
         self._condition = threading.Condition()
         # A counter is made by announcing, never by asking: whoever asks may make names up.
         self._counts: Counter[str] = Counter()
-        self._waiters: dict[str, set[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = defaultdict(set)
+        self._waiters: dict[str, set[tuple[asyncio.AbstractEventLoop, Callable[[], None]]]] = defaultdict(set)
 
     def count(self, topic: str) -> int:
         """How often `topic` was announced; read it before reading the database, then wait for it to move."""
@@ -45,8 +47,9 @@ class Hints:
             self._counts[topic] += 1
             waiters = list(self._waiters.get(topic, ()))
             self._condition.notify_all()
-        for loop, event in waiters:
-            loop.call_soon_threadsafe(event.set)
+        for loop, wake in waiters:
+            with suppress(RuntimeError):  # its loop has ended, and who waited there with it
+                loop.call_soon_threadsafe(wake)
 
     def wait(self, topic: str, seen: int, timeout_s: float) -> bool:
         """Block this thread until `topic` moves past `seen`, or for `timeout_s`; True when it moved."""
@@ -55,18 +58,30 @@ class Hints:
 
     async def wait_async(self, topic: str, seen: int, timeout_s: float) -> bool:
         """The same for a coroutine."""
-        entry = (asyncio.get_running_loop(), asyncio.Event())
-        with self._condition:
-            if self._counts[topic] > seen:
-                return True
-            self._waiters[topic].add(entry)
+        event = asyncio.Event()
+        leave = self.listen(topic, seen, event.set)
         try:
-            await asyncio.wait_for(entry[1].wait(), timeout_s)
+            await asyncio.wait_for(event.wait(), timeout_s)
         except TimeoutError:
             return False
         finally:
-            with self._condition:
-                self._waiters[topic].discard(entry)
-                if not self._waiters[topic]:
-                    del self._waiters[topic]
+            leave()
         return True
+
+    def listen(self, topic: str, seen: int, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have this loop call `wake` whenever `topic` moves past `seen`, or has; what is returned ends that."""
+        entry = (asyncio.get_running_loop(), wake)
+        with self._condition:
+            if self._counts[topic] > seen:
+                entry[0].call_soon(wake)
+            self._waiters[topic].add(entry)
+
+        def leave() -> None:
+            with self._condition:
+                waiters = self._waiters.get(topic)
+                if waiters is not None:
+                    waiters.discard(entry)
+                    if not waiters:
+                        del self._waiters[topic]
+
+        return leave

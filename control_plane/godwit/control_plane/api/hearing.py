@@ -8,15 +8,15 @@ back, before anything is read for it. So a fleet that comes back at once is hear
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import cached_property, partial
 from http import HTTPStatus
 from typing import TypeVar
 
 import structlog
-from godwit.control_plane import credentials, hints
+from godwit.control_plane import credentials
 from godwit.control_plane.api.errors import problem
+from godwit.control_plane.api.polling import Polling
 from godwit.control_plane.api.state import State
 from godwit.control_plane.credentials import Claim
 from godwit.control_plane.grouping import Crowded, Grouped, GroupFailed
@@ -34,8 +34,14 @@ log = structlog.get_logger()
 AGENTS, HEARTBEAT, COMMANDS = "/v1/agent/", "/v1/agent/heartbeat", "/v1/agent/commands"
 BY_TURNS = frozenset({"/v1/agent/join", "/v1/agent/logs", HEARTBEAT})
 
+BRIEF = frozenset({HEARTBEAT, COMMANDS})
+"""Whose answers are mostly short and the same: that a lease is renewed, that nothing is owed."""
+
 SAYS_MORE = "godwit.says_more"
-"""In the scope of a heartbeat of which that is known already: it goes to its route without another group."""
+"""In the scope of one of those whose answer is known not to be: it goes to its route without another group."""
+
+WAITS_UNTIL = "godwit.waits_until"
+"""In the scope of a poll that has been looked at: when it is to be answered at the latest."""
 
 UNDER_WAY_MAX = 32
 """Requests of agents that the routes work on at once. One writes at a time, and more in line keep groups waiting."""
@@ -48,11 +54,9 @@ BODY_BYTES_MAX = 65_536
 
 BODY_S = 10.0
 
-LOOK_S = 2.0
-"""How often it is looked whether a command is owed to a node whose poll waits: the hint of it may be lost."""
-
 Kind = TypeVar("Kind", bound=Message)
 Headers = Iterable[tuple[bytes, bytes]]
+Answer = asyncio.Future[wire.HeartbeatReply | None] | asyncio.Future[wire.CommandsReply | None]
 
 
 class Hearing:
@@ -60,8 +64,6 @@ class Hearing:
 
     def __init__(self, app: ASGIApp, state: State) -> None:
         self._app, self._state = app, state
-        self._held: Counter[str] = Counter()
-        self._looking: asyncio.Task[None] | None = None
         self._under_way = self._put_off = 0
 
     @cached_property
@@ -69,15 +71,18 @@ class Hearing:
         return Grouped(partial(hearing.renew, self._state.context, Placed()), "heartbeats")
 
     @cached_property
-    def _polls(self) -> Grouped[Claim, bool]:
-        return Grouped(partial(hearing.have_nothing, self._state.context), "polls", pause_max_s=0.25)
+    def _polls(self) -> Polling:
+        return Polling(self._state)
 
-    def heartbeat(self, scope: Scope, body: bytes) -> "asyncio.Future[wire.HeartbeatReply | None] | None":
-        """The answer to come, for who has a heartbeat whole and no need of ASGI; None for what goes through it.
+    def ask(self, scope: Scope, body: bytes) -> Answer | None:
+        """The answer to come, for who has one of `BRIEF` whole and no need of ASGI; None for what goes through it.
 
-        What comes is None too where more is to be said than that the lease is renewed.
+        What comes is None too where more is to be said than that the lease is renewed, or that nothing is owed.
         """
         claim = self._claim(scope["headers"])
+        if scope["path"] == COMMANDS:
+            poll = None if claim is None else _parsed(wire.CommandsRequest, body)
+            return None if claim is None or poll is None else self._poll(scope, claim, poll)
         request = None if claim is None else _parsed(wire.HeartbeatRequest, body)
         if claim is None or request is None or request.observations:
             scope[SAYS_MORE] = True
@@ -124,59 +129,27 @@ class Hearing:
             self.note(HEARTBEAT, began)
 
     async def _commands(self, scope: Scope, receive: Receive, send: Send) -> None:
-        began, context = time.perf_counter(), self._state.context
+        began = time.perf_counter()
         claim = self._claim(scope["headers"])
         event = await _first(receive) if claim is not None else None
         request = _parsed(wire.CommandsRequest, _whole(event)) if event is not None else None
         if claim is None or event is None or request is None:
             await self._app(scope, receive if event is None else _again(event, receive), send)
             return
-        deadline, known = context.now() + request.wait_s, set(request.known)
-        while True:
-            seen = context.hints.count(hints.commands_of(claim.node_id))
-            has_nothing = await self._has_nothing(claim)
-            now = context.now()
-            left_s = max(0.0, deadline - now)
-            if not has_nothing or self._state.terminals.owed(claim.node_id, known, now):
-                rest = request.model_copy(update={"wait_s": left_s}).model_dump_json().encode()
-                await self._app(_of_length(scope, rest), _again({**event, "body": rest}, receive), send)
-                return
-            if left_s <= 0.0:
-                break
-            await self._hold(claim.node_id, seen, left_s)
-        await _answer(send, wire.CommandsReply(commands=[]))
+        reply = None if SAYS_MORE in scope else await self._poll(scope, claim, request)
+        if reply is None:
+            left_s = max(0.0, scope[WAITS_UNTIL] - self._state.context.now())
+            rest = request.model_copy(update={"wait_s": left_s}).model_dump_json().encode()
+            await self._app(_of_length(scope, rest), _again({**event, "body": rest}, receive), send)
+            return
+        await _answer(send, reply)
         self.note(COMMANDS, began)
 
-    async def _has_nothing(self, claim: Claim) -> bool:
-        try:
-            return await self._polls.ask(claim)
-        except (Crowded, GroupFailed):
-            return False  # the route looks itself, and says what is wrong
-
-    async def _hold(self, node_id: str, seen: int, left_s: float) -> None:
-        """Wait until something may be owed to the node."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().create_task(self._look())
-        self._held[node_id] += 1
-        try:
-            await self._state.context.hints.wait_async(hints.commands_of(node_id), seen, left_s)
-        finally:
-            self._held[node_id] -= 1
-            if not self._held[node_id]:
-                del self._held[node_id]
-
-    async def _look(self) -> None:
-        """While any poll waits: wake those whose hint was lost."""
-        await asyncio.sleep(LOOK_S)
-        while self._held:
-            try:
-                owed = await asyncio.to_thread(hearing.owed_to, self._state.context)
-            except Exception as exc:  # noqa: BLE001 - the outermost frame of this task, and the next look is soon
-                log.warning("commands that are owed were not looked for", why=f"{type(exc).__name__}: {exc}")
-                owed = set()
-            for node_id in owed & self._held.keys():
-                self._state.context.hints.announce(hints.commands_of(node_id))
-            await asyncio.sleep(LOOK_S)
+    def _poll(
+        self, scope: Scope, claim: Claim, request: wire.CommandsRequest
+    ) -> asyncio.Future[wire.CommandsReply | None]:
+        deadline = scope[WAITS_UNTIL] = self._state.context.now() + request.wait_s
+        return self._polls.join(claim, request, deadline)
 
     def _claim(self, headers: Headers) -> Claim | None:
         """What a credential says that is good and ours; None for any other, which the route judges."""
