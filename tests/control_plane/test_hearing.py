@@ -12,10 +12,12 @@ from godwit.control_plane.credentials import LIFE_S, Claim
 from godwit.control_plane.grouping import Crowded, Grouped, GroupFailed
 from godwit.control_plane.services import hearing, nodes
 from godwit.control_plane.services.hearing import Beat, Placed
-from godwit.control_plane.store import entities, queries
-from godwit.domain.jobs import Attempt
+from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store.database import Transaction
+from godwit.domain.jobs import Attempt, Progress
 from godwit.domain.wire import agents as wire
 from godwit.domain.wire.loads import GpuLoad, NodeLoad
+from sqlalchemy import text
 
 from tests.control_plane.world import Agent, World
 
@@ -24,6 +26,13 @@ def beat_of(world: World, agent: Agent, sent_at: float | None = None, **more: ob
     claim = credentials.read(world.context.keyring, agent.credential, world.clock.now())
     said = {"agent_id": agent.agent_id, "sent_at": world.clock.now() if sent_at is None else sent_at}
     return Beat(claim, wire.HeartbeatRequest.model_validate({**said, "attempts": agent.live, "renews": True} | more))
+
+
+def step_of(agent: Agent, seq: int, step: int) -> dict[str, Any]:
+    (live,) = agent.live
+    return {
+        "type": "job-progress", "seq": seq, "attempt_id": live.attempt_id, "epoch": live.epoch, "at": 1.0, "step": step,
+    }  # fmt: skip
 
 
 def in_group(world: World, *agents: Agent, placed: Placed | None = None) -> list[wire.HeartbeatReply | None]:
@@ -53,9 +62,10 @@ def test_who_has_something_to_say_or_another_attempt_is_left_to_be_answered_in_f
     _, (agent,) = embedded.run()
     before = embedded.node(agent.node_id)
     embedded.clock.advance(1)
-    step = {"type": "job-progress", "seq": 9, "attempt_id": "a", "epoch": 1, "at": 1.0, "step": 1}
+    runs = {"type": "attempt-running", "seq": 9, "attempt_id": "a", "epoch": 1}
     others = [
-        beat_of(embedded, agent, observations=[step]),
+        beat_of(embedded, agent, observations=[runs]),
+        beat_of(embedded, agent, observations=[step_of(agent, 8, 1), runs]),
         beat_of(embedded, agent, attempts=[]),
         beat_of(embedded, agent, attempts=[*agent.live, wire.LiveAttempt(attempt_id="attempt-nobody", epoch=1)]),
         beat_of(embedded, agent, sent_at=embedded.clock.now() - 30),
@@ -64,6 +74,59 @@ def test_who_has_something_to_say_or_another_attempt_is_left_to_be_answered_in_f
     ]
     assert hearing.renew(embedded.context, Placed(), others) == [None] * len(others)
     assert embedded.node(agent.node_id) == before
+
+
+def test_steps_are_counted_once_in_a_group_as_they_are_one_by_one(world: World) -> None:
+    job_id, (agent,) = world.run()
+    agent.beat()
+    beats = [beat_of(world, agent, observations=[step_of(agent, seq, step) for seq, step in said])
+             for said in ([(11, 3), (12, 4)], [(12, 4), (13, 5)])]  # fmt: skip
+    replies = hearing.renew(world.context, Placed(), beats)
+    assert [reply.acknowledged_seq for reply in replies if reply is not None] == [13, 13]
+    progress = world.job(job_id).progress
+    assert progress is not None
+    assert progress.step == 5
+    assert [event.data["step"] for event in world.events("job.first-step")] == [3]
+    (again,) = hearing.renew(world.context, Placed(), beats[:1])
+    assert again is not None
+    assert again.acknowledged_seq == 13
+    assert world.job(job_id).progress == progress
+    assert agent.beat().acknowledged_seq == 13
+
+
+def test_a_step_that_cannot_be_counted_keeps_nobody_elses_from_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, (one,) = world.run()
+    second, (other,) = world.run(name="other")
+    before = world.node(one.node_id)
+    world.clock.advance(1)
+    beats = [beat_of(world, agent, observations=[step_of(agent, 11, 7)]) for agent in (one, other)]
+    kept = writes.job_progress
+
+    def failing(tx: Transaction, job_id: str, progress: Progress) -> None:
+        kept(tx, job_id, progress)
+        if job_id == first:
+            tx.conn.execute(text("INSERT INTO nowhere VALUES (1)"))
+
+    monkeypatch.setattr(writes, "job_progress", failing)
+    refused, reply = hearing.renew(world.context, Placed(), beats)
+    assert refused is None
+    assert world.node(one.node_id) == before
+    assert world.job(first).progress is None
+    assert reply is not None
+    progress = world.job(second).progress
+    assert progress is not None
+    assert progress.step == 7
+
+
+def test_a_group_counts_steps_of_so_many_nodes_and_leaves_the_rest_to_their_route(
+    embedded: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, gang = embedded.run(nodes=2)
+    monkeypatch.setattr(hearing, "TELLING_MAX", 1)
+    beats = [beat_of(embedded, agent, observations=[step_of(agent, 11, 1)]) for agent in gang]
+    assert [reply is None for reply in hearing.renew(embedded.context, Placed(), beats)] == [False, True]
 
 
 def test_a_lost_node_and_one_that_is_to_go_are_left_to_be_answered_in_full(embedded: World) -> None:

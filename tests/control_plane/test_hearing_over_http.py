@@ -68,16 +68,25 @@ def test_a_heartbeat_that_says_nothing_new_renews_the_lease_and_never_comes_to_i
     assert seen == []
 
 
+def test_steps_of_a_program_never_come_to_their_route(
+    url: str, embedded: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id, (agent,) = embedded.run()
+    seen = answered_by_routes(monkeypatch)
+    assert beat(url, embedded, agent, observations=[_step(agent, 7)]).json()["acknowledged_seq"] == agent.seq + 1
+    assert _progress(embedded, job_id) == 7
+    assert seen == []
+
+
 def test_all_others_come_to_their_route_as_they_were_sent(
     url: str, embedded: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id, (agent,) = embedded.run()
     seen = answered_by_routes(monkeypatch)
-    told = {"type": "job-progress", "seq": agent.seq + 1, "attempt_id": agent.live[0].attempt_id, "epoch": 1, "at": 1.0}
-    assert beat(url, embedded, agent, observations=[told | {"step": 7}]).json()["acknowledged_seq"] == agent.seq + 1
-    progress = embedded.job(job_id).progress
-    assert progress is not None
-    assert progress.step == 7
+    runs = {**_step(agent, 0), "type": "attempt-running", "seq": agent.seq + 2}
+    told = [_step(agent, 7), {name: runs[name] for name in ("type", "seq", "attempt_id", "epoch")}]
+    assert beat(url, embedded, agent, observations=told).json()["acknowledged_seq"] == agent.seq + 2
+    assert _progress(embedded, job_id) == 7
     assert beat(url, embedded, agent, attempts=[{"attempt_id": "a", "epoch": 1}]).json()["fenced"] == ["a"]
     assert len(seen) == 2
     assert beat(url, embedded, agent, agent_id=3).status_code == 422
@@ -156,3 +165,16 @@ def _until_held(world: World, agent: Agent) -> None:
     while topic not in world.hints._waiters:
         assert time.monotonic() < deadline, "the poll is not held"
         time.sleep(0.01)
+
+
+def _step(agent: Agent, step: int) -> dict[str, Any]:
+    live = agent.live[0]
+    return {
+        "type": "job-progress", "seq": agent.seq + 1, "attempt_id": live.attempt_id, "epoch": live.epoch, "at": 1.0,
+        "step": step,
+    }  # fmt: skip
+
+
+def _progress(world: World, job_id: str) -> int | None:
+    progress = world.job(job_id).progress
+    return None if progress is None else progress.step

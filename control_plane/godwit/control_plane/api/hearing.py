@@ -84,7 +84,7 @@ class Hearing:
             poll = None if claim is None else _parsed(wire.CommandsRequest, body)
             return None if claim is None or poll is None else self._poll(scope, claim, poll)
         request = None if claim is None else _parsed(wire.HeartbeatRequest, body)
-        if claim is None or request is None or request.observations:
+        if claim is None or request is None or not hearing.may_be_quiet(request):
             scope[SAYS_MORE] = True
             return None
         try:
@@ -111,7 +111,7 @@ class Hearing:
             return
         event = await _first(receive)
         request = _parsed(wire.HeartbeatRequest, _whole(event))
-        if request is None or request.observations:
+        if request is None or not hearing.may_be_quiet(request):
             await self._pass_on(scope, _again(event, receive), send)
             return
         try:

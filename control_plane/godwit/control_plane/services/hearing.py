@@ -1,8 +1,9 @@
 """Heartbeats that say nothing new, many at a time; and which polls for commands have nothing to wait for.
 
-A heartbeat says nothing new when it brings no observation, is not late, and names just the attempts that are placed on
-its node, which is in the fleet. Then all that it does is renew the lease: for many nodes that is one transaction, and
-the answers leave once it is committed, as with `agents.heartbeat`, which answers all others.
+A heartbeat says nothing new when it is not late, and names just the attempts that are placed on its node, which is in
+the fleet; of observations it brings none but steps of programs, which heads tell of all the time. Then it renews the
+lease: for many nodes that is one transaction, and the answers leave once it is committed, as with `agents.heartbeat`,
+which answers all others.
 """
 
 from collections import defaultdict
@@ -11,29 +12,41 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import structlog
 from godwit.control_plane import credentials
 from godwit.control_plane.context import Context
 from godwit.control_plane.credentials import Claim
-from godwit.control_plane.services import agents, node_access
+from godwit.control_plane.services import agents, node_access, observations
 from godwit.control_plane.services.terminals import JOIN_S
 from godwit.control_plane.store import entities, lines, schema, statements
 from godwit.control_plane.store.database import Transaction, batches
+from godwit.domain.ids import NodeId
 from godwit.domain.intents import FOR_AGENTS, IntentState
 from godwit.domain.jobs import AttemptState
 from godwit.domain.nodes import NodeState
 from godwit.domain.wire import agents as wire
 from sqlalchemy import Connection, Row, Select, Update, bindparam, select, update
 
+log = structlog.get_logger()
+
 STEADY = frozenset({NodeState.READY, NodeState.CORDONED, NodeState.DRAINING})
 """States of a node that being heard does not change."""
+
+TELLING_MAX = 32
+"""Of so many nodes a group counts steps, each a millisecond or two; all other writers wait meanwhile."""
 
 
 @dataclass(frozen=True)
 class Beat:
-    """A heartbeat without observations, and what the credential said that came with it."""
+    """A heartbeat of which `may_be_quiet`, and what the credential said that came with it."""
 
     claim: Claim
     request: wire.HeartbeatRequest
+
+
+def may_be_quiet(request: wire.HeartbeatRequest) -> bool:
+    """Whether it tells of nothing but steps."""
+    return all(isinstance(observation, wire.JobProgress) for observation in request.observations)
 
 
 class Placed:
@@ -75,16 +88,16 @@ def renew(context: Context, placed: Placed, beats: Sequence[Beat]) -> list[wire.
         now = context.now()
         placed.refresh(tx.conn)
         rows = _agents_of(tx.conn, {beat.claim.node_id for beat in beats})
-        quiet = [_says_nothing_new(rows.get(beat.claim.node_id), placed, beat) for beat in beats]
-        newest = {beat.claim.node_id: beat.request.sent_at for beat, is_so in zip(beats, quiet, strict=True) if is_so}
-        _heard(tx, newest, now, now + context.policy.lease_s)
-    for beat, is_so in zip(beats, quiet, strict=True):
-        if is_so and beat.request.load is not None:
-            context.loads.hear(beat.claim.node_id, beat.request.load, now)
-    return [
-        _reply(context, rows[beat.claim.node_id], beat, now) if is_so else None
-        for beat, is_so in zip(beats, quiet, strict=True)
-    ]
+        counted = {node_id: row.observed_seq for node_id, row in rows.items()}
+        quiet, telling = list[Beat | None](), set[str]()
+        for beat in beats:
+            is_quiet = _says_nothing_new(rows.get(beat.claim.node_id), placed, beat)
+            if is_quiet and beat.request.observations:
+                telling.add(beat.claim.node_id)
+                is_quiet = len(telling) <= TELLING_MAX and _count(context, tx, beat, counted, now)
+            quiet.append(beat if is_quiet else None)
+        _heard(tx, [beat for beat in quiet if beat is not None], counted, now, now + context.policy.lease_s)
+    return [None if beat is None else _answered(context, counted[beat.claim.node_id], beat, now) for beat in quiet]
 
 
 def have_nothing(context: Context, claims: Sequence[Claim]) -> list[bool]:
@@ -122,7 +135,7 @@ def _agents_of(conn: Connection, node_ids: set[str]) -> dict[str, Row[Any]]:
 
 def _says_nothing_new(row: Row[Any] | None, placed: Placed, beat: Beat) -> bool:
     request, claim = beat.request, beat.claim
-    if row is None or row.state not in STEADY or request.observations:
+    if row is None or row.state not in STEADY or not may_be_quiet(request):
         return False
     if row.agent_id != claim.agent_id or request.agent_id != claim.agent_id:
         return False
@@ -132,21 +145,43 @@ def _says_nothing_new(row: Row[Any] | None, placed: Placed, beat: Beat) -> bool:
     return not is_late and {live.attempt_id for live in request.attempts} == placed.on(claim.node_id)
 
 
-def _heard(tx: Transaction, newest: dict[str, float], now: float, lease_until: float) -> None:
+def _count(context: Context, tx: Transaction, beat: Beat, counted: dict[str, int], now: float) -> bool:
+    """Count its steps; whether that went well. If not, no other heartbeat suffers, and its route says what is wrong."""
+    node_id, newest = NodeId(beat.claim.node_id), counted[beat.claim.node_id]
+    try:
+        with tx.conn.begin_nested():
+            for observation in beat.request.observations:
+                if observation.seq > newest:
+                    observations.observe(tx, context.ids, node_id, observation, now)
+                    newest = observation.seq
+    except Exception as exc:  # noqa: BLE001 - whatever it is, it is this node's alone, or befalls the group next
+        log.warning("steps were not counted in a group", node=node_id, why=f"{type(exc).__name__}: {exc}")
+        return False
+    counted[node_id] = newest
+    return True
+
+
+def _heard(tx: Transaction, beats: Sequence[Beat], counted: dict[str, int], now: float, lease_until: float) -> None:
+    newest = {beat.claim.node_id: beat.request.sent_at for beat in beats}
     if not newest:
         return
     for some in batches(sorted(newest)):
         tx.conn.execute(_leased(), {"of": some, "seen_at": now, "until": lease_until})
-    sent = [{"of_node_id": node_id, "last_sent_at": sent_at} for node_id, sent_at in sorted(newest.items())]
-    tx.conn.execute(statements.update_where(schema.agents.c.node_id), sent)
+    heard = [
+        {"of_node_id": node_id, "last_sent_at": sent_at, "observed_seq": counted[node_id]}
+        for node_id, sent_at in sorted(newest.items())
+    ]
+    tx.conn.execute(statements.update_where(schema.agents.c.node_id), heard)
 
 
-def _reply(context: Context, row: Row[Any], beat: Beat, now: float) -> wire.HeartbeatReply:
+def _answered(context: Context, counted_seq: int, beat: Beat, now: float) -> wire.HeartbeatReply:
+    if beat.request.load is not None:
+        context.loads.hear(beat.claim.node_id, beat.request.load, now)
     renewed = None
     if beat.request.renews and credentials.is_due(beat.claim, now, context.credential_s):
         renewed = node_access.renewed(context, beat.claim, now)
     return wire.HeartbeatReply(
-        lease_s=context.policy.lease_s, heartbeat_s=context.heartbeat_s, acknowledged_seq=row.observed_seq,
+        lease_s=context.policy.lease_s, heartbeat_s=context.heartbeat_s, acknowledged_seq=counted_seq,
         credential=renewed,
     )  # fmt: skip
 
