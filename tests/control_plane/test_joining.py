@@ -1,6 +1,7 @@
 """How a machine becomes a node: a token that works once, and what happens when the machine is not what was paid for."""
 
 import pytest
+from godwit.control_plane.services import views
 from godwit.domain import lifecycle
 from godwit.domain.errors import Forbidden, Gone, Unauthenticated
 from godwit.domain.nodes import NodeState
@@ -33,6 +34,8 @@ def test_how_a_node_confines_its_programs_is_told_as_it_joins(world: World, node
     said = [event for event in world.events() if "joined from" in event.reason]
     assert said
     assert all(one.reason.endswith("confined: none: its agent does not run as root on Linux") for one in said)
+    assert world.node(node_id).confinement == "none: its agent does not run as root on Linux"
+    assert views.node(world.node(node_id), {}, {}).confinement == world.node(node_id).confinement
 
 
 def test_an_agent_may_join_before_the_provider_has_said_that_the_machine_runs(world: World) -> None:

@@ -51,7 +51,7 @@ class Node:
     an attempt if it hears nothing more: the control plane gives its work to others only after that, or when the
     provider says that the machine is gone (`gone`). `reserved_for` is the job for which it was bought and which has not
     started on it yet. `idle_since` is set while no attempt holds anything of it. `leaves_at` is when its provider takes
-    the machine back, once its agent was told so.
+    the machine back, once its agent was told so. `confinement` is what its agent says of whom programs run as.
     """
 
     id: NodeId
@@ -71,4 +71,5 @@ class Node:
     idle_since: float | None = None
     leaves_at: float | None = None
     detail: str = ""
+    confinement: str = ""
     version: int = 1

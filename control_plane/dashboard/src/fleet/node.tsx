@@ -45,6 +45,7 @@ function About({ node }: { node: Node }) {
           ["Price", `${usd(node.price_usd_per_hour)}/h`],
           ["Bought", <Ago at={node.created_at} />],
           ["Last heard", node.last_seen_at ? <Ago at={node.last_seen_at} /> : "never"],
+          ["Confined", node.confinement],
           ["Leaves", node.leaves_at ? <At at={node.leaves_at} /> : null],
         ]}
       />

@@ -141,12 +141,13 @@ def _admit(context: Context, tx: Transaction, node: Node, request: wire.JoinRequ
     gpus = tuple(Gpu(GpuUuid(g.uuid), g.index, g.model, g.memory_gib) for g in request.gpus)
     gpus = health.recognised(tx, node, gpus, now)
     node = replace(
-        node, address=request.address, gpus=gpus, cpus=request.cpus, memory_gib=request.memory_gib, idle_since=now
-    )
+        node, address=request.address, gpus=gpus, cpus=request.cpus, memory_gib=request.memory_gib, idle_since=now,
+        confinement=request.confinement[:500],
+    )  # fmt: skip
     said = (request.no_process_saves, request.no_gpu_process_saves)
     node = _kept_where_it_serves(tx, replace(node, offer=abilities.learn(tx, node.offer, *said, now)))
     reason = f"its agent {request.agent_version} joined from {request.address} with {len(gpus)} GPUs"
-    reason += f"; programs are confined: {request.confinement[:500]}" if request.confinement else ""
+    reason += f"; programs are confined: {node.confinement}" if node.confinement else ""
     for state in _TO_READY[_TO_READY.index(node.state) + 1 if node.state in _TO_READY else 0 :]:
         node = entities.advance(tx, node, state, reason=reason, actor=_actor(node), now=now)
     wrong = _not_as_paid_for(node)

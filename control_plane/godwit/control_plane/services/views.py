@@ -178,7 +178,7 @@ def node(of: Node, holders: Mapping[tuple[str, int], Attempt], loads: NodeLoads)
         id=of.id, state=of.state, provider=of.offer.provider, region=of.offer.region,
         instance_type=of.offer.instance_type, instance_id=of.instance_id, address=of.address, spot=of.offer.spot,
         price_usd_per_hour=of.offer.price_usd_per_hour, created_at=of.created_at, state_since=of.state_since,
-        last_seen_at=of.last_seen_at, gpus=gpus, leaves_at=of.leaves_at, detail=of.detail,
+        last_seen_at=of.last_seen_at, gpus=gpus, leaves_at=of.leaves_at, detail=of.detail, confinement=of.confinement,
     )  # fmt: skip
 
 

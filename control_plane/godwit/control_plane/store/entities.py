@@ -79,7 +79,7 @@ def node_from(row: Row[Any]) -> Node:
         state_since=row.state_since, instance_id=row.instance_id, address=row.address,
         gpus=_gpus_from(row.gpus), cpus=row.cpus, memory_gib=row.memory_gib, last_seen_at=row.last_seen_at,
         lease_until=row.lease_until, gone=row.gone, reserved_for=row.reserved_for, idle_since=row.idle_since,
-        leaves_at=row.leaves_at, detail=row.detail, version=row.version,
+        leaves_at=row.leaves_at, detail=row.detail, confinement=row.confinement, version=row.version,
     )  # fmt: skip
 
 
@@ -173,6 +173,7 @@ def _node_values(node: Node) -> dict[str, Any]:
         "address": node.address, "gpus": _GPUS.dump_json(node.gpus).decode(), "cpus": node.cpus,
         "memory_gib": node.memory_gib, "gone": node.gone, "reserved_for": node.reserved_for,
         "idle_since": node.idle_since, "leaves_at": node.leaves_at, "detail": node.detail,
+        "confinement": node.confinement,
     }  # fmt: skip
 
 

@@ -149,6 +149,7 @@ nodes = Table(
     Column("idle_since", Float),
     Column("leaves_at", Float),
     Column("detail", Text, nullable=False),
+    Column("confinement", Text, nullable=False, server_default=""),
     Column("version", Integer, nullable=False),
     # observed
     Column("last_seen_at", Float),

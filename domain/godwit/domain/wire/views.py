@@ -195,7 +195,11 @@ class GpuView(Message):
 
 
 class NodeView(Message):
-    """A node of the fleet. `leaves_at` is when its provider takes it back, where that was announced."""
+    """A node of the fleet. `leaves_at` is when its provider takes it back, where that was announced.
+
+    `confinement` says whether programs have a user and a cgroup of their own there, and else why not; empty where its
+    agent said nothing.
+    """
 
     id: str
     state: str
@@ -212,6 +216,7 @@ class NodeView(Message):
     gpus: list[GpuView]
     leaves_at: float | None = None
     detail: str = ""
+    confinement: str = ""
 
 
 class OfferView(Message):
