@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from godwit.control_plane.home import Home
 from godwit.control_plane.keyring import Keyring
 from godwit.control_plane.store import writes
 from godwit.control_plane.store.database import Database, open_engine
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from benchmarks.many_agents import paper, seeding
 
@@ -34,7 +35,9 @@ fleet: {{max_nodes: 10000, idle_s: 86400}}
 
 @dataclass
 class Fleet:
-    """A home with `machines` machines, whose agents have `joined` or not; without a `database_url`: SQLite in the home.
+    """A home with `machines` machines, whose agents have `joined` or not.
+
+    Its database is SQLite in the home; at `server_url`, a PostgreSQL's, it is one of its own there.
 
     `plain`: the control plane answers each request of an agent by its route, as before there were groups.
     """
@@ -42,7 +45,7 @@ class Fleet:
     folder: Path
     machines: int
     heartbeat_s: float
-    database_url: str = ""
+    server_url: str = ""
     joined: bool = True
     plain: bool = False
     server: subprocess.Popen[bytes] | None = None
@@ -50,8 +53,9 @@ class Fleet:
 
     def prepare(self) -> None:
         """Write the configuration and the rows."""
-        url = self.database_url or f"sqlite:///{self.folder}/godwit.db"
-        config = CONFIG.format(database=url, machines=self.machines, heartbeat_s=self.heartbeat_s)
+        if self.server_url:
+            self._order(f'CREATE DATABASE "{self._database_name}" ENCODING UTF8 TEMPLATE template0')
+        config = CONFIG.format(database=self._database_url, machines=self.machines, heartbeat_s=self.heartbeat_s)
         (self.folder / "config.yaml").write_text(config)
         self._keyring = Home(self.folder).keyring()
         with self.database() as db:
@@ -64,11 +68,28 @@ class Fleet:
     @contextmanager
     def database(self) -> Iterator[Database]:
         """Its database, beside the server."""
-        db = Database(open_engine(self.database_url or f"sqlite:///{self.folder}/godwit.db"))
+        db = Database(open_engine(self._database_url))
         try:
             yield db
         finally:
             db.close()
+
+    @property
+    def _database_name(self) -> str:
+        return self.folder.name
+
+    @property
+    def _database_url(self) -> str:
+        if not self.server_url:
+            return f"sqlite:///{self.folder}/godwit.db"
+        return make_url(self.server_url).set(database=self._database_name).render_as_string(hide_password=False)
+
+    def _order(self, statement: str) -> None:
+        """Tell the PostgreSQL outside of any transaction."""
+        engine = open_engine(self.server_url)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            conn.execute(text(statement))
+        engine.dispose()
 
     def count(self, query: str) -> int:
         """The one number that a query gives."""
@@ -122,6 +143,12 @@ class Fleet:
                 self.server.kill()
                 self.server.wait()
             self.server = None
+
+    def remove(self) -> None:
+        """Leave nothing of it."""
+        if self.server_url:
+            self._order(f'DROP DATABASE IF EXISTS "{self._database_name}" WITH (FORCE)')
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self) -> str:
         """The end of what it logged."""

@@ -6,7 +6,6 @@ shares the machine's cores; what is measured is the CPU time of the server's pro
 
 import asyncio
 import os
-import shutil
 import signal
 import tempfile
 import time
@@ -95,7 +94,7 @@ async def _living(fleet: Fleet) -> AsyncIterator[Crowd]:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         fleet.stop()
-        shutil.rmtree(fleet.folder, ignore_errors=True)
+        fleet.remove()
 
 
 async def _steady(fleet: Fleet) -> Seen:
