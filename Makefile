@@ -67,7 +67,7 @@ compose-test: $(VENV)/installed-dev
 # A failure prints its seed, and the command that repeats it.
 nightly: $(VENV)/installed-dev
 	@GODWIT_SIMULATION_SEEDS=$${GODWIT_SIMULATION_SEEDS:-2000} GODWIT_LEAK_FAULTS=10000 \
-		$(BIN)/python -m pytest -n 2 tests/simulation tests/leaks
+		$(BIN)/python -m pytest -n 2 --timeout=3600 tests/simulation tests/leaks
 
 explore: $(VENV)/installed-dev
 	@$(BIN)/python -m pytest -n 2 --hypothesis-profile=explore tests/scheduler tests/domain tests/simulation \

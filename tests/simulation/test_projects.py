@@ -105,9 +105,15 @@ def check_preemptions(told: list[Event], restored: list[Event], attempts: list[A
             raise Violation(f"{event.data['to']} gave way, and then {event.subject_id} gave way to it")
         gave_way[event.subject_id] = event.at
     twice = [key for key, count in Counter((e.subject_id, e.data["epoch"]) for e in told).items() if count > 1]
-    preempted = {(a.job_id, a.epoch) for a in attempts if a.outcome == "preempted"}
-    if twice or preempted != {(e.subject_id, e.data["epoch"]) for e in told}:
-        raise Violation(f"an attempt gave way twice, or untold: {twice}, {preempted}")
+    outcomes = {(a.job_id, a.epoch): a.outcome for a in attempts}
+    preempted = {key for key, outcome in outcomes.items() if outcome == "preempted"}
+    asked = {(e.subject_id, e.data["epoch"]) for e in told}
+    if twice or preempted - asked:
+        raise Violation(f"an attempt gave way twice, or untold: {twice}, {preempted - asked}")
+    # One whose program ended well before it heard of that has succeeded.
+    stayed = {key: outcomes[key] for key in asked - preempted if outcomes[key] != "succeeded"}
+    if stayed:
+        raise Violation(f"told to give way, and did not: {stayed}")
     for event in restored:
         if event.data["damaged"]:
             raise Violation(f"{event.subject_id} restored past a damaged checkpoint")
