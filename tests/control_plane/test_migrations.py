@@ -3,12 +3,19 @@
 import pytest
 from godwit.control_plane.services import jobs, migrations
 from godwit.control_plane.services.attempts import PREEMPT_GRACE_S
+from godwit.domain.wire.copies import CopyDone
 from godwit.domain.wire.migrations import MigrationRequest
 
 from tests.control_plane.moving import GB, booted, copied, moved, pass_time, switched, view
 from tests.control_plane.world import World
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def test_a_copy_that_a_restored_database_does_not_know_of_keeps_no_agent_from_being_heard(world: World) -> None:
+    _, (agent,) = world.run()
+    told = agent.observed(CopyDone, intent_id="intent-forgotten", worked=True, step=10)
+    assert agent.beat(told).acknowledged_seq == told.seq
 
 
 def test_it_runs_on_while_its_nodes_come_and_its_checkpoint_is_copied(world: World) -> None:

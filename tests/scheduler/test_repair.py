@@ -153,6 +153,19 @@ def test_a_node_that_takes_too_long_to_boot_is_ended_and_its_offer_held(state: N
     assert terminate.blame
 
 
+@pytest.mark.parametrize("state", [NodeState.REQUESTED, NodeState.PROVISIONING, NodeState.JOINING])
+def test_a_machine_that_fails_before_it_ever_worked_has_its_offer_held(state: NodeState) -> None:
+    (terminate,) = actions(world(nodes=[node("n1", state=state, gone=True, detail="did not boot")]))
+    assert isinstance(terminate, TerminateNode)
+    assert (terminate.blame, terminate.reason) == (True, "its machine cannot be used: did not boot")
+
+
+def test_a_node_that_worked_and_is_gone_speaks_not_against_its_offer() -> None:
+    (terminate,) = actions(world(nodes=[node("n1", gone=True)]))
+    assert isinstance(terminate, TerminateNode)
+    assert not terminate.blame
+
+
 def test_a_drained_node_loses_its_work_and_then_goes() -> None:
     first = node("n1", state=NodeState.DRAINING)
     (end,) = actions(world(jobs=[RUNNING], nodes=[first], attempts=[attempt(RUNNING, first)]))

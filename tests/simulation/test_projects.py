@@ -11,6 +11,7 @@ from godwit.control_plane.services.archives import Shelf
 from godwit.control_plane.store import queries
 from godwit.control_plane.store.database import Database
 from godwit.domain.events import Event
+from godwit.domain.ids import JobId
 from godwit.domain.jobs import Attempt
 from godwit.domain.wire.projects import LimitIn, ProjectIn
 from godwit.domain.wire.specs import JobSpecIn, ResourcesSpec, RetriesSpec
@@ -107,7 +108,7 @@ def check_preemptions(told: list[Event], restored: list[Event], attempts: list[A
     twice = [key for key, count in Counter((e.subject_id, e.data["epoch"]) for e in told).items() if count > 1]
     outcomes = {(a.job_id, a.epoch): a.outcome for a in attempts}
     preempted = {key for key, outcome in outcomes.items() if outcome == "preempted"}
-    asked = {(e.subject_id, e.data["epoch"]) for e in told}
+    asked = {(JobId(e.subject_id), int(e.data["epoch"])) for e in told}
     if twice or preempted - asked:
         raise Violation(f"an attempt gave way twice, or untold: {twice}, {preempted - asked}")
     # One whose program ended well before it heard of that has succeeded.

@@ -48,7 +48,8 @@ def nodes(snapshot: Snapshot, now: float) -> Iterator[Action]:
             continue
         overdue = lifecycle.is_overdue(node.state, node.state_since, now)
         if node.gone:
-            yield TerminateNode(node.id, f"its machine cannot be used: {node.detail or 'it is gone'}")
+            why = f"its machine cannot be used: {node.detail or 'it is gone'}"
+            yield TerminateNode(node.id, why, blame=node.state in BOOT_STATES)
         elif node.state in HEARD_STATES and _unheard_for(node, snapshot, now) > snapshot.policy.missed_after_s:
             yield MarkNodeLost(node.id, f"its agent has not been heard for {_unheard_for(node, snapshot, now):.1f} s")
         elif node.state is NodeState.DRAINING and not _in_use(node, snapshot):

@@ -12,7 +12,7 @@ from godwit.control_plane import hints
 from godwit.control_plane.reconcilers import caring, moving, resizing
 from godwit.control_plane.reconcilers.writing import ACTOR, Writing, refuse_double_use, refuse_unfit
 from godwit.control_plane.services import attempts, nodes, saving
-from godwit.control_plane.store import entities, queries, usage, writes
+from godwit.control_plane.store import entities, queries, usable, usage, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.errors import StaleWrite
 from godwit.domain.events import Event
@@ -36,8 +36,7 @@ from godwit.scheduler.plan import (
     StartAttempt,
     TerminateNode,
 )
-from godwit.scheduler.snapshot import Hold, Snapshot
-from godwit.scheduler.trust import Record
+from godwit.scheduler.snapshot import Snapshot
 
 
 def apply(tx: Transaction, plan: Plan, snapshot: Snapshot, ids: IdSource, now: float) -> None:
@@ -160,8 +159,7 @@ def _terminate(writing: Writing, action: TerminateNode) -> None:
         return  # two attempts that do not stop on one node both ask for its end in one plan
     if action.blame:
         why = f"node {node.id} never became usable: {action.reason}"
-        writes.hold(writing.tx, Hold(node.offer.key, now + writing.policy.hold_s, why))
-        writes.experience(writing.tx, node.offer, Record(failures=1))
+        usable.failed(writing.tx, node.offer, why, writing.policy.hold_s, now)
     writing.nodes[node.id] = nodes.give_back(writing.tx, writing.ids, node, action.reason, ACTOR, now)
 
 

@@ -18,7 +18,7 @@ from godwit.control_plane.services import (
     saving,
     sizes,
 )
-from godwit.control_plane.store import abilities, entities, queries, writes
+from godwit.control_plane.store import abilities, entities, queries, usable, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.arrays import Member
 from godwit.domain.errors import Forbidden, Gone, NotFound, Unauthenticated
@@ -153,6 +153,7 @@ def _admit(context: Context, tx: Transaction, node: Node, request: wire.JoinRequ
     wrong = _not_as_paid_for(node)
     if wrong is None:
         writes.experience(tx, node.offer, Record(ready=1, ready_s=now - node.created_at))
+        usable.joined(tx, node.offer)
         return
     nodes.unusable(context, tx, node, wrong, now)
 

@@ -10,7 +10,7 @@ from godwit.control_plane.services import migration_views as views
 from godwit.control_plane.store import entities, moves, queries
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
-from godwit.domain.errors import Conflict, InvalidRequest, Problem
+from godwit.domain.errors import Conflict, InvalidRequest, NotFound, Problem
 from godwit.domain.events import Event
 from godwit.domain.ids import MigrationId, NodeId
 from godwit.domain.intents import Intent, IntentState
@@ -109,7 +109,11 @@ def _owe_no_copies(tx: Transaction, migration: Migration, reason: str, actor: st
 
 def copied(tx: Transaction, node_id: NodeId, seen: CopyDone, now: float) -> None:
     """A node told how the copy ended that it was to make; one that nobody waits for is dropped."""
-    intent = queries.intent(tx.conn, seen.intent_id)
+    try:
+        intent = queries.intent(tx.conn, seen.intent_id)
+    except NotFound:  # it was ordered after the backup that was restored since
+        log.warning("a copy that was not ordered", node=node_id, intent=seen.intent_id)
+        return
     migration = moves.under_way(tx.conn, str(intent.job_id or intent.payload.get("job", "")))
     copy = None if migration is None else migration.copies.get(node_id)
     if migration is None or copy is None or copy.intent_id != seen.intent_id:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from godwit.control_plane import hints
 from godwit.control_plane.context import Context
 from godwit.control_plane.services import attempts, views
-from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store import entities, queries, usable
 from godwit.control_plane.store.database import Transaction
 from godwit.domain import lifecycle
 from godwit.domain.ids import IdSource, IntentId
@@ -14,8 +14,6 @@ from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.jobs import Outcome
 from godwit.domain.nodes import Node, NodeState
 from godwit.domain.wire.views import NodeView
-from godwit.scheduler.snapshot import Hold
-from godwit.scheduler.trust import Record
 
 _ORDERS = (IntentKind.REPAIR_NODE, IntentKind.RUN_CHECKS, IntentKind.COPY_CHECKPOINT)
 
@@ -80,8 +78,7 @@ def unusable(context: Context, tx: Transaction, node: Node, why: str, now: float
 
     Nothing runs on it yet, so it is as good as gone: the planner gives it back.
     """
-    writes.hold(tx, Hold(node.offer.key, now + context.policy.hold_s, why))
-    writes.experience(tx, node.offer, Record(failures=1))
+    usable.failed(tx, node.offer, why, context.policy.hold_s, now)
     entities.save(tx, replace(node, gone=True, detail=why))
 
 

@@ -201,7 +201,7 @@ def offers_count(conn: Connection, provider: str) -> int:
 
 def holds(conn: Connection, now: float) -> list[Hold]:
     """Offers that are passed over now."""
-    return [Hold(*row) for row in conn.execute(statements.HOLDS, {"now": now})]
+    return [Hold(row.offer_key, row.until, row.reason) for row in conn.execute(statements.HOLDS, {"now": now})]
 
 
 def records(conn: Connection) -> dict[OfferKey, Record]:

@@ -188,6 +188,7 @@ holds = Table(
     Column("offer_key", String(255), primary_key=True),
     Column("until", Float, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("failed", Integer, nullable=False, server_default="0"),
 )
 
 experience = Table(
