@@ -63,6 +63,16 @@ def test_a_gateway_whose_clock_was_set_back_is_heard_again_after_a_minute(world:
     assert counted(world) == 9
 
 
+def test_a_report_of_before_its_clock_was_set_back_counts_once_however_late_it_comes_again(world: World) -> None:
+    tell(world, at=1_000.0, requests=5)
+    world.clock.advance(routing.LATE_S + 1.0)
+    tell(world, at=461.0, requests=2)
+    tell(world, at=1_000.0, requests=5)
+    assert counted(world) == 7
+    tell(world, at=463.0, requests=2)
+    assert counted(world) == 9
+
+
 def test_a_gateway_that_leaves_is_waited_for_until_nothing_is_in_flight_and_its_last_word_counts_once(
     world: World,
 ) -> None:

@@ -28,6 +28,7 @@ gateways = Table(
     Column("heard_at", Float, nullable=False),
     Column("told_at", Float),
     Column("signals", Text),
+    Column("counted", Text, nullable=False, server_default="[]"),
 )
 
 api_keys = Table(
@@ -47,6 +48,9 @@ FORGOTTEN_S = 86_400.0
 LATE_S = 60.0
 """No report is on its way for longer: gateways wait half a minute for an answer. What was measured before the last
 report comes later only if the gateway's clock was set back."""
+
+COUNTED_MAX = 64
+"""Windows that are remembered: two minutes of reports each two seconds, longer than any is on its way."""
 
 _NEWEST = select(route_tables).where(route_tables.c.name == NEWEST)
 
@@ -99,19 +103,22 @@ def told(tx: Transaction, signals: GatewaySignals, now: float) -> None:
     """A gateway said what it measured; one that leaves and has nothing in flight is not waited for any more.
 
     Each window counts once, whichever way its report came: a gateway whose answer was lost says the same again, and
-    what comes after a newer report is let pass.
+    what comes after a newer report is let pass. Which is newer its clock says, unless that was set back while it was
+    down: so the last windows are remembered by their ends too.
     """
     row = tx.conn.execute(select(gateways).where(gateways.c.id == signals.gateway)).first()
     before = None if row is None or row.signals is None else GatewaySignals.model_validate_json(row.signals)
-    if row is not None and before is not None:
-        if signals.at < before.at and now - row.told_at <= LATE_S:
+    counted: list[float] = [] if row is None else json.loads(row.counted)
+    if row is not None and before is not None and signals.at != before.at:
+        is_late = signals.at < before.at and now - row.told_at <= LATE_S
+        if is_late or signals.at in counted:
             return
-        if signals.at != before.at:
-            _count_served(tx, signals, now)
-    else:
+    if before is None or signals.at != before.at:
         _count_served(tx, signals, now)
+        counted = [signals.at, *counted][:COUNTED_MAX]
     has_left = signals.draining and not any(one.in_flight for of in signals.services for one in of.replicas)
     values = {"seen": signals.version, "told_at": now, "signals": signals.model_dump_json()}
+    values["counted"] = json.dumps(counted)
     _write(tx, signals.gateway, {**values, "heard_at": 0.0 if has_left else now})
     if has_left:
         old = now - FORGOTTEN_S
