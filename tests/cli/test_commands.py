@@ -46,6 +46,7 @@ NODE = {
     "last_seen_at": None,
     "gpus": [_gpu(0), _gpu(1)],
     "leaves_at": None,
+    "confinement": "",
     "detail": "",
 }
 OFFER = {

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from godwit.cli import main
@@ -73,3 +74,13 @@ def test_a_bug_is_told_in_a_sentence_without_a_traceback(
     assert "bug in godwit" in told
     assert "GODWIT_DEBUG=1" in told
     assert "Traceback" not in told
+
+
+def test_a_home_that_is_another_users_is_left_alone(
+    godwit: Godwit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    assert godwit("up", "--detach", "--home", str(tmp_path)) == ExitCode.FAILED
+    assert "systemctl start godwit" in " ".join(capsys.readouterr().err.split())
+    assert list(tmp_path.iterdir()) == []

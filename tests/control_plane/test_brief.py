@@ -245,6 +245,21 @@ def test_who_hung_up_is_not_waited_for(line: socket.socket, heard: Heard, embedd
     assert_none_waits(heard, embedded)
 
 
+def test_a_server_that_ends_answers_polls_at_once(heard: Heard, crowd: Crowd, embedded: World) -> None:
+    _, (agent,) = embedded.run()
+    with served(heard, among(crowd, heard)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        line = socket.create_connection((host, int(port)), DEADLINE_S)
+        line.sendall(poll(agent, 20.0))
+        until(lambda: heard._polls._held, "it is held")
+    said = b""
+    while piece := line.recv(65_536):
+        said += piece
+    line.close()
+    assert b'{"commands":[],"terminals":[]}' in said
+    assert b"connection: close" in said
+
+
 @pytest.mark.parametrize("said", ["no good credential", "no poll", "too many"])
 def test_a_poll_that_is_not_understood_is_the_routes_to_refuse(
     line: socket.socket, heard: Heard, embedded: World, monkeypatch: pytest.MonkeyPatch, said: str

@@ -47,6 +47,8 @@ def _model(version: str, kind: str) -> str:
 
 
 def _faults(value: Any, of: str, where: str) -> Iterator[str]:
+    if value is None:  # as good as left out
+        return
     listed, mapped = re.fullmatch(r"[lL]ist\[(.*)\]", of), re.fullmatch(r"[dD]ict[(\[]str, (.*)[)\]]", of)
     if listed or mapped:
         if not isinstance(value, list if listed else dict):

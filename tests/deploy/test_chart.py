@@ -94,6 +94,12 @@ def test_the_control_plane_takes_its_configuration(
     assert (read.url, read.replica) == (VALUES["url"], "prod-control-plane-0")
 
 
+def test_a_volume_is_of_the_clusters_default_class_unless_another_is_named(objects: list[dict[str, Any]]) -> None:
+    """An empty name would be no class at all, and the volume would never come."""
+    (claim,) = (one for one in objects if one["kind"] == "PersistentVolumeClaim")
+    assert claim["spec"]["storageClassName"] is None
+
+
 def test_values_that_make_no_sense_are_refused_by_their_schema() -> None:
     jsonschema.Draft7Validator.check_schema(SCHEMA)
     jsonschema.validate(VALUES, SCHEMA)

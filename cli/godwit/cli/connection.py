@@ -47,7 +47,7 @@ def find(known: Settings, now: float) -> Connection:
     url = known.url or (recorded if known.token else None) or kept.current or recorded
     if url is None:
         raise Failure(
-            f"no control plane runs here ({known.home} has none); start one with `godwit up --detach`, "
+            f"no control plane runs here ({known.home} has none); start it (`godwit up --detach`, or its service), "
             "log in to one elsewhere with `godwit login URL`, or set GODWIT_URL and GODWIT_TOKEN",
             ExitCode.UNREACHABLE,
         )

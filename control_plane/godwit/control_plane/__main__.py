@@ -10,6 +10,7 @@ from godwit.control_plane import embedded, orphaned, stopping, working
 from godwit.control_plane.backup import backing, restoring
 from godwit.domain.clock import SystemClock
 from godwit.domain.errors import GodwitError
+from sqlalchemy.exc import OperationalError
 
 
 def main() -> int:
@@ -22,6 +23,14 @@ def main() -> int:
         _VERBS[arguments.verb](home, arguments)
     except GodwitError as error:
         sys.stderr.write(f"{error.message}\n")
+        return 1
+    except OperationalError as error:
+        # What the driver says: the host, the user and why, and no password.
+        said = " ".join(str(error.orig).split())
+        sys.stderr.write(
+            f"the database cannot be used: {said}\n"
+            "it is the one under `database` in config.yaml, or in GODWIT_DATABASE_URL\n"
+        )
         return 1
     except KeyboardInterrupt:
         return 130

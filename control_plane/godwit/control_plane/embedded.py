@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 import uvicorn
-from godwit.control_plane import accepting, agents_tls, interpreter, keyring, peers
+from godwit.control_plane import accepting, agents_tls, ending, interpreter, keyring, peers
 from godwit.control_plane import settings as settings_module
 from godwit.control_plane.agents_listener import AgentsListener, Server
 from godwit.control_plane.api.app import create_app
@@ -117,6 +117,12 @@ def serve(folder: Path) -> None:
             agents,
         )
         listener_of_hints = _listen_for_hints(settings, context) if not is_alone else None
+        ending.log_no_cuts()  # once uvicorn has set up its log
+        if not is_alone and not settings.url:
+            log.warning(
+                "`url` is not set in config.yaml: nodes are told this control plane's own address, and are lost with "
+                "it; name that of the proxy before all of them", told=context.url,
+            )  # fmt: skip
         beside: list[Leading | Clearing | Telling] = [leading, Clearing(context, shelf, logs, settings.keeping)]
         beside += [] if is_alone else [Telling(context, _process_name(settings))]
         for one in beside:

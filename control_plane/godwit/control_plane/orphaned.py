@@ -12,7 +12,7 @@ from godwit.domain.events import Event
 
 
 def listed(home: Path) -> Iterator[str]:
-    """A line for each, and one that says what becomes of them. Raises `Conflict` where nothing was ever restored."""
+    """A line for each, and one that says what becomes of them."""
     db = Database(open_engine(that_exists(settings_module.read(home).database_url)))
     try:
         with db.read() as conn:
@@ -20,7 +20,8 @@ def listed(home: Path) -> Iterator[str]:
     finally:
         db.close()
     if last is None:
-        raise Conflict(f"the database of {home} never was restored, so it knows every machine with its mark")
+        yield f"none: the database of {home} never was restored, so it knows every machine with its mark"
+        return
     lines = [
         f"{provider}  {one.id}  {one.instance_type}  {one.region}  ${one.price_usd_per_hour:.2f}/h"
         for provider, orphans in sorted(found.items())

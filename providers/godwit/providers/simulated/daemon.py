@@ -166,4 +166,5 @@ def _answers(url: str, pid: int) -> bool:
 
 def _last_words(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return " | ".join(lines[-3:]) or "(nothing)"
+    said = [line.strip() for line in lines if line.strip(" ^~")]  # and not the marks of a traceback below them
+    return " | ".join(said[-3:]) or "(nothing)"
