@@ -1,7 +1,8 @@
 """For how long an offer is passed over after a machine of it never became usable."""
 
-PAUSE_MAX_S = 900.0
-"""So often what failed is tried again at least: it may be mended, and nobody has to say so."""
+TIMES_MAX = 16.0
+"""So many times as long at the most, eight minutes by default: what kept machines from booting may be mended by
+then, and nobody has to say so."""
 
 
 def after_failures(hold_s: float, failed: int) -> float:
@@ -10,4 +11,4 @@ def after_failures(hold_s: float, failed: int) -> float:
     They are counted together: what keeps machines from booting (an image, a network, an address that they cannot
     reach) is seldom of one offer, and each that is tried costs what its provider bills at least.
     """
-    return min(PAUSE_MAX_S, hold_s * 2.0 ** min(failed, 10))
+    return hold_s * min(TIMES_MAX, 2.0 ** min(failed, 10))
