@@ -10,6 +10,7 @@ from godwit.agents.effects import (
     Progress,
     Repair,
     Repaired,
+    Replica,
     Restored,
     Running,
     StartRuntime,
@@ -210,6 +211,25 @@ def test_what_the_runtime_sees_becomes_numbered_observations(agent: AgentState) 
     HeartbeatRequest(agent_id="agent-one", observations=seen)
     agent.acknowledge(3)
     assert [o.seq for o in agent.observations()] == [4, 5, 6]
+
+
+def test_what_stands_is_told_again_once_to_a_control_plane_that_was_restored(agent: AgentState) -> None:
+    agent.command(start(), 0.0)
+    (live,) = agent.live()
+    agent.runtime(Running(live.attempt_id), 1.0)
+    agent.runtime(Replica(live.attempt_id, ready=False, port=9000), 1.0)
+    agent.runtime(Replica(live.attempt_id, ready=True, port=9000), 2.0)
+    last = agent.observations()[-1]
+    agent.acknowledge(last.seq)
+    assert not agent.restored(None)
+    assert agent.restored(50.0)
+    agent = AgentState.from_json(agent.to_json())
+    assert agent.observations() == [last.model_copy(update={"seq": last.seq + 1})], "the last word on the replica"
+    agent.acknowledge(last.seq + 1)
+    assert not agent.restored(50.0)
+    assert agent.observations() == []
+    assert agent.restored(90.0)
+    assert len(agent.observations()) == 1
 
 
 def test_only_the_newest_progress_of_an_attempt_is_kept(agent: AgentState) -> None:

@@ -10,9 +10,9 @@ import pytest
 from godwit.control_plane import credentials
 from godwit.control_plane.credentials import LIFE_S, Claim
 from godwit.control_plane.grouping import Crowded, Grouped, GroupFailed
-from godwit.control_plane.services import hearing, nodes
+from godwit.control_plane.services import agents, hearing, nodes
 from godwit.control_plane.services.hearing import Beat, Placed
-from godwit.control_plane.store import entities, queries, writes
+from godwit.control_plane.store import entities, queries, restored, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.jobs import Attempt, Progress
 from godwit.domain.wire import agents as wire
@@ -265,3 +265,14 @@ def test_no_more_wait_than_are_let_wait() -> None:
     answers = asyncio.run(ask_all())
     assert answers[:3] == [0, 1, 2]
     assert all(isinstance(answer, Crowded) for answer in answers[3:])
+
+
+def test_agents_that_tell_again_what_stands_hear_when_the_database_was_restored(embedded: World) -> None:
+    _, (agent,) = embedded.run()
+    with embedded.db.write() as tx:
+        restored.put(tx, restored.Restored(1.0, 2.0))
+    older, newer = beat_of(embedded, agent), beat_of(embedded, agent, retells=True)
+    replies = hearing.renew(embedded.context, Placed(), [older, newer])
+    assert [reply.restored_at for reply in replies if reply is not None] == [None, 2.0]
+    in_full = [agents.heartbeat(embedded.context, agent.credential, beat.request) for beat in (older, newer)]
+    assert [reply.restored_at for reply in in_full] == [None, 2.0]

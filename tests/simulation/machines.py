@@ -156,7 +156,11 @@ class SimMachine:
     def _beat(self, agent: AgentState, now: float) -> None:
         self._save(agent)
         beat = wire.HeartbeatRequest(
-            agent_id=agent.agent_id, sent_at=now, attempts=agent.live(), observations=agent.observations()
+            agent_id=agent.agent_id,
+            sent_at=now,
+            attempts=agent.live(),
+            observations=agent.observations(),
+            retells=True,
         )
         answer = self._world.heartbeat(self, self._disk["credential"], beat)
         self._beat_at = now + BEAT_EVERY_S
@@ -164,6 +168,7 @@ class SimMachine:
         for run in self.runs.values():
             run.lease_deadline = max(run.lease_deadline, now + answer.lease_s)
         agent.acknowledge(answer.acknowledged_seq)
+        agent.restored(answer.restored_at)
         self._do(agent, agent.fenced(answer.fenced, now), now)
 
     def _ask(self, agent: AgentState, now: float) -> None:

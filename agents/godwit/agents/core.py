@@ -85,6 +85,7 @@ class Core:
                 observations=self._state.observations(),
                 load=load,
                 renews=True,
+                retells=True,
             )
 
     def answered(self, sent_at: float, reply: HeartbeatReply) -> bool:
@@ -93,6 +94,8 @@ class Core:
             self.renewed(sent_at, reply.lease_s)
             before = self._state.observations()
             self._state.acknowledge(reply.acknowledged_seq)
+            if self._state.restored(reply.restored_at):
+                self._save()
             left = self._state.observations()
             # If nothing of a full heartbeat was taken there is no hurry: the next one will do.
             more = len(before) == OBSERVATIONS_PER_HEARTBEAT and bool(left) and left[0].seq > before[0].seq

@@ -5,12 +5,20 @@ from typing import Any, Literal
 from godwit.agents.effects import Outcome
 from godwit.domain.wire.agents import Observation, StartAttempt
 from godwit.domain.wire.copies import CopyCheckpoint
-from godwit.domain.wire.health import RepairNode, RunChecks
+from godwit.domain.wire.health import FindingSeen, RepairNode, RunChecks
+from godwit.domain.wire.notices import NoticeSeen
+from godwit.domain.wire.replicas import ReplicaSeen
 from pydantic import BaseModel, Field
 
 REMEMBERED = 4_096
 """How many ended attempts, answered intents and jobs' epochs are kept. A control plane repeats a command until it is
 answered, so one older than thousands of others is owed no more."""
+
+
+STANDING = (ReplicaSeen, FindingSeen, NoticeSeen)
+"""What is told once and holds from then on: whether a replica takes requests, what is wrong, that the machine goes."""
+
+STANDING_MAX = 64
 
 
 class AttemptEntry(BaseModel):
@@ -33,7 +41,10 @@ class AttemptEntry(BaseModel):
 
 
 class Journal(BaseModel):
-    """What an agent knows, as it is saved. `orders`: repairs, checks and copies that were taken on and are not over."""
+    """What an agent knows, as it is saved. `orders`: repairs, checks and copies that were taken on and are not over.
+
+    `standing` was stored by the control plane as it was last restored from a backup (`restored_at`), or since.
+    """
 
     agent_id: str
     next_seq: int = 1
@@ -43,6 +54,36 @@ class Journal(BaseModel):
     attempts: dict[str, AttemptEntry] = Field(default_factory=dict)
     outbox: list[Observation] = Field(default_factory=list)
     orders: dict[str, RepairNode | RunChecks | CopyCheckpoint] = Field(default_factory=dict)
+    standing: list[Observation] = Field(default_factory=list)
+    restored_at: float | None = None
+
+    def append(self, kind: Any, **fields: Any) -> None:
+        """Observe something."""
+        self.outbox.append(kind(seq=self.next_seq, **fields))
+        self.next_seq += 1
+
+    def acknowledge(self, seq: int) -> None:
+        """Forget what was observed up to `seq`, but for what stands: the control plane has stored it."""
+        stored = [one for one in self.outbox if one.seq <= seq]
+        self.outbox = [one for one in self.outbox if one.seq > seq]
+        newest: dict[tuple[str, ...], Observation] = {
+            _about(one): one for one in [*self.standing, *stored] if isinstance(one, STANDING)
+        }
+        self.standing = sorted(newest.values(), key=lambda one: one.seq)[-STANDING_MAX:]
+
+    def restored(self, at: float | None) -> bool:
+        """Tell again what stands, where the control plane was restored since, and may have forgotten it; whether so."""
+        if at is None or at == self.restored_at:
+            return False
+        told, self.standing, self.restored_at = self.standing, [], at
+        for one in told:
+            self.append(type(one), **{name: value for name, value in one if name not in {"seq", "type"}})
+        return True
+
+
+def _about(one: Observation) -> tuple[str, ...]:
+    """Of a replica only the last word counts."""
+    return (one.type, one.attempt_id) if isinstance(one, ReplicaSeen) else (one.type, str(one.seq))
 
 
 def forget_oldest(table: dict[str, Any]) -> None:

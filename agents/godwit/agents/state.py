@@ -149,18 +149,18 @@ class AgentState:
         del now
         match event:
             case Found():
-                self._append(FindingSeen, **{**vars(event), "evidence": dict(event.evidence)})
+                self._journal.append(FindingSeen, **{**vars(event), "evidence": dict(event.evidence)})
             case Checked() if self._journal.orders.pop(event.intent_id, None):
-                self._append(ChecksDone, **{**vars(event), "figures": dict(event.figures)})
+                self._journal.append(ChecksDone, **{**vars(event), "figures": dict(event.figures)})
             case Repaired() if self._journal.orders.pop(event.intent_id, None):
-                self._append(RepairDone, **vars(event))
+                self._journal.append(RepairDone, **vars(event))
             case Copied() if self._journal.orders.pop(event.intent_id, None):
-                self._append(CopyDone, **vars(event))
+                self._journal.append(CopyDone, **vars(event))
         return []
 
     def noticed(self, event: Noticed) -> list[Effect]:
         """Tell that the machine is going, and let what runs save; it is told here, without waiting for anybody."""
-        self._append(NoticeSeen, **vars(event))
+        self._journal.append(NoticeSeen, **vars(event))
         going, grace_s = [] if event.within_s is None else self._live(), grace.within(event.within_s or 0.0)
         # A replica has nothing to save: it serves on until the control plane has another in its place, and stops it.
         going = [a for a in going if a.command is None or a.command.serve is None]
@@ -172,7 +172,11 @@ class AgentState:
 
     def acknowledge(self, seq: int) -> None:
         """Forget the observations up to `seq`: the control plane has stored them."""
-        self._journal.outbox = [o for o in self._journal.outbox if o.seq > seq]
+        self._journal.acknowledge(seq)
+
+    def restored(self, at: float | None) -> bool:
+        """The control plane was last restored `at`: what it may have forgotten is told again. Whether there is such."""
+        return self._journal.restored(at)
 
     def live(self) -> list[LiveAttempt]:
         """The attempts that may have a process here now."""
@@ -273,16 +277,12 @@ class AgentState:
         self._observe(JobProgress, attempt, **{**_fields(event), "metrics": dict(event.metrics)})
 
     def _observe(self, kind: Any, attempt: AttemptEntry, **fields: Any) -> None:
-        self._append(kind, **fields, attempt_id=attempt.attempt_id, epoch=attempt.epoch)
-
-    def _append(self, kind: Any, **fields: Any) -> None:
-        self._journal.outbox.append(kind(seq=self._journal.next_seq, **fields))
-        self._journal.next_seq += 1
+        self._journal.append(kind, **fields, attempt_id=attempt.attempt_id, epoch=attempt.epoch)
 
     def _answer(self, intent_id: str, *, accepted: bool, detail: str = "") -> None:
         self._journal.answered[intent_id] = accepted
         forget_oldest(self._journal.answered)
-        self._append(CommandDone, intent_id=intent_id, accepted=accepted, detail=detail)
+        self._journal.append(CommandDone, intent_id=intent_id, accepted=accepted, detail=detail)
 
     def _see(self, job_id: str, epoch: int) -> None:
         seen = self._journal.epochs.pop(job_id, epoch)

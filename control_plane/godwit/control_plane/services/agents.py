@@ -18,7 +18,7 @@ from godwit.control_plane.services import (
     saving,
     sizes,
 )
-from godwit.control_plane.store import abilities, entities, queries, usable, writes
+from godwit.control_plane.store import abilities, entities, queries, restored, usable, writes
 from godwit.control_plane.store.database import Transaction
 from godwit.domain.arrays import Member
 from godwit.domain.errors import Forbidden, Gone, NotFound, Unauthenticated
@@ -105,6 +105,7 @@ def heartbeat(context: Context, credential: str, request: wire.HeartbeatRequest)
         fenced = [live.attempt_id for live in request.attempts if _is_fenced(tx, node, live)]
         if fenced:
             returning.note_strays(tx, node, fenced, now)
+        last = restored.find(tx.conn) if request.retells else None
     if request.load is not None and not late:
         context.loads.hear(node.id, request.load, now)
     return wire.HeartbeatReply(
@@ -113,6 +114,7 @@ def heartbeat(context: Context, credential: str, request: wire.HeartbeatRequest)
         acknowledged_seq=acknowledged,
         fenced=fenced,
         credential=renewed,
+        restored_at=None if last is None else last.restored_at,
     )
 
 

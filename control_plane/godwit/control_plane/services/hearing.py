@@ -18,7 +18,7 @@ from godwit.control_plane.context import Context
 from godwit.control_plane.credentials import Claim
 from godwit.control_plane.services import agents, node_access, observations
 from godwit.control_plane.services.terminals import JOIN_S
-from godwit.control_plane.store import entities, lines, schema, statements
+from godwit.control_plane.store import entities, lines, restored, schema, statements
 from godwit.control_plane.store.database import Transaction, batches
 from godwit.domain.ids import NodeId
 from godwit.domain.intents import FOR_AGENTS, IntentState
@@ -87,7 +87,7 @@ def renew(context: Context, placed: Placed, beats: Sequence[Beat]) -> list[wire.
     with context.db.write() as tx:
         now = context.now()
         placed.refresh(tx.conn)
-        rows = _agents_of(tx.conn, {beat.claim.node_id for beat in beats})
+        rows, last = _agents_of(tx.conn, {beat.claim.node_id for beat in beats}), restored.find(tx.conn)
         counted = {node_id: row.observed_seq for node_id, row in rows.items()}
         quiet, telling = list[Beat | None](), set[str]()
         for beat in beats:
@@ -97,7 +97,11 @@ def renew(context: Context, placed: Placed, beats: Sequence[Beat]) -> list[wire.
                 is_quiet = len(telling) <= TELLING_MAX and _count(context, tx, beat, counted, now)
             quiet.append(beat if is_quiet else None)
         _heard(tx, [beat for beat in quiet if beat is not None], counted, now, now + context.policy.lease_s)
-    return [None if beat is None else _answered(context, counted[beat.claim.node_id], beat, now) for beat in quiet]
+    restored_at = None if last is None else last.restored_at
+    return [
+        None if beat is None else _answered(context, counted[beat.claim.node_id], restored_at, beat, now)
+        for beat in quiet
+    ]
 
 
 def have_nothing(context: Context, claims: Sequence[Claim]) -> list[bool]:
@@ -174,7 +178,9 @@ def _heard(tx: Transaction, beats: Sequence[Beat], counted: dict[str, int], now:
     tx.conn.execute(statements.update_where(schema.agents.c.node_id), heard)
 
 
-def _answered(context: Context, counted_seq: int, beat: Beat, now: float) -> wire.HeartbeatReply:
+def _answered(
+    context: Context, counted_seq: int, restored_at: float | None, beat: Beat, now: float
+) -> wire.HeartbeatReply:
     if beat.request.load is not None:
         context.loads.hear(beat.claim.node_id, beat.request.load, now)
     renewed = None
@@ -182,7 +188,7 @@ def _answered(context: Context, counted_seq: int, beat: Beat, now: float) -> wir
         renewed = node_access.renewed(context, beat.claim, now)
     return wire.HeartbeatReply(
         lease_s=context.policy.lease_s, heartbeat_s=context.heartbeat_s, acknowledged_seq=counted_seq,
-        credential=renewed,
+        credential=renewed, restored_at=restored_at if beat.request.retells else None,
     )  # fmt: skip
 
 

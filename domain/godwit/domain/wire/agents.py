@@ -193,7 +193,8 @@ class HeartbeatRequest(Message):
 
     `sent_at` is the agent's own clock and only grows: a heartbeat that the network delivers late, after a newer one,
     says nothing of what runs now. `load` comes with about one in ten: an agent that does not tell it may be older.
-    `renews`: it takes a new credential along with the answer; older agents do not.
+    `renews`: it takes a new credential along with the answer; `retells`: it tells again what a restore has forgotten.
+    Older agents do neither.
     """
 
     agent_id: Annotated[str, Field(max_length=64)]
@@ -202,6 +203,7 @@ class HeartbeatRequest(Message):
     observations: Annotated[list[Observation], Field(max_length=256)] = Field(default_factory=list)
     load: NodeLoad | None = None
     renews: bool = False
+    retells: bool = False
 
 
 class HeartbeatReply(Message):
@@ -209,7 +211,8 @@ class HeartbeatReply(Message):
 
     Observations up to `acknowledged_seq` need not be sent again. Attempts in `fenced` must stop now: a newer epoch
     exists or their GPUs were given away. `credential` takes the place of the one before, which is good until its end;
-    it is left out where there is no new one, since agents from before know no such key.
+    it is left out where there is no new one, since agents from before know no such key. So is `restored_at`, for who
+    does not tell again what stands: when the control plane was last restored from a backup, and may have forgotten it.
     """
 
     lease_s: float
@@ -217,6 +220,7 @@ class HeartbeatReply(Message):
     acknowledged_seq: int
     fenced: list[str] = Field(default_factory=list)
     credential: Annotated[str, Field(max_length=512)] | None = None
+    restored_at: float | None = None
 
 
 class Peer(Message):
