@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from godwit.domain.clock import ManualClock
+from godwit.domain.drills import Drill
 from godwit.domain.errors import NoCapacity, ProviderUnavailable
 from godwit.domain.offers import InstanceState
 from godwit.providers import registry
@@ -55,6 +56,16 @@ def test_once_the_node_is_gone_there_is_room_for_another(home: Path) -> None:
     provider.terminate(first.id)
     until(lambda: provider.offers()[0].capacity == 1)
     assert provider.launch(request(provider, "token-2")).id != first.id
+
+
+def test_a_node_that_failed_has_ended_once_that_is_asked_for(home: Path) -> None:
+    """Listed as failed it would be asked for again and again, and its node would be on its way out for minutes."""
+    provider = provider_of(home)
+    launched = provider.launch(request(provider, "token-1"))
+    provider.drill(launched.id, Drill.NODE_LOSS)
+    until(lambda: provider.instances()[0].state is InstanceState.FAILED)
+    provider.terminate(launched.id)
+    assert provider.instances()[0].state is InstanceState.TERMINATED
 
 
 def test_an_ended_node_leaves_the_listing_after_a_while(home: Path) -> None:

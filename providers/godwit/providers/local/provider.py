@@ -150,7 +150,7 @@ class LocalProvider:
 
     def terminate(self, instance_id: InstanceId) -> None:
         """Ask for the end of the node; an unknown or ended one is no error."""
-        self._end(instance_id, InstanceState.STOPPING)
+        self._end(instance_id)
         self._machines.stop(instance_id)
 
     def drill(self, instance_id: InstanceId, kind: Drill, gpu: int | None = None) -> None:
@@ -169,11 +169,17 @@ class LocalProvider:
         """Whether a process of a node is left."""
         return bool(self._machines.known())
 
-    def _end(self, instance_id: str, state: InstanceState) -> None:
+    def _end(self, instance_id: str) -> None:
         with self._lock:
             instance = self._instances.get(instance_id)
-            if instance is not None and instance.live:
-                self._keep(replace(instance, state=state))
+            if instance is None:
+                return
+            if instance.live:
+                self._keep(replace(instance, state=InstanceState.STOPPING))
+            elif (
+                instance.state is InstanceState.FAILED
+            ):  # nothing of it is left; that it has ended is what was asked for
+                self._keep(replace(instance, state=InstanceState.TERMINATED))
 
     def _look(self) -> None:
         """Bring what we say of the instances up to date with their processes."""
