@@ -5,7 +5,7 @@ from typing import Any, Literal
 from godwit.agents.effects import Outcome
 from godwit.domain.wire.agents import Observation, StartAttempt
 from godwit.domain.wire.copies import CopyCheckpoint
-from godwit.domain.wire.health import FindingSeen, RepairNode, RunChecks
+from godwit.domain.wire.health import RepairNode, RunChecks
 from godwit.domain.wire.notices import NoticeSeen
 from godwit.domain.wire.replicas import ReplicaSeen
 from pydantic import BaseModel, Field
@@ -15,8 +15,9 @@ REMEMBERED = 4_096
 answered, so one older than thousands of others is owed no more."""
 
 
-STANDING = (ReplicaSeen, FindingSeen, NoticeSeen)
-"""What is told once and holds from then on: whether a replica takes requests, what is wrong, that the machine goes."""
+STANDING = (ReplicaSeen, NoticeSeen)
+"""What is told once and holds from then on: whether a replica takes requests, that the machine goes. Not what checks
+found: a GPU may have been mended since, and what still is wrong shows again."""
 
 STANDING_MAX = 64
 
