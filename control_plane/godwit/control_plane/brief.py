@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from godwit.control_plane.api.hearing import BODY_BYTES_MAX, BODY_S, BRIEF, COMMANDS, SAYS_MORE, Answer, Hearing
+from godwit.control_plane.api.polling import NOTHING
 from godwit.control_plane.crowd import Counted, Crowd
 from godwit.domain.wire.agents import CommandsReply, HeartbeatReply
 from starlette.types import Scope
@@ -63,7 +64,7 @@ class Brief(Counted):
         """The server ends: a poll that waits hears at once that nothing is owed, and its client asks elsewhere."""
         super().shutdown()
         if self._asked is not None and self.cycle.scope["path"] == COMMANDS and not self._asked.done():
-            cast("asyncio.Future[CommandsReply]", self._asked).set_result(CommandsReply(commands=[]))
+            cast("asyncio.Future[CommandsReply]", self._asked).set_result(NOTHING)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It left."""

@@ -7,7 +7,7 @@ from godwit.domain.offers import Offer
 from godwit.scheduler.market import pauses
 from godwit.scheduler.snapshot import Hold
 from godwit.scheduler.trust import Record
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 log = structlog.get_logger()
 
@@ -17,9 +17,11 @@ COUNTS_S = 3_600.0
 
 def failed(tx: Transaction, offer: Offer, why: str, hold_s: float, now: float) -> None:
     """A machine never became usable: its offer is passed over, for longer each time, and trusted less."""
-    table, of_provider = schema.holds, schema.holds.c.offer_key.startswith(f"{offer.provider}/", autoescape=True)
+    table = schema.holds
     before = tx.conn.execute(
-        select(func.coalesce(func.sum(table.c.failed), 0)).where(of_provider, table.c.until > now - COUNTS_S)
+        select(func.coalesce(func.sum(table.c.failed), 0)).where(
+            _is_of_its_provider(offer), table.c.until > now - COUNTS_S
+        )
     ).scalar_one()
     pause_s = pauses.after_failures(hold_s, int(before))
     log.warning("a machine never became usable", offer=offer.key, why=why, pause_s=pause_s, failed_before=int(before))
@@ -30,5 +32,9 @@ def failed(tx: Transaction, offer: Offer, why: str, hold_s: float, now: float) -
 
 def joined(tx: Transaction, offer: Offer) -> None:
     """A machine of its provider joined, so that nothing is wrong there any more."""
-    table, of_provider = schema.holds, schema.holds.c.offer_key.startswith(f"{offer.provider}/", autoescape=True)
-    tx.conn.execute(update(table).where(of_provider, table.c.failed > 0).values(failed=0))
+    table = schema.holds
+    tx.conn.execute(update(table).where(_is_of_its_provider(offer), table.c.failed > 0).values(failed=0))
+
+
+def _is_of_its_provider(offer: Offer) -> ColumnElement[bool]:
+    return schema.holds.c.offer_key.startswith(f"{offer.provider}/", autoescape=True)
