@@ -176,9 +176,8 @@ class LocalProvider:
                 return
             if instance.live:
                 self._keep(replace(instance, state=InstanceState.STOPPING))
-            elif (
-                instance.state is InstanceState.FAILED
-            ):  # nothing of it is left; that it has ended is what was asked for
+            elif instance.state is InstanceState.FAILED:
+                # Nothing of it is left, and that it has ended is what was asked for.
                 self._keep(replace(instance, state=InstanceState.TERMINATED))
 
     def _look(self) -> None:
