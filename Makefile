@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 SMALL := server,agent,examples
+LARGE := Ray and PyTorch are large: minutes the first time; 
 DASHBOARD := control_plane/godwit/control_plane/dashboard/static/index.html
 DASHBOARD_SOURCES := $(shell find control_plane/dashboard -type d \( -name node_modules -o -name build -o -name __pycache__ \) -prune \
 	-o -type f ! -name schema.ts ! -name '*.md' -print)
@@ -97,7 +98,8 @@ check: $(VENV)/installed-dev
 bench: $(VENV)/installed-dev
 	@$(BIN)/python -m benchmarks
 
-dashboard: $(VENV)/installed-demo $(DASHBOARD)
+# Its types come from the API's own description: the control plane is enough for that.
+dashboard: $(VENV)/installed-server $(DASHBOARD)
 
 $(DASHBOARD): $(DASHBOARD_SOURCES) | $(BIN)/python
 	@echo "== building the dashboard"
@@ -118,13 +120,17 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps carry the time of the last good installation, so pip runs again only after pyproject.toml changed.
-# The larger set holds the smaller one: whoever has run the tests need not install anything for the demo.
+# A larger set holds the smaller ones: whoever has run the tests need not install anything for the demo.
 $(VENV)/installed-dev: pyproject.toml $(BIN)/python
-	@$(call install,dev)
-	@touch $@ $(VENV)/installed-demo
+	@$(call install,dev,$(LARGE))
+	@touch $@ $(VENV)/installed-demo $(VENV)/installed-server
 
 $(VENV)/installed-demo: pyproject.toml $(BIN)/python
-	@$(call install,$(SMALL))
+	@$(call install,$(SMALL),$(LARGE))
+	@touch $@ $(VENV)/installed-server
+
+$(VENV)/installed-server: pyproject.toml $(BIN)/python
+	@$(call install,server)
 	@touch $@
 
 $(BIN)/python:
@@ -136,7 +142,7 @@ $(BIN)/python:
 
 # pip's own words go to a log; the awk shows what takes long, and ends with pip's exit status.
 define install
-	echo "== installing godwit[$(1)] (Ray and PyTorch are large: minutes the first time; log: $(VENV)/install.log)"; \
+	echo "== installing godwit[$(1)] ($(2)log: $(VENV)/install.log)"; \
 	{ $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[$(1)]' 2>&1; echo "pip-status $$?"; } \
 	| tee $(VENV)/install.log | awk ' \
 		/^pip-status/ { exit $$2 } \
