@@ -124,3 +124,13 @@ def test_no_secret_is_in_the_arguments_or_the_log(home: Path) -> None:
         _, said = process.communicate(timeout=DEADLINE_S)
         assert token not in said
         assert os.environ.get("GODWIT_TOKEN") is None or os.environ["GODWIT_TOKEN"] not in said
+
+
+def test_the_limits_of_its_configuration_hold_for_who_asks_it(home: Path) -> None:
+    with (home / "config.yaml").open("a") as config:
+        config.write("limits: {requests_per_s: 0.01, burst: 3}\n")
+    with serving(home), client(home) as http:
+        assert [http.get("/v1/jobs").status_code for _ in range(3)] == [200, 200, 200]
+        refused = http.get("/v1/jobs")
+        assert refused.status_code == 429
+        assert 1 <= int(refused.headers["retry-after"]) <= 100

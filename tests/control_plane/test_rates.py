@@ -5,9 +5,14 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from godwit.control_plane import rates, settings
+from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.limiting import Limiting
+from godwit.control_plane.api.state import State
 from godwit.control_plane.rates import Buckets, Limits, Rate
+from godwit.control_plane.services import tokens
+from godwit.domain.access import Role
 from godwit.domain.errors import InvalidRequest
+from godwit.domain.wire.access import TokenWanted
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -15,6 +20,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
+
+from tests.control_plane.apis import accounts_of
+from tests.control_plane.world import World
 
 RATES = st.builds(Rate, st.floats(0.1, 1_000), st.integers(1, 50))
 STEPS = st.lists(st.floats(-5, 5), max_size=80)
@@ -158,3 +166,19 @@ def test_the_home_says_how_many_and_a_home_that_says_nothing_has_limits(tmp_path
     assert settings.read(tmp_path).limits == Limits()
     (tmp_path / "config.yaml").write_text("limits: {requests_per_s: 7}")
     assert settings.read(tmp_path).limits.people == Rate(7.0, 70)
+
+
+def test_the_application_refuses_a_token_that_asks_too_often_and_no_other(embedded: World) -> None:
+    """The wrapper is tried above; here, that the application which serves has it on, with the limits it was given."""
+    world, limits = embedded, Limits(Rate(0.01, 3), Rate(0.01, 3), Rate(0.01, 3))
+    wild, calm = (
+        tokens.make(world.context, TokenWanted(name=name, role=Role.VIEWER)).secret for name in ("wild", "calm")
+    )
+    client = TestClient(
+        create_app(State(world.context, world.shelf, world.logs, accounts_of(world), dict, limits=limits))
+    )
+    assert asked(client, wild, 4) == [200, 200, 200, 429]
+    refused = client.get("/v1/jobs", headers={"Authorization": f"Bearer {wild}"})
+    assert 1 <= int(refused.headers["retry-after"]) <= 100
+    assert refused.json()["code"] == "too-many-requests"
+    assert asked(client, calm, 3) == [200, 200, 200]
