@@ -5,6 +5,7 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -127,18 +128,29 @@ class Answers(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    def do_GET(self) -> None:
+        self.server.requests.append((dict(self.headers), b""))
+        self.send_response(200)
+        self.end_headers()
+
     def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 
-@pytest.fixture
-def hook() -> Iterator[Hook]:
+@contextmanager
+def serving() -> Iterator[Hook]:
+    """A receiver that listens."""
     server = Hook()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with serving() as server:
+        yield server
 
 
 def target_of(hook: Hook) -> Target:
@@ -176,6 +188,47 @@ def test_a_receiver_without_leave_for_private_networks_is_not_dialled(hook: Hook
     assert not answer.delivered
     assert "private network" in answer.detail
     assert hook.requests == []
+
+
+@pytest.mark.parametrize("leave", [True, False])
+@pytest.mark.parametrize("address", ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254"])
+def test_a_receiver_whose_name_has_the_metadata_services_address_is_told_nothing(
+    hook: Hook, address: str, leave: bool
+) -> None:
+    target = replace(target_of(hook), allow_private=leave)
+    for found in ([address], ["127.0.0.1", address]):
+        answer = Sender(lambda *_, found=found: found, timeout_s=2.0).send(target, "n", "{}", 0.0)  # type: ignore[misc]
+        assert not answer.delivered
+        assert "link-local" in answer.detail or not leave
+        assert address not in answer.detail
+    assert hook.requests == []
+
+
+def test_a_name_that_means_another_address_a_moment_later_changes_nothing(hook: Hook) -> None:
+    looked = list[str]()
+
+    def rebinding(host: str, _port: int) -> list[str]:
+        looked.append(host)
+        return ["127.0.0.1"] if len(looked) == 1 else ["169.254.169.254"]
+
+    assert Sender(rebinding, timeout_s=5.0).send(target_of(hook), "n", "{}", 0.0).delivered
+    assert (looked, len(hook.requests)) == (["hook.example"], 1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_what_a_receiver_is_told_goes_to_no_other_to_which_it_points(hook: Hook, status: int) -> None:
+    with serving() as other:
+        hook.status, hook.more = status, {"Location": f"http://other.example:{other.server_port}/"}
+        answer = Sender(here, timeout_s=5.0).send(target_of(hook), "n", "{}", 0.0)
+        assert (answer.delivered, answer.detail) == (False, f"HTTP {status}")
+        assert (len(hook.requests), len(other.requests)) == (1, 0)
+
+
+def test_by_itself_a_sender_asks_the_machine_what_a_name_means_and_dials_nothing_private(hook: Hook) -> None:
+    target = replace(target_of(hook), url=f"http://localhost:{hook.server_port}/in")
+    assert "private network" in Sender().send(replace(target, allow_private=False), "n", "{}", 0.0).detail
+    assert hook.requests == []
+    assert Sender().send(target, "n", "{}", 0.0).delivered
 
 
 def test_a_receiver_that_is_not_there_is_told_without_its_url(hook: Hook) -> None:
