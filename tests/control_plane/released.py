@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from godwit.control_plane.api.access import DASHBOARD_HEADER
 from godwit.control_plane.hints import Hints
 from godwit.control_plane.store.database import Database, open_engine, upgrade
 from godwit.domain.wire import agents as wire
@@ -63,9 +64,9 @@ class Released:
                 conn.execute(sa.text(last))
 
 
-def read(revision: str) -> Released:
+def read(revision: str, folder: Path = FOLDER) -> Released:
     """The file of a revision."""
-    return Released(**json.loads((FOLDER / f"{revision}.json").read_text()))
+    return Released(**json.loads((folder / f"{revision}.json").read_text()))
 
 
 def _typed(table: sa.Table, row: dict[str, Any]) -> dict[str, Any]:
@@ -77,13 +78,13 @@ def _typed(table: sa.Table, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tell(world: World) -> None:
-    """A job that runs and has got somewhere, others that wait, ended or were cancelled, a service, and a sick GPU."""
+    """A job that runs and has got somewhere, others that wait or are over; a service, a sick GPU, a token, a secret."""
     job_id, gang = world.run("old-train", nodes=2)
     attempt = world.attempt(job_id)
     gang[0].report_step(attempt, 40)
     committed = gang[0].observed(
         wire.CheckpointCommitted,
-        attempt_id=attempt.id, epoch=attempt.epoch, at=world.clock.now(), step=40, bytes=1000, files=2,
+        attempt_id=attempt.id, epoch=attempt.epoch, at=world.clock.now(), step=40, size_bytes=1000, files=2,
         manifest_url="file:///checkpoints/1/manifest.json",
     )  # fmt: skip
     gang[0].beat(committed)
@@ -96,7 +97,12 @@ def _tell(world: World) -> None:
     gang[1].beat(gang[1].found("xid:79", gpu=0))
     world.submit("old-elastic", nodes="2..4")
     service = {"kind": "service", "name": "old-chat", "run": "python serve.py", "resources": {"gpus": "H100:1"}}
-    client_of(world).post("/v1/services", json=service | {"replicas": 1}).raise_for_status()
+    client = client_of(world)
+    client.post("/v1/services", json=service | {"replicas": 1}).raise_for_status()
+    token = client.post("/v1/tokens", json={"name": "old-alice", "role": "member"}).raise_for_status().json()
+    client.post("/v1/sessions", json={"token": token["secret"]}, headers={DASHBOARD_HEADER: "1"}).raise_for_status()
+    secret = "/v1/projects/default/secrets/old-secret/versions"
+    client.post(secret, json={"value": "made-up-value-of-a-secret"}).raise_for_status()
     world.plan()
 
 
@@ -109,8 +115,8 @@ def _rows(conn: sa.Connection) -> dict[str, dict[str, Any]]:
     return found
 
 
-def main() -> None:
-    """Write the file of today's revision."""
+def write(into: Path = FOLDER) -> Path:
+    """Write the file of today's revision into a folder, and say where."""
     with tempfile.TemporaryDirectory() as folder:
         hints = Hints()
         db = Database(open_engine(f"sqlite:///{folder}/godwit.db"), hints.announce)
@@ -127,7 +133,9 @@ def main() -> None:
         for name, of in tables.items()
     ]
     head = f'{{"revision": "{revision}", "at": {world.clock.now()!r}, "agents": {json.dumps(agents)}, "tables": {{\n'
-    (FOLDER / f"{revision}.json").write_text(head + ",\n".join(lines) + "\n}}\n")
+    written = into / f"{revision}.json"
+    written.write_text(head + ",\n".join(lines) + "\n}}\n")
+    return written
 
 
 def _packed(value: Any) -> str:
@@ -135,4 +143,4 @@ def _packed(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    write()

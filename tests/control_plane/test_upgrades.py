@@ -14,14 +14,14 @@ from godwit.domain.wire import agents as wire
 from sqlalchemy.exc import ProgrammingError
 
 from tests.control_plane.apis import client_of
-from tests.control_plane.released import REVISIONS, Released, read
+from tests.control_plane.released import REVISIONS, Released, read, write
 from tests.control_plane.world import Agent, World
 from tests.postgres import Server
 
 LISTS = ("/v1/jobs", "/v1/nodes", "/v1/services", "/v1/incidents", "/v1/events", "/v1/projects", "/v1/tokens")
 
-HOT = ("agents", "attempts", "events", "intents", "jobs", "nodes")
-"""Tables that every agent, plan and answer needs: while one is written anew, everything stands still."""
+HOT = ("agents", "attempts", "audit", "bills", "events", "intents", "jobs", "nodes", "sessions", "tokens")
+"""Tables that agents, plans and answers need, or that grow: while one is written anew, everything stands still."""
 
 NO_REWRITE = """CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -102,6 +102,26 @@ def _goes_on(world: World, before: Released) -> None:
         assert answer.status_code == 200, (path, answer.text)
     with world.db.read() as conn:
         assert queries.events(conn, 0, 1_000)[-1].seq > max(before.column("events", "seq"))
+
+
+def test_todays_story_can_be_told_and_read_again(tmp_path: Path, sqlite: Database) -> None:
+    """Else nobody could write down what the next release leaves."""
+    found = read(write(tmp_path).stem, tmp_path)
+    found.fill_database(sqlite)
+    assert {"attempts", "audit", "secrets", "services", "sessions", "tokens"} <= found.tables.keys()
+
+
+def test_who_is_logged_in_stays_so(empty: Database) -> None:
+    """Sessions had to be of a token once, and their table was changed for people who log in."""
+    read("0021").fill_database(empty)
+    session = {"id": "session-1", "hash": "h", "token_id": "token-1", "created_at": 1.0, "expires_at": 2.0}
+    with empty.engine.begin() as conn:
+        old = sa.Table("sessions", sa.MetaData(), autoload_with=conn)
+        conn.execute(old.insert(), {column.name: session.get(column.name, 0.0) for column in old.columns})
+    empty.migrate()
+    with empty.read() as conn:
+        (found,) = conn.execute(sa.select(schema.metadata.tables["sessions"])).mappings()
+    assert (found["id"], found["token_id"], found["user_id"]) == ("session-1", "token-1", None)
 
 
 def _agent(world: World, node_id: str, agent_id: str, credential: str) -> Agent:
