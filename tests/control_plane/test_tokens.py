@@ -1,5 +1,7 @@
 """Tokens, the sessions of browsers that speak for them, and the log of what was done with them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -8,7 +10,8 @@ from godwit.control_plane.api.access import COOKIE, DASHBOARD_HEADER
 from godwit.control_plane.services import audit
 from godwit.control_plane.store import access
 from godwit.domain.access import Role
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from tests.control_plane.apis import DEADLINE_S, TOKEN, client_of
 from tests.control_plane.world import World
@@ -152,18 +155,54 @@ def test_the_log_says_who_changed_what_and_what_came_of_it(world: World) -> None
     assert audit.check(world.context).is_intact
 
 
+@pytest.mark.parametrize("verb", ["UPDATE audit SET actor = 'eve'", "DELETE FROM audit"])
+def test_the_database_changes_and_removes_no_row(world: World, verb: str) -> None:
+    admin = client_of(world)
+    made(admin)
+    verbs = [verb, "TRUNCATE audit"] if world.db.engine.dialect.name == "postgresql" else [verb]
+    for one in verbs:
+        with pytest.raises(DBAPIError, match="only added"), world.db.engine.begin() as conn:
+            conn.execute(text(one))
+    assert admin.get("/v1/audit/check").json()["rows"] == 1
+
+
 @pytest.mark.parametrize("harm", ["change", "gap"])
 def test_a_row_that_was_changed_or_taken_out_is_found(admin: TestClient, embedded: World, harm: str) -> None:
     for name in ("alice", "bob", "carol"):
         made(admin, name)
     table = access.audit
-    with embedded.db.write() as tx:
+    with _as_its_owner(embedded) as conn:
         second = table.c.seq == 2
-        tx.conn.execute(
-            delete(table).where(second) if harm == "gap" else update(table).where(second).values(actor="eve")
-        )
+        conn.execute(delete(table).where(second) if harm == "gap" else update(table).where(second).values(actor="eve"))
     found = admin.get("/v1/audit/check").json()
     assert (found["is_intact"], found["rows"], found["broken_at"]) == (False, 1, 2)
+
+
+@pytest.mark.parametrize("harm", ["cut", "written anew"])
+def test_what_an_earlier_check_told_shows_what_no_chain_can(admin: TestClient, embedded: World, harm: str) -> None:
+    made(admin, "alice"), made(admin, "bob")
+    told = admin.get("/v1/audit/check").json()
+    known = {"known": f"{told['rows']}:{told['last_hash']}"}
+    made(admin, "carol")
+    assert admin.get("/v1/audit/check", params=known).json()["is_intact"], "it has grown since"
+    with _as_its_owner(embedded) as conn:
+        rows = [row._asdict() for row in access.audit_from(conn, 0, 10)]
+        conn.execute(delete(access.audit).where(access.audit.c.seq > (1 if harm == "cut" else 0)))
+        for row in rows if harm == "written anew" else []:
+            access.add_audited(conn, {name: row[name] for name in access.AUDITED if name != "seq"} | {"actor": "eve"})
+    assert admin.get("/v1/audit/check").json()["is_intact"], "a chain is a chain"
+    found = admin.get("/v1/audit/check", params=known).json()
+    assert (found["is_intact"], found["rows"], found["broken_at"]) == (False, 1, 2)
+    assert admin.get("/v1/audit/check", params={"known": "2:none"}).status_code == 422
+
+
+@contextmanager
+def _as_its_owner(world: World) -> Iterator[Connection]:
+    """Whoever may change tables may also take away what refuses."""
+    with world.db.engine.begin() as conn:
+        for name in ("audit_no_update", "audit_no_delete"):
+            conn.execute(text(f"DROP TRIGGER {name}"))
+        yield conn
 
 
 def test_each_role_may_do_what_the_ones_before_it_may() -> None:

@@ -125,10 +125,11 @@ where, and the status it got, be it refused. The row is in the transaction of th
 answered when all is well: whenever a control plane dies, a change has its row, and a row has its change. What is
 refused, or changes nothing, is written before its answer leaves; an answer other than the change promised (the second
 half of a request failed) is one more row. Bodies, queries and headers are not written, so that no secret is in it.
-Previews and the signals of gateways are left out, as is what comes without a valid token. Rows are only added; each
-holds a hash of itself and of the row before, so that `GET /v1/audit/check` finds a change or a gap.
-Whoever can write to the database can also write a whole new chain: keep copies of the newest hash elsewhere if that
-matters to you.
+Previews and the signals of gateways are left out, as is what comes without a valid token. Rows are only added: the
+database refuses to change or remove one. Each holds a hash of itself and of the row before, so that
+`GET /v1/audit/check` finds a change or a gap. Whoever owns the database can take the refusal away, cut the newest rows
+off, or write a whole new chain: keep `rows` and `last_hash` of a check elsewhere if that matters to you, and ask
+`GET /v1/audit/check?known=ROWS:HASH` later.
 
 ## Every route
 

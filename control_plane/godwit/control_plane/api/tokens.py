@@ -26,6 +26,13 @@ from godwit.domain.wire.pages import Page
 router = APIRouter(prefix="/v1")
 
 TokenRef = Annotated[str, Path(max_length=64)]
+KnownCheck = Annotated[
+    str | None,
+    Query(
+        pattern="^[0-9]{1,15}:[0-9a-f]{64}$",
+        description="What an earlier check told, and you kept elsewhere: `rows`, a colon, `last_hash`.",
+    ),
+]
 
 
 @router.get("/tokens")
@@ -123,9 +130,12 @@ def list_audit(
 
 
 @router.get("/audit/check")
-def check_audit(state: Godwit, _caller: Who) -> AuditCheck:
-    """Whether the audit log is as it was written: each row's hash covers all rows before it."""
-    return audit.check(state.context)
+def check_audit(state: Godwit, _caller: Who, known: KnownCheck = None) -> AuditCheck:
+    """Whether the audit log is as it was written: each row's hash covers all rows before it.
+
+    With what an earlier check told also whether all that there was then is there still, unchanged.
+    """
+    return audit.check(state.context, None if known is None else audit.Known.read(known))
 
 
 def _who(of: Caller) -> WhoView:

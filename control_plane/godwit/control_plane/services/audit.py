@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from godwit.control_plane.context import Context
 from godwit.control_plane.store import access
@@ -81,17 +81,35 @@ def page(context: Context, limit: int, before: int | None, actor: str | None) ->
         return [_view(row) for row in access.audit_page(conn, limit, before, actor)]
 
 
-def check(context: Context) -> AuditCheck:
-    """Walk the chain from its beginning: where it breaks, a row was changed, or one is missing."""
+@dataclass(frozen=True)
+class Known:
+    """What an earlier check told, and was kept elsewhere: how many rows there were, and the hash of the last."""
+
+    rows: int
+    last_hash: str
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """From `ROWS:HASH`."""
+        rows, _, last_hash = text.partition(":")
+        return cls(int(rows), last_hash)
+
+
+def check(context: Context, known: Known | None = None) -> AuditCheck:
+    """Walk the chain from its beginning: where it breaks, a row was changed, or one is missing.
+
+    A chain that does not hold the last row that is `known` is broken there: rows were cut off, or all are new.
+    """
     rows, before = 0, ""
     with context.db.read() as conn:
         while found := access.audit_from(conn, rows, _BATCH):
             for row in found:
-                rows += 1
-                if row.seq != rows or row.hash != access.chained(before, row._asdict()):
-                    return AuditCheck(rows=rows - 1, is_intact=False, broken_at=rows)
-                before = row.hash
-    return AuditCheck(rows=rows, is_intact=True, broken_at=None)
+                is_known = known is None or row.seq != known.rows or row.hash == known.last_hash
+                if row.seq != rows + 1 or not is_known or row.hash != access.chained(before, row._asdict()):
+                    return AuditCheck(rows=rows, is_intact=False, broken_at=rows + 1, last_hash=before)
+                rows, before = row.seq, row.hash
+    is_cut = known is not None and rows < known.rows
+    return AuditCheck(rows=rows, is_intact=not is_cut, broken_at=rows + 1 if is_cut else None, last_hash=before)
 
 
 def _view(row: Row[Any]) -> AuditView:

@@ -97,8 +97,13 @@ class AuditView(Message):
 
 
 class AuditCheck(Message):
-    """Whether the audit log is as it was written: how many rows are, and the number of the first that is not."""
+    """Whether the audit log is as it was written: how many rows are, and the number of the first that is not.
+
+    `last_hash` covers all these rows. Keep it and `rows` where nobody who writes to the database can: a later check
+    against them finds that the newest rows were taken out, or that all of them were written anew.
+    """
 
     rows: int
     is_intact: bool
     broken_at: int | None
+    last_hash: str
