@@ -20,6 +20,13 @@ from godwit.domain.errors import Conflict
 from tests.control_plane.world import spec
 
 DEADLINE_S = 120.0
+PAUSE_S = 0.05
+"""Between two looks at a condition."""
+
+TAKEN_OVER_S = 10.0
+"""From the death of the one that runs the loops to another's lease, with two seconds to spare: six without a renewal,
+and a pause between looks before and after them (`leading.STILL_S`, `leading.RENEW_S`)."""
+
 NAMES = ("a", "b")
 JOB = spec().model_dump(exclude_defaults=True)
 
@@ -58,7 +65,6 @@ class Pair:
         """Kill the one that runs the loops; its name and generation."""
         name, generation = _until(self.leader, "one of them leads")
         self.processes[name].kill()
-        self.processes[name].wait()
         return name, generation
 
 
@@ -66,8 +72,26 @@ def _until(condition: Callable[[], Any], what: str) -> Any:
     deadline = time.monotonic() + DEADLINE_S
     while not (value := condition()):
         assert time.monotonic() < deadline, what
-        time.sleep(0.05)
+        time.sleep(PAUSE_S)
     return value
+
+
+def _waited_s(condition: Callable[[], Any], what: str) -> float:
+    """How long a condition took, less what the looks at it took longer than their pauses.
+
+    So long the machine kept this process waiting too, or its database: what others need then says nothing of them.
+    """
+    began, looks = time.monotonic(), 0
+
+    def look() -> Any:
+        nonlocal looks
+        looks += 1
+        return condition()
+
+    _until(look, what)
+    took_s = time.monotonic() - began
+    print(f"{what}: after {took_s:.1f} s and {looks} looks")
+    return min(took_s, looks * PAUSE_S)
 
 
 @pytest.fixture
@@ -95,10 +119,11 @@ def test_both_serve_one_runs_the_loops_and_the_other_takes_over_when_it_is_kille
         assert http.get(f"/v1/jobs/{job['id']}").json()["name"] == "digits"
     first, generation = pair.kill_leader()
     (second,) = set(NAMES) - {first}
-    killed_at = time.monotonic()
     # On a machine that stood still, the one that was killed may have been replaced a moment before.
-    _until(lambda: (now := pair.leader()) and now[0] == second and now[1] >= generation, f"{second} takes over")
-    print(f"taken over {time.monotonic() - killed_at:.1f} s after the kill")
+    took_s = _waited_s(
+        lambda: (now := pair.leader()) and now[0] == second and now[1] >= generation, f"{second} takes over"
+    )
+    assert took_s < TAKEN_OVER_S
     with pair.client(second) as http:
         assert http.post(f"/v1/jobs/{job['id']}/cancel").is_success
         _until(lambda: http.get(f"/v1/jobs/{job['id']}").json()["state"] == "cancelled", "its planner plans")
