@@ -33,16 +33,21 @@ def test_what_leads_to_no_cluster_is_refused_with_what_to_do(kubeconfig: str) ->
         configured(_options(), kubeconfig)
 
 
-@pytest.mark.parametrize(
-    "user", ["exec: {command: touch, args: [never]}", "tokenFile: /etc/shadow", "auth-provider: {}"]
-)
-def test_a_kubeconfig_runs_no_program_and_reads_no_file_of_the_control_planes_machine(user: str) -> None:
+OUTSIDE = (
+    ("exec: {command: touch, args: [never]}", ""), ("tokenFile: /etc/shadow", ""), ("auth-provider: {}", ""),
+    ("client-certificate: /etc/ssl/a.pem", ""), ("client-key: /etc/ssl/a.key", ""),
+    ("token: t", ", certificate-authority: /etc/ssl/ca.pem"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("user", "cluster"), OUTSIDE, ids=lambda said: said.strip(", ").partition(":")[0])
+def test_a_kubeconfig_runs_no_program_and_reads_no_file_of_the_control_planes_machine(user: str, cluster: str) -> None:
     text = (
         f"current-context: a\nusers: [{{name: u, user: {{{user}}}}}]\n"
-        "clusters: [{name: a, cluster: {server: 'http://127.0.0.1:9'}}]\n"
+        f"clusters: [{{name: a, cluster: {{server: 'http://127.0.0.1:9'{cluster}}}}}]\n"
         "contexts: [{name: a, context: {cluster: a, user: u}}]\n"
     )
-    with pytest.raises(InvalidRequest, match="a kubeconfig with a token or certificates"):
+    with pytest.raises(InvalidRequest, match="a kubeconfig with its token or certificates in it"):
         configured(_options(), text)
 
 

@@ -15,6 +15,11 @@ _TOKEN = re.compile(r"[!-~]+")
 """Printable ASCII without a space: what may follow "Bearer" in a header (RFC 9110, section 11.2, is narrower)."""
 
 
+OUTSIDE = frozenset({"exec", "auth-provider", "tokenFile", "client-certificate", "client-key", "certificate-authority"})
+"""What of a kubeconfig names programs and files (kubernetes.io, "kubeconfig (v1)", 2026-11-20); with `-data` behind it
+the last three hold what they say themselves."""
+
+
 def configured(options: Options, access: str) -> Any:
     """The client's configuration from the secret: a token when there is an address, `IN_CLUSTER`, or a kubeconfig.
 
@@ -34,7 +39,8 @@ def configured(options: Options, access: str) -> Any:
     except (config.ConfigException, plain_yaml.NotPlain, AttributeError, TypeError) as wrong:
         # Not from the cause: a parser's message quotes what it read, and that is a secret.
         what = (
-            f"no cluster: give a kubeconfig with a token or certificates, or a token and url, or the word {IN_CLUSTER}"
+            "no cluster: give a kubeconfig with its token or certificates in it (kubectl config view --raw --flatten "
+            f"makes one), or a token and url, or the word {IN_CLUSTER}"
         )
         raise InvalidRequest(problems=[Problem(("access",), f"{what} ({type(wrong).__name__})")]) from None
     if (urlsplit(made.host).hostname or "").startswith("127."):
@@ -55,8 +61,9 @@ def _load(kubeconfig: str, context: str | None, into: Any) -> None:
     content = plain_yaml.load(kubeconfig)
     if not isinstance(content, dict):
         raise config.ConfigException("the kubeconfig is not a mapping")
-    for user in content.get("users") or []:
-        # Whoever may add a provider must not by that run programs or send off files where the control plane runs.
-        if set(user.get("user") or {}) & {"exec", "auth-provider", "tokenFile"}:
-            raise config.ConfigException("the kubeconfig's credentials lie outside of it")
+    told = [one.get("user") for one in content.get("users") or []]
+    told += [one.get("cluster") for one in content.get("clusters") or []]
+    # Whoever may add a provider must not by that run programs, or send off files, where the control plane runs.
+    if any(OUTSIDE & set(one or {}) for one in told):
+        raise config.ConfigException("the kubeconfig's credentials lie outside of it")
     config.load_kube_config_from_dict(content, context=context, client_configuration=into, persist_config=False)
