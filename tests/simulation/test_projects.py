@@ -25,7 +25,10 @@ from tests.simulation.crashing import Crash
 from tests.simulation.invariants import Violation
 from tests.simulation.programs import Program
 
-SEEDS = min(30, int(os.environ.get("GODWIT_SIMULATION_SEEDS", "6")))
+SEEDS = min(30, int(os.environ.get("GODWIT_SIMULATION_SEEDS", "5")))
+FOUND = (19,)
+"""A seed that found something: an attempt succeeds before it hears that it is to give way, which is no violation."""
+
 QUOTAS = {"vision": LimitIn(nominal=4, borrow=2), "speech": LimitIn(nominal=4)}
 COHORT = 8
 """What both may hold together. The largest gang asks six: `vision` may borrow as much, `speech` all that there is."""
@@ -123,7 +126,7 @@ def check_preemptions(told: list[Event], restored: list[Event], attempts: list[A
 def test_jobs_give_way_under_faults_and_all_come_to_their_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(world, "POLICY", BUSY)
     gave_way, by_quota = 0, 0
-    for seed in range(SEEDS):
+    for seed in dict.fromkeys((*FOUND, *range(SEEDS))):
         database = databases.in_memory()
         one = ProjectsWorld(seed, database, Shelf(tmp_path / str(seed)))
         try:

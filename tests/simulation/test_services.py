@@ -20,8 +20,12 @@ from tests import databases
 from tests.simulation.invariants import Violation
 from tests.simulation.serving import ServingWorld
 
-SEEDS = min(200, int(os.environ.get("GODWIT_SIMULATION_SEEDS", "3")))
+SEEDS = min(200, int(os.environ.get("GODWIT_SIMULATION_SEEDS", "1")))
 FIRST = int(os.environ.get("GODWIT_SIMULATION_FIRST_SEED", "0"))
+
+FOUND = (76, 101, 103)
+"""Seeds that found something: a command that was answered since a backup stayed owed after the restore; a report counted
+twice after a clock was set back; a replica that became ready since a backup was STARTING for ever after the restore."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +53,7 @@ def run_seeds(count: int, folder: Path) -> None:
 
 
 def test_services_come_to_what_is_wanted_and_nobody_is_cut_off(tmp_path: Path) -> None:
-    for seed in range(FIRST, FIRST + SEEDS):
+    for seed in dict.fromkeys((*FOUND, *range(FIRST, FIRST + SEEDS))):
         try:
             run_seed(seed, tmp_path / str(seed))
         except Violation as violation:
