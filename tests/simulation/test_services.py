@@ -24,7 +24,7 @@ SEEDS = min(200, int(os.environ.get("GODWIT_SIMULATION_SEEDS", "1")))
 FIRST = int(os.environ.get("GODWIT_SIMULATION_FIRST_SEED", "0"))
 
 FOUND = (76, 101, 103)
-"""Seeds that found something: a command that was answered since a backup stayed owed after the restore; a report counted
+"""Seeds that found something: what was answered since a backup was owed for ever after the restore; a report counted
 twice after a clock was set back; a replica that became ready since a backup was STARTING for ever after the restore."""
 
 
