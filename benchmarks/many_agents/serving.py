@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from godwit.control_plane import embedded
+from godwit.control_plane import embedded, log_lines
 from godwit.control_plane.api.hearing import Hearing
 from godwit.providers import registry
 from starlette.types import Receive, Scope, Send
@@ -19,7 +19,7 @@ def main(folder: Path, *, plain: bool) -> None:
         Hearing.__call__ = _passing_by  # type: ignore[method-assign, assignment]
         Hearing.ask = _by_route  # type: ignore[method-assign, assignment]
     registry.KINDS = {**registry.KINDS, "paper": paper.KIND}
-    embedded.configure_log()
+    log_lines.configure()
     signal.signal(signal.SIGTERM, _end_in_order)
     embedded.serve(folder)
 
