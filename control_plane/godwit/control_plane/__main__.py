@@ -1,4 +1,7 @@
-"""`python -m godwit.control_plane VERB --home DIR`: what the command line starts, stops, backs up and restores."""
+"""`python -m godwit.control_plane VERB --home DIR`: what the command line starts, stops, backs up and restores.
+
+Each verb imports its own part: what only ends a process, or looks at a home, need not wait for all that serves.
+"""
 
 import argparse
 import signal
@@ -6,8 +9,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from godwit.control_plane import embedded, orphaned, stopping, working
-from godwit.control_plane.backup import backing, restoring
+from godwit.control_plane import log_lines
 from godwit.domain.clock import SystemClock
 from godwit.domain.errors import GodwitError
 from sqlalchemy.exc import OperationalError
@@ -16,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 def main() -> int:
     """Run one of the verbs; returns the exit code."""
     arguments = _parser().parse_args()
-    embedded.configure_log()
+    log_lines.configure()
     signal.signal(signal.SIGTERM, _end_in_order)
     home: Path = arguments.home.absolute()
     try:
@@ -58,7 +60,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _serve(home: Path, _arguments: argparse.Namespace) -> None:
+    from godwit.control_plane import embedded  # noqa: PLC0415 - FastAPI and all routes, which no other verb needs
+
+    embedded.serve(home)
+
+
+def _work(home: Path, arguments: argparse.Namespace) -> None:
+    from godwit.control_plane import working  # noqa: PLC0415 - as above
+
+    working.work(home, arguments.concurrency, arguments.port)
+
+
+def _stop(home: Path, _arguments: argparse.Namespace) -> None:
+    from godwit.control_plane import stopping  # noqa: PLC0415 - as above
+
+    stopping.stop(home)
+
+
 def _backup(home: Path, arguments: argparse.Namespace) -> None:
+    from godwit.control_plane.backup import backing  # noqa: PLC0415 - as above
+
     written = backing.backup(home, arguments.file.absolute(), SystemClock().now())
     size_mib = arguments.file.stat().st_size / 2**20
     rows = sum(written.rows.values())
@@ -67,6 +89,8 @@ def _backup(home: Path, arguments: argparse.Namespace) -> None:
 
 
 def _restore(home: Path, arguments: argparse.Namespace) -> None:
+    from godwit.control_plane.backup import restoring  # noqa: PLC0415 - as above
+
     wish = restoring.Wish(arguments.end_orphans, arguments.over_newer)
     done = restoring.restore(home, arguments.file.absolute(), SystemClock().now(), wish)
     age_h = (done.restored.restored_at - done.manifest.at) / 3600
@@ -77,6 +101,8 @@ def _restore(home: Path, arguments: argparse.Namespace) -> None:
 
 
 def _orphans(home: Path, arguments: argparse.Namespace) -> None:
+    from godwit.control_plane import orphaned  # noqa: PLC0415 - as above
+
     if arguments.end:
         orphaned.end(home, SystemClock().now())
     for line in orphaned.listed(home):
@@ -84,9 +110,9 @@ def _orphans(home: Path, arguments: argparse.Namespace) -> None:
 
 
 _VERBS = {
-    "serve": lambda home, _arguments: embedded.serve(home),
-    "work": lambda home, arguments: working.work(home, arguments.concurrency, arguments.port),
-    "stop": lambda home, _arguments: stopping.stop(home),
+    "serve": _serve,
+    "work": _work,
+    "stop": _stop,
     "backup": _backup,
     "restore": _restore,
     "orphans": _orphans,

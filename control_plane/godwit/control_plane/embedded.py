@@ -7,11 +7,8 @@ import asyncio
 import os
 import random
 import socket
-import sys
-from collections.abc import MutableMapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import structlog
 import uvicorn
@@ -50,7 +47,6 @@ from godwit.control_plane.wakes import Listener
 from godwit.domain.clock import SteadyClock
 from godwit.domain.errors import Conflict
 from godwit.domain.ids import IdSource
-from godwit.domain.plain_text import visible
 from godwit.domain.wire.dev import CHUNK_BYTES
 from godwit.providers import registry
 from sqlalchemy import make_url
@@ -247,24 +243,3 @@ def _introduce(db: Database, token: str, ids: IdSource, now: float) -> str:
         if known is None:
             writes.add_token(tx, ids.new("token"), digest, "admin", now)
     return identity
-
-
-def in_plain_text(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A processor: whoever reads the log in a terminal is not at the mercy of what strangers call their things."""
-    return {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}
-
-
-def configure_log() -> None:
-    """Log lines to standard error, one event each."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            in_plain_text,
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(20),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
