@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +30,8 @@ class Run:
     began: float = field(default_factory=time.monotonic)
     open: list[Wound] = field(default_factory=list)
     healed: list[tuple[Wound, float]] = field(default_factory=list)
-    missed: Counter[Victim] = field(default_factory=Counter)
+    missed: set[Victim] = field(default_factory=set)
+    most_nodes: int = 0
     _told_at: float = 0.0
 
     def say(self, text: str) -> None:
@@ -39,18 +39,24 @@ class Run:
         print(told.line(time.monotonic() - self.began, text), flush=True)
 
     def go_through(self, kills: Sequence[Kill]) -> None:
-        """Strike when it is time, and look how long it takes until all is well."""
-        killer = Killer(self.fleet)
+        """Strike when it is time, and look how long it takes until all is well.
+
+        Where there is nothing of a kind, one of it is owed from then on: a real Ray is there for a part of a run only.
+        """
+        killer, owed = Killer(self.fleet), dict[Victim, Kill]()
         for kill in kills:
             self._watch(lambda at=kill.at_s: time.monotonic() - self.began >= at, killer)  # type: ignore[misc]
-            wound = killer.strike(kill)
-            if wound is None:
-                self.missed[kill.victim] += 1
-            else:
-                self.open.append(wound)
-                self.say(f"kill {wound.victim} {wound.whom}")
+            owed = {one.victim: one for one in (*owed.values(), kill) if not self._struck(killer, one)}
+        self.missed = set(owed)
         for cloud in clouds.NAMES:
             self.fleet.clouds.faults(cloud)
+
+    def _struck(self, killer: Killer, kill: Kill) -> bool:
+        wound = killer.strike(kill)
+        if wound is not None:
+            self.open.append(wound)
+            self.say(f"kill {wound.victim} {wound.whom}")
+        return wound is not None
 
     def end(self) -> None:
         """Wait until every job has ended, every machine is given back, and every wound is healed."""
@@ -87,7 +93,9 @@ class Run:
             if time.monotonic() - self._told_at > TELL_S:
                 self._told_at = time.monotonic()
                 counts = ", ".join(f"{count} {state}" for state, count in self.people.counts().items())
-                self.say(f"  nodes {rows.living_nodes(self.fleet.db)}, open wounds {len(self.open)}; jobs: {counts}")
+                nodes = rows.living_nodes(self.fleet.db)
+                self.most_nodes = max(self.most_nodes, nodes)
+                self.say(f"  nodes {nodes}, open wounds {len(self.open)}; jobs: {counts}")
             assert not self.people.is_over or killer is None, "everybody went home early"
             time.sleep(LOOK_S)
 
@@ -110,6 +118,8 @@ def live_through(folder: Path, kills: Sequence[Kill], sorts: Sequence[Sort], see
             for row in (
                 "",
                 *told.wounds(run.healed, run.missed),
+                "",
+                f"nodes at once, at most {run.most_nodes}",
                 "",
                 *told.work(people.jobs, rows.tries(fleet.db)),
                 "",

@@ -1,7 +1,7 @@
 """What a run says while it goes on, and the tables at its end. Lines have at most 80 characters."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from statistics import median
 
 from tests.chaos.gateways import User
@@ -23,18 +23,18 @@ def line(at_s: float, text: str) -> str:
     return f"{clock(at_s)}  {text}"[:WIDTH]
 
 
-def wounds(healed: Sequence[tuple[Wound, float]], missed: Mapping[Victim, int]) -> list[str]:
+def wounds(healed: Sequence[tuple[Wound, float]], missed: Set[Victim]) -> list[str]:
     """Kills by kind, and the seconds until all that they broke worked again."""
     by_kind: dict[Victim, list[float]] = defaultdict(list)
     for wound, took_s in healed:
         by_kind[wound.victim].append(took_s)
-    rows = [f"{'killed':<26}{'times':>6}{'none there':>12}{'well after s: median':>22}{'max':>8}"]
+    rows = [f"{'killed':<26}{'times':>6}{'never there':>13}{'well after s: median':>22}{'max':>8}"]
     for victim in Victim:
-        took, none = by_kind[victim], missed.get(victim, 0)
-        if took or none:
+        took, never = by_kind[victim], victim in missed
+        if took or never:
             middle, most = (f"{median(took):.1f}", f"{max(took):.1f}") if took else ("-", "-")
-            rows.append(f"{victim:<26}{len(took):>6}{none or '':>12}{middle:>22}{most:>8}")
-    return [*rows, f"{'all':<26}{len(healed):>6}{sum(missed.values()) or '':>12}"]
+            rows.append(f"{victim:<26}{len(took):>6}{'never' if never and not took else '':>13}{middle:>22}{most:>8}")
+    return [*rows, f"{'all':<26}{len(healed):>6}"]
 
 
 def work(jobs: Sequence[Job], tries: Mapping[str, tuple[int, int]]) -> list[str]:
