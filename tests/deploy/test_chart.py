@@ -1,4 +1,4 @@
-"""The Helm chart gives what Kubernetes takes: locked pods, with the same parts as docker-compose.yml."""
+"""The Helm chart gives what Kubernetes takes: locked pods, with all of docker-compose.yml that is godwit's."""
 
 import copy
 import json
