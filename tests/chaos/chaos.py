@@ -94,7 +94,7 @@ class Run:
                 self._told_at = time.monotonic()
                 counts = ", ".join(f"{count} {state}" for state, count in self.people.counts().items())
                 nodes = rows.living_nodes(self.fleet.db)
-                self.most_nodes = max(self.most_nodes, nodes)
+                self.most_nodes = max(self.most_nodes, nodes or 0)
                 self.say(f"  nodes {nodes}, open wounds {len(self.open)}; jobs: {counts}")
             assert not self.people.is_over or killer is None, "everybody went home early"
             time.sleep(LOOK_S)
