@@ -7,10 +7,13 @@ from typing import Any
 import structlog
 from godwit.domain.plain_text import visible
 
+_PLAIN = (bool, int, float, type(None))
+"""What is written by itself, in the words of the format; all else (an error, a list) may have anything in it."""
+
 
 def in_plain_text(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A processor: whoever reads the log in a terminal is not at the mercy of what strangers call their things."""
-    return {key: visible(value) if isinstance(value, str) else value for key, value in event.items()}
+    return {key: value if isinstance(value, _PLAIN) else visible(str(value)) for key, value in event.items()}
 
 
 def configure() -> None:
