@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,16 @@ PACKAGES = "python3,python3-venv,python-is-python3,ca-certificates"
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 COMMAND_S, BUILD_S = 120.0, 1800.0
 """How long one command may take, and one image: an environment with Ray takes minutes where others work, too."""
+
+
+class StandInsUsed(UserWarning):
+    """Images of a registry were not what was tested; pytest says so once more at the end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"no registry was reached: {', '.join((PYTHON, *STAND_INS.values()))} were made of Debian's packages "
+            "(tests/compose/standins); what was tested is docker-compose.yml and our own layers, not those images"
+        )
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,7 @@ def engine() -> Iterator[Engine]:
     try:
         with _daemon(folder) as own:
             _make_images(own, folder)
+            warnings.warn(StandInsUsed(), stacklevel=2)
             yield own
     finally:
         shutil.rmtree(folder, ignore_errors=True)
