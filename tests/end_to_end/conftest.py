@@ -67,8 +67,10 @@ def serving(home: Path, config: str | None = None) -> Iterator[System]:
         (home / "config.yaml").write_text(config)
     up = started.godwit("up", "--detach")
     assert up.returncode == 0, up.stderr
-    yield started
-    down = started.godwit("down")
+    try:
+        yield started
+    finally:  # a fleet that a failed test left behind would make those after it slow
+        down = started.godwit("down")
     assert down.returncode == 0, down.stderr
 
 
