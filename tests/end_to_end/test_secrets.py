@@ -23,6 +23,11 @@ echo "it still has $HF_TOKEN"
 sleep 600
 """
 
+FAILS = """\
+echo "its last word is $HF_TOKEN"
+exit 3
+"""
+
 
 def holding(*folders: Path) -> Iterator[Path]:
     """Files with a form of the secret in them."""
@@ -61,6 +66,21 @@ def said(system: System) -> str:
     return "".join(one.stdout + one.stderr for one in ended)
 
 
+def told_of_a_failure(system: System, tmp_path: Path) -> str:
+    """All that is told of a job that fails with the secret as its last word."""
+    spec = tmp_path / "fails.yaml"
+    setup = json.dumps(FAILS)  # of an environment: its set-up may end it, and it needs no Ray
+    spec.write_text(f"kind: dev\nname: tells\nsetup: {setup}\nrun: 'true'\nsecrets: {{HF_TOKEN: hf-token}}\n")
+    assert system.godwit("run", "-y", "--detach", str(spec)).returncode == 0
+    wait_for("its failure", 120, lambda: system.read("explain", "tells")["job"]["state"] == "failed")
+    reads = (["logs"], ["explain"], ["explain", "-o", "json"], ["events", "--job"], ["events", "-o", "json", "--job"])
+    ended = [system.godwit(*words, "tells") for words in reads]
+    ended += [system.godwit(*words) for words in (["ps", "-a"], ["ps", "-a", "-o", "json"])]
+    assert [one.returncode for one in ended] == [0] * len(ended), [one.stderr for one in ended]
+    assert all(f"its last word is {'*' * len(VALUE)}" in one.stdout for one in ended[:3])
+    return "".join(one.stdout + one.stderr for one in ended)
+
+
 def test_a_secret_is_with_the_program_alone_through_a_death_of_the_agent_and_to_its_end(tmp_path: Path) -> None:
     home, go = tmp_path / "home", tmp_path / "go"
     spec = tmp_path / "job.yaml"
@@ -86,5 +106,8 @@ def test_a_secret_is_with_the_program_alone_through_a_death_of_the_agent_and_to_
         assert not any(form.decode() in told for form in FORMS)
         assert system.godwit("cancel", "speaks").returncode == 0
         wait_for("its end", 120, lambda: not any((node / "attempts").iterdir()))
+        told = told_of_a_failure(system, tmp_path)
+        assert not any(form.decode() in told for form in FORMS)
+        wait_for("its end too", 120, lambda: not any((node / "attempts").iterdir()))
         assert system.godwit("backup", str(tmp_path / "backup.godwit")).returncode == 0
         assert list(holding(tmp_path, node)) == []
