@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,14 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ("domain", "scheduler", "providers", "control_plane", "gateway", "agents", "sdk", "cli")
 SENT = ("pyproject.toml", "README.md", "LICENSE", ".dockerignore", "docker-compose.yml", "deploy", *SOURCES)
 IMAGES = ("control-plane", "gateway", "cloud")
+SERVICE = """\
+kind: service
+name: hello
+run: echo from a replica > hello && exec python -m http.server "$PORT"
+replicas: 1
+readiness: {path: /hello}
+resources: {gpus: "H100:1", spot: never}
+"""
 HEALTHY_S, JOB_S = 600.0, 900.0
 """Far more than it takes (half a minute each) where nothing else runs."""
 
@@ -37,6 +47,7 @@ class Platform:
     folder: Path
     url: str
     token: str
+    gateway: str
 
     def compose(self, *arguments: str) -> str:
         """What compose says."""
@@ -101,7 +112,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         ports = {"GODWIT_PUBLISHED": _free_port(), "GODWIT_GATEWAY_PUBLISHED": _free_port()}
         found = Engine(plain.host, plain.compose, ports)
         token = (folder / "deploy/compose/secrets/token").read_text().strip()
-        up = Platform(found, folder, f"http://127.0.0.1:{ports['GODWIT_PUBLISHED']}", token)
+        url, gateway = (f"http://127.0.0.1:{port}" for port in ports.values())
+        up = Platform(found, folder, url, token, gateway)
         try:
             up.compose("up", "--no-build", "--detach")
             yield up
@@ -158,9 +170,7 @@ def test_a_gateway_has_a_token_of_its_own_that_cannot_give_tokens(platform: Plat
     token = platform.engine.run("docker", "exec", platform.container("gateway"), "cat", "/run/godwit/token").strip()
     assert token
     assert token != platform.token
-    refused = Platform(platform.engine, platform.folder, platform.url, token).godwit(
-        "tokens", "create", "x", "--role", "admin"
-    )
+    refused = replace(platform, token=token).godwit("tokens", "create", "x", "--role", "admin")
     assert refused.returncode != 0
 
 
@@ -175,6 +185,32 @@ def test_a_job_runs_and_its_output_comes_back(platform: Platform) -> None:
     ran = platform.godwit("run", "-y", "--gpus", "H100:1", "--name", "first", "--", "echo", "hello from a container")
     assert ran.returncode == 0, ran.stdout + ran.stderr + platform.compose("logs", "--tail", "40")
     assert "hello from a container" in platform.godwit("logs", "first").stdout
+
+
+def test_a_request_to_the_published_port_is_answered_by_a_replica(platform: Platform) -> None:
+    platform.until_healthy("gateway")
+    spec = platform.folder / "service.yaml"
+    spec.write_text(SERVICE)
+    ran = platform.godwit("run", "-y", str(spec))
+    assert ran.returncode == 0, ran.stdout + ran.stderr + platform.compose("logs", "--tail", "40")
+    key = platform.godwit("keys", "add").stdout.strip()
+    deadline = time.monotonic() + JOB_S
+    while (answer := _asked(platform, key)) != (200, "from a replica\n"):
+        assert answer[0] in {401, 404, 503}, f"{answer}: not for want of routes, which come within seconds"
+        assert time.monotonic() < deadline, f"{answer}: {platform.compose('logs', '--tail', '40', 'gateway')}"
+        time.sleep(0.5)
+    assert _asked(platform, "no-key")[0] == 401
+    assert platform.godwit("services", "rm", "hello").returncode == 0
+
+
+def _asked(platform: Platform, key: str) -> tuple[int, str]:
+    headers = {"Authorization": f"Bearer {key}"}
+    asked = urllib.request.Request(f"{platform.gateway}/services/default/hello/hello", headers=headers)
+    try:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read().decode()
 
 
 def test_jobs_run_on_while_processes_die_and_the_broker_forgets_everything(platform: Platform) -> None:

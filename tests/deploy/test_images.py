@@ -91,6 +91,13 @@ def test_the_proxy_leads_to_both_control_planes_and_nowhere_else() -> None:
     assert set(re.findall(r"server (\S+:\d+)", (ROOT / "deploy/compose/nginx.conf").read_text())) == wanted
 
 
+def test_whoever_calls_simulated_machines_lives_in_their_network() -> None:
+    """Their addresses are the cloud's own loopback: from any other container they are somebody else's, or nobody's."""
+    living = {name for name, one in COMPOSE["services"].items() if one.get("network_mode") == "service:cloud"}
+    assert living == {"control-plane-a", "control-plane-b", "worker-a", "worker-b", "gateway"}
+    assert COMPOSE["services"]["cloud"]["ports"] == ["127.0.0.1:${GODWIT_GATEWAY_PUBLISHED:-8800}:8800"]
+
+
 def test_every_variable_that_is_set_is_one_that_is_read() -> None:
     names = {name for one in COMPOSE["services"].values() for name in one.get("environment", {})}
     names |= set(re.findall(r"\b(GODWIT_\w+)=", DOCKERFILE))
