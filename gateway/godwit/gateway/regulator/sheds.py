@@ -30,7 +30,7 @@ MEANINGS: dict[Shed, str] = {
     Shed.WAITED_TOO_LONG: "its turn did not come while it waited",
     Shed.DISPLACED: "the queue is full, and interactive requests go before batch",
     Shed.NO_REPLICA: "no replica of this service takes requests at present",
-    Shed.REPLICA_FAILED: "its replica failed before it answered, and sending it again is not safe or not allowed",
+    Shed.REPLICA_FAILED: "no replica answered: it was sent as often as may be, or sending it again is not safe",
     Shed.KEY_REQUESTS: "this API key has used up its requests per minute",
     Shed.KEY_TOKENS: "this API key has used up its tokens per minute",
     Shed.LEAVING: "this gateway is about to stop; another one serves",
