@@ -14,7 +14,8 @@ from godwit.agents.runtime.custody import Custody
 from godwit.agents.runtime.folder import AttemptFolder
 from godwit.agents.runtime.held import Held
 from godwit.agents.runtime.ray_cluster import NodeFacts
-from godwit.domain.wire.agents import Peer, Serve, StartAttempt
+from godwit.domain.wire.agents import Peer, StartAttempt
+from godwit.domain.wire.replicas import Serve
 from godwit.domain.wire.secrets import AttemptSecrets
 
 VALUE = "hf_K7tq/Zr+8wXb-secret-of-nobody"

@@ -197,7 +197,7 @@ def test_a_receiver_whose_name_has_the_metadata_services_address_is_told_nothing
 ) -> None:
     target = replace(target_of(hook), allow_private=leave)
     for found in ([address], ["127.0.0.1", address]):
-        answer = Sender(lambda *_, found=found: found, timeout_s=2.0).send(target, "n", "{}", 0.0)  # type: ignore[misc]
+        answer = Sender(lambda *_, found=found: found, timeout_s=2.0).send(target, "n", "{}", 0.0)
         assert not answer.delivered
         assert "link-local" in answer.detail or not leave
         assert address not in answer.detail
