@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from godwit.control_plane import keyring
-from godwit.control_plane.home import Holder, Home
+from godwit.control_plane.home import Holder, Home, holders
 from godwit.domain.errors import Conflict
 
 from tests.ports import lasting_port
@@ -47,6 +47,25 @@ def test_asking_who_holds_a_home_leaves_no_trace(home: Home) -> None:
     assert not home.is_held()
     assert (home.folder / "control_plane.lock").read_text() == "12345\n"
     assert held == f"{os.getpid()}\n"
+
+
+def test_a_folder_tells_the_names_and_processes_of_all_who_hold_it(home: Home) -> None:
+    assert holders(home.folder) == {}
+    assert holders(home.folder / "not-made") == {}
+    with home.hold(), Home(home.folder, "b").hold(), Home(home.folder, "a").hold():
+        assert holders(home.folder) == {"": os.getpid(), "a": os.getpid(), "b": os.getpid()}
+        (home.folder / "control_plane.b.lock").write_text("")
+        assert holders(home.folder) == {"": os.getpid(), "a": os.getpid(), "b": None}, "it has not said so yet"
+    assert holders(home.folder) == {}, "their locks lie there, and nobody holds them"
+    assert not (home.folder / "not-made").exists()
+
+
+def test_whoever_meets_a_named_holder_is_not_sent_to_a_verb_that_refuses(home: Home) -> None:
+    named = Home(home.folder, "a")
+    with named.hold(), pytest.raises(Conflict) as refused:
+        named.hold()
+    assert "systemctl stop godwit" in refused.value.message
+    assert "godwit down" not in refused.value.message
 
 
 def test_secrets_are_readable_by_their_owner_only(home: Home) -> None:

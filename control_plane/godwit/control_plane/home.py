@@ -27,6 +27,23 @@ class Holder:
     identity: str
 
 
+def holders(folder: Path) -> dict[str, int | None]:
+    """Process ids of the control planes that hold `folder` now, by their names; "" is the name of one without.
+
+    A process id is None where the lock does not tell it, and of another machine where several share the folder.
+    """
+    found: dict[str, int | None] = {}
+    for path in sorted(folder.glob("control_plane*.lock")):
+        with path.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                pid = lock.read().strip()
+                name = path.name.removeprefix("control_plane").removesuffix(".lock").removeprefix(".")
+                found[name] = int(pid) if pid.isdecimal() else None
+    return found
+
+
 class Home:
     """A home, held by at most one control plane at a time, or by one of each name where several share one database."""
 
@@ -45,9 +62,14 @@ class Home:
             lock.close()
             holder = self.holder()
             where = f" and serves {holder.url}" if holder is not None else ""
+            how = (
+                "end that process or its service (`systemctl stop godwit`)"
+                if self._suffix
+                else "stop it with `godwit down`"
+            )
             raise Conflict(
                 f"the control plane with process id {pid} holds {self.folder}{where}; "
-                "use it, stop it with `godwit down`, or set GODWIT_HOME to another folder"
+                f"use it, {how}, or set GODWIT_HOME to another folder"
             ) from exc
         lock.seek(0)
         lock.truncate()
