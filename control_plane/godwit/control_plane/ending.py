@@ -12,10 +12,16 @@ class InOrder(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to log it."""
-        why = record.exc_info[1] if record.exc_info else None
-        return CUT_OFF not in record.getMessage() and not (
-            isinstance(why, asyncio.CancelledError) and CUT_OFF in str(why)
-        )
+        return CUT_OFF not in record.getMessage() and not _was_cut_off(record.exc_info[1] if record.exc_info else None)
+
+
+def _was_cut_off(why: BaseException | None) -> bool:
+    """Whether a task was cancelled for it: what is seen last may be a cancellation that came of the first."""
+    while isinstance(why, asyncio.CancelledError):
+        if CUT_OFF in str(why):
+            return True
+        why = why.__cause__ or why.__context__
+    return False
 
 
 def log_no_cuts() -> None:

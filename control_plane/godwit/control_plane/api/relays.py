@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import structlog
-from fastapi import WebSocket
+from fastapi import WebSocket, WebSocketDisconnect
 from godwit.domain.wire.agents import CommandsReply, CommandsRequest
 from godwit.domain.wire.dev import CHUNK_BYTES, OpenTerminal
 from pydantic import ValidationError
@@ -26,6 +26,9 @@ DIAL_S, ASK_S = 5.0, 3.0
 MESSAGE_BYTES = 4 * CHUNK_BYTES
 NOT_YOURS, TRY_AGAIN = 1008, 1013
 """Close codes: RFC 6455, section 7.4.1, and the registry that section 11.7 began."""
+
+GONE = (RuntimeError, WebSocketDisconnect)
+"""What starlette (1.10) raises for an end that was closed before: by us, and by whoever is there."""
 
 
 def owed_there(url: str, credential: str, known: list[str], vouched: str) -> list[OpenTerminal]:
@@ -66,7 +69,7 @@ async def carry(url: str, here: WebSocket, vouched: str) -> None:
         for way in left:
             way.cancel()
         await asyncio.gather(*ways, return_exceptions=True)
-    with contextlib.suppress(RuntimeError):  # closed before
+    with contextlib.suppress(*GONE):
         await here.close()
 
 

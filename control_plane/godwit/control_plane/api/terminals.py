@@ -115,13 +115,13 @@ async def _join(state: State, terminal: Terminal, side: str, websocket: WebSocke
         await _carry(state, terminal, websocket, terminal.ends[_OTHER[side]])
     except TimeoutError:
         why = "its node did not dial in; ask again, and look at the node with `godwit nodes` if that goes on"
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(*relays.GONE):
             await websocket.send_text(json.dumps({"refused": why}))
     finally:
         if watch is not None:
             watch.cancel()
         state.terminals.forget(terminal)
-        await _close(terminal)
+        await close(terminal)
 
 
 async def _carry(state: State, terminal: Terminal, here: WebSocket, there: WebSocket) -> None:
@@ -141,8 +141,8 @@ async def _carry(state: State, terminal: Terminal, here: WebSocket, there: WebSo
                 await there.send_bytes(data)
             elif text is not None:
                 await there.send_text(text)
-        except RuntimeError:
-            return  # the other end is closed
+        except relays.GONE:
+            return
 
 
 async def _watch(state: State, terminal: Terminal) -> None:
@@ -151,7 +151,7 @@ async def _watch(state: State, terminal: Terminal) -> None:
     looks = asyncio.create_task(_environment_ends(state, terminal))
     try:
         await asyncio.wait({shut_out, looks}, return_when=asyncio.FIRST_COMPLETED)
-        await (_close(terminal, NOT_YOURS, SHUT_OUT) if shut_out.done() else _close(terminal))
+        await (close(terminal, NOT_YOURS, SHUT_OUT) if shut_out.done() else close(terminal))
     finally:
         for task in (shut_out, looks):
             task.cancel()
@@ -168,8 +168,9 @@ async def _environment_ends(state: State, terminal: Terminal) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-async def _close(terminal: Terminal, code: int = NORMAL, why: str = "") -> None:
+async def close(terminal: Terminal, code: int = NORMAL, why: str = "") -> None:
+    """Close both ends of it; one that is gone already is left out."""
     for end in terminal.ends.values():
-        with contextlib.suppress(RuntimeError):  # closed before
+        with contextlib.suppress(*relays.GONE):
             if end is not None:
                 await end.close(code, why)
