@@ -76,11 +76,20 @@ def test_a_bug_is_told_in_a_sentence_without_a_traceback(
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(("up", "--detach"), "`systemctl start godwit`"), (("down",), "`systemctl stop godwit`")],
+)
 def test_a_home_that_is_another_users_is_left_alone(
-    godwit: Godwit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...],
+    told: str,
+    godwit: Godwit,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     mine = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
-    assert godwit("up", "--detach", "--home", str(tmp_path)) == ExitCode.FAILED
-    assert "systemctl start godwit" in " ".join(capsys.readouterr().err.split())
+    assert godwit(*words, "--home", str(tmp_path)) == ExitCode.FAILED
+    assert told in " ".join(capsys.readouterr().err.split())
     assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from godwit.control_plane import stopping
+from godwit.control_plane.home import Home
+from godwit.domain.errors import Conflict
+from godwit.providers import registry
 
 from tests.control_plane.world import spec
 
@@ -81,7 +85,7 @@ def test_a_second_control_plane_on_the_same_home_ends_and_names_the_first(home: 
     with serving(home) as process:
         second = start(home)
         _, said = second.communicate(timeout=DEADLINE_S)
-        assert second.returncode == 1
+        assert second.returncode == 5
         assert f"process id {process.pid} " in said
         assert "Traceback" not in said
         assert announced(home)["pid"] == process.pid
@@ -103,6 +107,34 @@ def test_stop_ends_the_one_that_serves_and_may_be_repeated(home: Path) -> None:
             assert (done.returncode, done.stderr) == (0, "")
         assert process.wait(DEADLINE_S) is not None
         assert announced(home) == {}
+
+
+def test_stop_leaves_a_home_alone_that_a_named_control_plane_holds(home: Path) -> None:
+    stop = [sys.executable, "-m", "godwit.cli.main", "down", "--home", str(home)]
+    with serving(home) as process:
+        before = sorted(home.iterdir())
+        with Home(home, "b").hold():
+            refused = subprocess.run(stop, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert refused.returncode == 5
+        assert f": b (process {os.getpid()}); nothing was stopped" in refused.stderr
+        assert "systemctl stop godwit" in refused.stderr
+        assert (refused.stdout, len(refused.stderr.splitlines())) == ("", 1)
+        assert sorted({*home.iterdir()} - {home / "control_plane.b.lock"}) == before
+        with client(home) as http:
+            assert http.get("/v1/version").is_success, "the one without a name was let alone, too"
+        subprocess.run(stop, capture_output=True, timeout=DEADLINE_S, check=True)
+        assert process.wait(DEADLINE_S) is not None, "with the other one gone it is stopped as ever"
+
+
+def test_a_refused_stop_ends_no_machines(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[Path] = []
+    monkeypatch.setattr(registry, "stop_simulated", ended.append)
+    monkeypatch.setattr(registry, "stop_local", ended.append)
+    with Home(home, "a").hold(), pytest.raises(Conflict, match="nothing was stopped"):
+        stopping.stop(home)
+    assert ended == []
+    stopping.stop(home)
+    assert ended == [home, home]
 
 
 def test_a_wrong_configuration_is_told_in_one_line(home: Path) -> None:

@@ -1,6 +1,7 @@
 """Verbs of the control plane that work on its home: they run on its machine, in a process of its own code."""
 
 import os
+import pwd
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,6 +13,21 @@ from godwit.cli import connection
 from godwit.cli.exits import Failure
 
 HomeOption = Annotated[Path | None, typer.Option(help="Instead of GODWIT_HOME.", show_default=False)]
+
+
+def refuse_anothers(home: Path, instead: str) -> None:
+    """Raise `Failure`, with what to do `instead`, where `home` is another user's.
+
+    What one writes there keeps its control plane from starting, and what one ends there its service starts again.
+    """
+    owner = home.stat().st_uid
+    if owner == os.geteuid():
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = str(owner)
+    raise Failure(f"{home} belongs to the user {name}: {instead}, or run this as that user")
 
 
 def run(verb: str, home: Path | None, *arguments: str) -> None:

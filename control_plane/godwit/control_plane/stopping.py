@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from godwit.control_plane.home import Home
+from godwit.control_plane.home import Home, holders
 from godwit.domain.errors import Conflict
 from godwit.providers import registry
 
@@ -16,8 +16,10 @@ TERM_WAIT_S = 15.0
 def stop(folder: Path) -> None:
     """End the control plane of `folder`, then its simulated clouds and nodes. Idempotent. Raises `Conflict` on failure.
 
-    Jobs that were running are interrupted; the next start resumes them from their last checkpoints.
+    Jobs that were running are interrupted; the next start resumes them from their last checkpoints. While a control
+    plane with a name holds the folder nothing is touched: it is somebody's service, and would run on without machines.
     """
+    _refuse_named(folder)
     home = Home(folder)
     for number, wait_s in ((signal.SIGTERM, TERM_WAIT_S), (signal.SIGKILL, 5.0)):
         if not home.is_held():
@@ -29,6 +31,17 @@ def stop(folder: Path) -> None:
     home.withdraw()
     registry.stop_simulated(folder)
     registry.stop_local(folder)
+
+
+def _refuse_named(folder: Path) -> None:
+    named = {name: pid for name, pid in holders(folder).items() if name}
+    if not named:
+        return
+    told = ", ".join(f"{name} (process {pid or 'unknown'})" for name, pid in named.items())
+    raise Conflict(
+        f"control planes with names (GODWIT_REPLICA) hold {folder}: {told}; nothing was stopped: end them first, with "
+        "their service (`systemctl stop godwit`, on each of their machines) or by process id"
+    )
 
 
 def _pid(home: Home) -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from godwit.cli import connection
-from godwit.cli.exits import Failure
+from godwit.cli import connection, own_plane
+from godwit.cli.exits import ExitCode, Failure
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 STOP_S = 120.0
@@ -21,12 +21,14 @@ def down(
 ) -> None:
     """Stop the control plane, the simulated clouds and their nodes.
 
-    Jobs that run there end; what is committed stays.
+    Jobs that run there end; what is committed stays. A control plane with a name (GODWIT_REPLICA) or of another user
+    is a service: end that with `systemctl stop godwit`. Here it is refused, and nothing is stopped.
     """
     where = home.expanduser().absolute() if home else connection.settings(os.environ).home
     if not where.exists():
         print(f"nothing to stop: there is no {where}")
         return
+    own_plane.refuse_anothers(where, "stop its service instead (`systemctl stop godwit`)")
     command = [sys.executable, "-m", "godwit.control_plane", "stop", "--home", str(where)]
     try:
         ended = subprocess.run(command, check=False, timeout=STOP_S)
@@ -34,6 +36,8 @@ def down(
         raise Failure(
             f"stopping took more than {STOP_S:.0f} s; run it again, or look into {where / connection.LOG}"
         ) from exc
+    if ended.returncode == ExitCode.CONFLICT:
+        raise typer.Exit(ended.returncode)  # it said why, and what to do
     if ended.returncode != 0:
         raise Failure(f"not everything was stopped (exit code {ended.returncode}); run it again")
     print("godwit is down")

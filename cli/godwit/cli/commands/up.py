@@ -1,7 +1,6 @@
 """`godwit up`: start the control plane as a process of its own, and wait until it serves."""
 
 import os
-import pwd
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import httpx
 import typer
-from godwit.cli import connection, output
+from godwit.cli import connection, output, own_plane
 from godwit.cli.exits import Failure
 from godwit.domain.wire.views import ServerView
 from pydantic import ValidationError
@@ -40,7 +39,9 @@ def up(
     if find_spec("fastapi") is None or find_spec("sqlalchemy") is None:
         raise Failure("the control plane is not installed here; install it with: pip install 'godwit[server]'")
     where.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _refuse_anothers(where)
+    own_plane.refuse_anothers(
+        where, "start its service instead (`systemctl start godwit`), which knows its database too"
+    )
     command = [sys.executable, "-m", "godwit.control_plane", "serve", "--home", str(where)]
     if not detach:
         output.note(f"starting the control plane (home {where}); Ctrl-C stops it")
@@ -48,21 +49,6 @@ def up(
     url = _start(command, where)
     print(f"godwit is up at {url} (home {where})")
     print("next:  godwit offers --gpus H100:1\n       godwit run examples/digits/job.yaml\n       godwit down")
-
-
-def _refuse_anothers(home: Path) -> None:
-    """A home is its owner's: what another user writes there keeps its control plane from starting."""
-    owner = home.stat().st_uid
-    if owner == os.geteuid():
-        return
-    try:
-        name = pwd.getpwuid(owner).pw_name
-    except KeyError:
-        name = str(owner)
-    raise Failure(
-        f"{home} belongs to the user {name}: start its service instead (`systemctl start godwit`), which knows its "
-        "database too, or run this as that user"
-    )
 
 
 def serving(home: Path) -> str | None:
