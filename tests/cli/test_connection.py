@@ -1,6 +1,7 @@
 """Which control plane is asked, and that a token goes only where it belongs."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ NOW = 1_790_000_000.0
 FAR = "https://far.test"
 
 
-def _home(path: Path, url: str = "http://127.0.0.1:7461") -> Path:
-    (path / "control_plane.json").write_text(json.dumps({"url": url, "pid": 1, "identity": "cp-1"}))
+def _home(path: Path, url: str = "http://127.0.0.1:7461", record: str = "control_plane.json") -> Path:
+    (path / record).write_text(json.dumps({"url": url, "pid": 1, "identity": "cp-1"}))
     (path / "token").write_text("home-token\n")
     return path
 
@@ -39,6 +40,48 @@ def test_the_home_token_is_never_sent_elsewhere(tmp_path: Path) -> None:
 def test_without_a_control_plane_one_is_told_how_to_start_it(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="godwit up --detach"):
         connection.find(connection.settings({"GODWIT_HOME": str(tmp_path)}), NOW)
+
+
+def _url(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def _closed() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return _url(listener)
+
+
+def test_a_home_whose_only_control_plane_has_a_name_gives_its_address(tmp_path: Path) -> None:
+    _home(tmp_path, "http://127.0.0.1:7471", "control_plane.a.json")
+    found = connection.find(connection.settings({"GODWIT_HOME": str(tmp_path)}), NOW)
+    assert (found.url, found.token) == ("http://127.0.0.1:7471", "home-token")
+
+
+def test_of_several_control_planes_the_first_that_listens_is_asked(tmp_path: Path) -> None:
+    known = connection.settings({"GODWIT_HOME": str(tmp_path)})
+    with socket.create_server(("127.0.0.1", 0)) as b, socket.create_server(("127.0.0.1", 0)) as c:
+        _home(tmp_path, _url(c), "control_plane.c.json")
+        _home(tmp_path, _url(b), "control_plane.b.json")
+        _home(tmp_path, _closed(), "control_plane.a.json")
+        assert connection.find(known, NOW).url == _url(b), "a was killed, and b comes before c"
+        _home(tmp_path, _closed())
+        assert connection.find(known, NOW).url == _url(b), "the one without a name has been killed, too"
+        _home(tmp_path, _url(c))
+        assert connection.find(known, NOW).url == _url(c), "one without a name comes first"
+
+
+def test_where_none_of_several_listens_one_learns_of_the_first(tmp_path: Path) -> None:
+    _home(tmp_path, first := _closed(), "control_plane.a.json")
+    _home(tmp_path, _closed(), "control_plane.b.json")
+    assert connection.find(connection.settings({"GODWIT_HOME": str(tmp_path)}), NOW).url == first
+
+
+def test_the_home_token_is_good_at_each_control_plane_of_the_home(tmp_path: Path) -> None:
+    _home(tmp_path, "http://127.0.0.1:7471", "control_plane.a.json")
+    _home(tmp_path, "http://127.0.0.1:7472", "control_plane.b.json")
+    environ = {"GODWIT_HOME": str(tmp_path), "GODWIT_URL": "http://127.0.0.1:7472"}
+    found = connection.find(connection.settings(environ), NOW)
+    assert (found.url, found.token) == ("http://127.0.0.1:7472", "home-token")
 
 
 def test_a_token_is_not_in_what_gets_printed() -> None:

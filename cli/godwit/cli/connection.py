@@ -1,15 +1,19 @@
 """Which control plane to talk to: the environment wins over `godwit login`, and that over what `godwit up` left."""
 
 import json
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from godwit.cli import logins
 from godwit.cli.exits import ExitCode, Failure
 
-RECORD = "control_plane.json"
+RECORD, NAMED_RECORDS = "control_plane.json", "control_plane.*.json"
 LOG = "control_plane.log"
+ANSWER_S = 1.0
+"""What is recorded in a home listens on this machine, which takes a connection at once or not at all."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,11 @@ def find(known: Settings, now: float) -> Connection:
     The home's token is an administrator's: it is never sent to a URL that is not the home's own. A login's token is
     sent to where it came from only.
     """
-    recorded, kept = recorded_url(known.home), logins.read(known.home)
+    own, kept = [str(record["url"]) for record in read_records(known.home)], logins.read(known.home)
     # A token that the environment gives without an address is of the home, as before anybody logged in elsewhere.
-    url = known.url or (recorded if known.token else None) or kept.current or recorded
-    if url is None:
+    of_home = _answering(own) if not known.url and (known.token or not kept.current) else None
+    url = known.url or of_home or kept.current
+    if not url:
         raise Failure(
             f"no control plane runs here ({known.home} has none); start it (`godwit up --detach`, or its service), "
             "log in to one elsewhere with `godwit login URL`, or set GODWIT_URL and GODWIT_TOKEN",
@@ -58,7 +63,7 @@ def find(known: Settings, now: float) -> Connection:
     login = kept.known.get(url)
     if login is not None and (login.expires_at is None or login.expires_at > now):
         return Connection(url, login.token)
-    if url == recorded:
+    if url in own:
         return Connection(url, _token(known.home))
     if login is not None:
         raise Failure(f"the login at {url} is over; log in again: `godwit login {url}`", ExitCode.UNREACHABLE)
@@ -68,22 +73,37 @@ def find(known: Settings, now: float) -> Connection:
     )
 
 
-def recorded_url(home: Path) -> str | None:
-    """The URL in the home's record of its control plane; None without a record. The process may be gone."""
-    record = read_record(home)
-    url = record.get("url")
-    return url.rstrip("/") if isinstance(url, str) else None
+def read_records(home: Path) -> list[dict[str, object]]:
+    """The records {"url", "pid", "identity"} of the home's control planes; their processes may be gone.
+
+    First the one without a name, then by name (GODWIT_REPLICA). Raises `Failure` for one that cannot be read.
+    """
+    found = [_read_record(path) for path in (home / RECORD, *sorted(home.glob(NAMED_RECORDS)))]
+    return [record | {"url": url.rstrip("/")} for record in found if isinstance(url := record.get("url"), str)]
 
 
-def read_record(home: Path) -> dict[str, object]:
-    """The home's record {"url", "pid", "identity"} of its control plane; empty when there is none."""
+def _read_record(path: Path) -> dict[str, object]:
     try:
-        record = json.loads((home / RECORD).read_text())
+        record = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as exc:
-        raise Failure(f"{home / RECORD} cannot be read: {exc}; run `godwit up` again", ExitCode.UNREACHABLE) from exc
+        raise Failure(f"{path} cannot be read: {exc}; run `godwit up` again", ExitCode.UNREACHABLE) from exc
     return record if isinstance(record, dict) else {}
+
+
+def _answering(urls: Sequence[str]) -> str | None:
+    """The only one, or the first that takes a connection; where none does the first, of which the request will tell."""
+    return next((url for url in urls if len(urls) > 1 and _listens(url)), urls[0] if urls else None)
+
+
+def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 80), timeout=ANSWER_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _token(home: Path) -> str:

@@ -52,18 +52,19 @@ def up(
 
 
 def serving(home: Path) -> str | None:
-    """The URL at which this home's control plane answers now; None when it does not."""
-    record = connection.read_record(home)
-    url = connection.recorded_url(home)
-    if url is None:
-        return None
+    """The URL at which this home's control plane answers now, or the first of several; None when none does."""
+    return next((str(record["url"]) for record in connection.read_records(home) if _is_it(record)), None)
+
+
+def _is_it(record: dict[str, object]) -> bool:
+    """Whether the control plane of a record answers where it says."""
     try:
-        answer = httpx.get(f"{url}/v1/version", timeout=2.0, trust_env=False)
+        answer = httpx.get(f"{record['url']}/v1/version", timeout=2.0, trust_env=False)
         server = ServerView.model_validate_json(answer.content)
     except (httpx.TransportError, ValidationError):
-        return None
+        return False
     # Another program, or another home's control plane, may have taken the port since.
-    return url if record.get("identity") in (None, server.identity) else None
+    return record.get("identity") in (None, server.identity)
 
 
 def _start(command: list[str], home: Path) -> str:
