@@ -114,7 +114,7 @@ def serve(folder: Path) -> None:
         )
         listener_of_hints = _listen_for_hints(settings, context) if not is_alone else None
         ending.log_no_cuts()  # once uvicorn has set up its log
-        if not is_alone and not settings.url:
+        if settings.replica and not settings.url:
             log.warning(
                 "`url` is not set in config.yaml: nodes are told this control plane's own address, and are lost with "
                 "it; name that of the proxy before all of them", told=context.url,
@@ -218,7 +218,13 @@ def _process_name(settings: Settings) -> str:
 
 
 def _own_url(settings: Settings, listener: socket.socket) -> str:
-    return peers.own_url(settings.listen, listener.getsockname()[1], settings.peer_url)
+    url = peers.own_url(settings.listen, listener.getsockname()[1], settings.peer_url)
+    if settings.replica and not settings.peer_url and peers.is_of_one_machine(url):
+        log.warning(
+            "no address is known at which control planes on other machines reach this one: terminals do not meet "
+            "there; name it in GODWIT_PEER_URL, unless all are on this machine", told=url,
+        )  # fmt: skip
+    return url
 
 
 def _loopback(listener: socket.socket) -> str:

@@ -26,7 +26,7 @@ from godwit.control_plane.roster import Roster
 from godwit.control_plane.services.providers import Accounts
 from godwit.control_plane.settings import Settings
 from godwit.control_plane.store import queries
-from godwit.control_plane.store.database import Database, open_engine
+from godwit.control_plane.store.database import WORKING, Database, open_engine
 from godwit.control_plane.store.in_line import Patience
 from godwit.control_plane.tracing import TracedCalls, open_spans
 from godwit.domain.errors import Conflict, InvalidRequest, NotFound
@@ -36,9 +36,6 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 log = structlog.get_logger()
-
-CONNECTIONS = "godwit worker"
-"""What PostgreSQL is told that a worker's connections are for."""
 
 CLOCK_EVERY = 8
 """The clock is set anew with every so many renewals: half a minute, in which no quartz loses a millisecond."""
@@ -52,7 +49,8 @@ def work(folder: Path, concurrency: int, port: int | None) -> None:
     settings = settings_module.read(folder)
     if settings.broker is None:
         raise InvalidRequest(
-            f"{folder / 'config.yaml'} names no broker under `executors`: there is nothing to work for"
+            f"there is nothing to work for: GODWIT_BROKER_URL is not set, and {folder / 'config.yaml'} names no broker "
+            "under `executors`"
         )
     if make_url(settings.database_url).get_backend_name() == "sqlite":
         raise Conflict("workers share a PostgreSQL with the control plane: set `database`")
@@ -63,7 +61,7 @@ def work(folder: Path, concurrency: int, port: int | None) -> None:
         registry.start_simulated(folder)
     home, metrics, name, pacing = Home(folder), TracedCalls(), _name(), Paces()
     roster = Roster(registry.build(settings.providers, folder, metrics=metrics, pacing=pacing.of))
-    db = Database(open_engine(settings.database_url, CONNECTIONS, Patience()), sender=name)
+    db = Database(open_engine(settings.database_url, WORKING, Patience()), sender=name)
     pacing.share(db)
     context, clock = _context(home, settings, db, roster, name)
     accounts = Accounts(context, roster, home.vault(), folder, metrics, pacing.of)

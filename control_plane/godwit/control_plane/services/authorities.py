@@ -52,7 +52,9 @@ def rotate(context: Context) -> Authority:
     with context.db.write() as tx:
         known = authorities.known(tx.conn)
         if known and len(trusted(known, now, context.credential_s)) > 1:
-            raise Conflict("agents are moving to another authority already; wait until `trusted` lists one only")
+            raise Conflict(
+                "agents are moving to another authority already; wait until `godwit authorities` shows none as coming or trusted"
+            )
         return _add(context, tx, known[-1].number + 1 if known else 1)
 
 
