@@ -1,23 +1,27 @@
 """A terminal whose person, and whose node, reach other control planes than the one at which it waits."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from godwit.agents.dev.relaying import Terminals as Lines
 from godwit.agents.link import Link
-from godwit.control_plane import peers
+from godwit.control_plane import embedded, peers
 from godwit.control_plane.api import relays
 from godwit.control_plane.api import terminals as terminals_api
 from godwit.control_plane.api.app import create_app
 from godwit.control_plane.api.state import State
 from godwit.control_plane.services.terminals import Terminals
+from godwit.control_plane.settings import Settings
 from godwit.domain.wire.agents import CommandsRequest
+from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -169,6 +173,50 @@ def test_an_address_is_what_is_given_or_where_it_listens() -> None:
     assert peers.own_url("127.0.0.1", 7461) == "http://127.0.0.1:7461"
     assert peers.own_url("10.0.0.7", 7461) == "http://10.0.0.7:7461"
     assert peers.own_url("0.0.0.0", 7461, "http://pod:7461") == "http://pod:7461"
-    host = peers.own_url("0.0.0.0", 7461).removeprefix("http://").removesuffix(":7461")
+    host = urlsplit(peers.own_url("0.0.0.0", 7461)).hostname or ""
     assert host.count(".") == 3
     assert host != "0.0.0.0"
+    socket.create_server((host, 0)).close()  # it is an address of this machine
+
+
+@pytest.mark.parametrize(
+    ("named", "outgoing", "best"),
+    [
+        ("10.0.0.7", "10.9.9.9", "10.0.0.7"),  # a container, or a machine with a good /etc/hosts
+        ("127.0.1.1", "10.0.0.7", "10.0.0.7"),  # Debian
+        ("127.0.0.1", "10.0.0.7", "10.0.0.7"),
+        ("", "10.0.0.7", "10.0.0.7"),
+        ("127.0.1.1", "", "127.0.1.1"),
+        ("127.0.1.1", "0.0.0.0", "127.0.1.1"),
+        ("127.0.1.1", "169.254.1.1", "127.0.1.1"),
+        ("", "", "127.0.0.1"),
+    ],
+)
+def test_of_every_address_it_is_one_that_another_machine_may_reach(named: str, outgoing: str, best: str) -> None:
+    assert peers.best_of(named, outgoing) == best
+
+
+def test_two_machines_that_are_themselves_by_name_do_not_have_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostbyname", lambda _name: "127.0.1.1")
+    monkeypatch.setattr(peers, "_outgoing", lambda: "10.0.0.7")
+    assert peers.own_url("0.0.0.0", 7461) == "http://10.0.0.7:7461"
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_warned"),
+    [
+        ({"replica": "a"}, True),
+        ({"replica": "a", "listen": "0.0.0.0"}, True),
+        ({"replica": "a", "listen": "10.0.0.7"}, False),
+        ({"replica": "a", "peer_url": "http://10.0.0.7:7461"}, False),
+        ({}, False),
+    ],
+)
+def test_a_control_plane_with_a_name_and_no_address_for_others_says_so(
+    settings: dict[str, str], is_warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "_named", lambda: "127.0.1.1")
+    monkeypatch.setattr(peers, "_outgoing", lambda: "")
+    with capture_logs() as said, socket.create_server(("127.0.0.1", 0)) as listener:
+        embedded._own_url(Settings(Path("home"), **settings), listener)  # type: ignore[arg-type]
+    assert ["GODWIT_PEER_URL" in str(one["event"]) for one in said] == [True] * is_warned
