@@ -177,6 +177,9 @@ def upgrade(conn: Connection, revision: str = "head") -> None:
 SERVING = "godwit control plane"
 """What PostgreSQL is told that a connection of a control plane which serves is for."""
 
+WORKING = "godwit worker"
+"""The same of a worker."""
+
 
 def that_exists(url: str) -> str:
     """The same address. Raises `InvalidRequest` for a SQLite file that is not there, which opening it would make.
