@@ -60,6 +60,18 @@ def test_every_command_of_the_table_has_help_of_its_own(
     assert "Usage: godwit" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("words", "code"), [(("down", "--home", "/not/there"), 0), (("explan",), 2)])
+def test_a_reader_that_has_left_is_no_error(words: tuple[str, ...], code: int) -> None:
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as left:
+        command = [sys.executable, "-m", "godwit.cli.main", *words]
+        ended = subprocess.run(command, stdout=left, stderr=subprocess.PIPE, text=True, env=buffered, check=False)
+    assert ended.returncode == code
+    assert "BrokenPipe" not in ended.stderr
+
+
 def test_a_misspelt_command_gets_a_near_match(godwit: Godwit, capsys: pytest.CaptureFixture[str]) -> None:
     assert godwit("explan", "digits") == ExitCode.USAGE
     assert "did you mean explain?" in capsys.readouterr().err

@@ -134,11 +134,24 @@ def main() -> None:
     except Exception as exc:  # noqa: BLE001 - the outermost frame: a person sees a sentence, not a traceback
         _report(f"this is a bug in godwit: {type(exc).__name__}: {exc}; GODWIT_DEBUG=1 shows where")
         sys.exit(int(ExitCode.FAILED))
+    finally:
+        _flush()
 
 
 def _leave_out_what_no_command_needs() -> None:
     """Save a third of the time that an import of httpx takes; it offers to go without."""
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # httpx's own command, with all of Pygments
+
+
+def _flush() -> None:
+    """Write what is left, where somebody reads it: `head` has often left, and Python would complain as it ends."""
+    if sys.stdout is None:
+        return  # it was closed from the beginning
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # It flushes once more then; this is how its documentation would have it (library/signal, "Note on SIGPIPE").
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(message: str) -> None:
