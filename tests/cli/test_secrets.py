@@ -67,6 +67,26 @@ def test_what_no_variable_holds_is_refused_before_it_is_sent(
     assert scripted.asked == []
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("MYSECRET", "did you mean mysecret?"), ("hf_token", "did you mean hf-token?"), ("x" * 64, "at most 63"),
+     ("-", "a-z, 0-9 and hyphens"), ("hf-token\n", "a-z, 0-9 and hyphens")],
+)  # fmt: skip
+def test_what_is_no_name_of_a_secret_is_told_in_words_before_its_value_is_asked_for(
+    name: str,
+    told: str,
+    scripted: ScriptedControlPlane,
+    godwit: Godwit,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"hunter22")))
+    assert godwit("secrets", "set", name) == ExitCode.USAGE
+    assert told in capsys.readouterr().err
+    assert sys.stdin.read() == "hunter22"
+    assert scripted.asked == []
+
+
 def test_lists_fit_eighty_columns_and_a_version_tells_who_has_it(
     scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str]
 ) -> None:

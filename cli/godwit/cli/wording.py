@@ -15,8 +15,11 @@ from pydantic_core import ErrorDetails
 
 Path = tuple[str | int, ...]
 
+NAME_SHAPE = "a-z, 0-9 and hyphens between them, at most 63"
+"""What `NAME_PATTERN` of `godwit.domain.wire.specs` says."""
+
 SHAPES: dict[Path, tuple[str, ...]] = {
-    ("name",): ("a-z, 0-9 and hyphens between them, at most 63",),
+    ("name",): (NAME_SHAPE,),
     ("resources", "gpus"): ("H100:8", "[H100:8, H200:8]", "0"),
     ("resources", "nodes"): ("4", "2..8"),
     ("resources", "memory"): ("80GB+",),
@@ -108,7 +111,7 @@ def _problem(path: Path, details: Sequence[ErrorDetails], data: dict[str, Any]) 
         accepted = tuple(re.findall(r"'([^']*)'", first.get("ctx", {}).get("expected", "")))
         return Problem(path, f"cannot be {_shown(value)}", accepted, _near(str(value), accepted))
     if kind == "string_pattern_mismatch":
-        return Problem(path, f"cannot be {_shown(value)}", shape, _slug(value) if path == ("name",) else None)
+        return Problem(path, f"cannot be {_shown(value)}", shape, near_name(value) if path == ("name",) else None)
     return Problem(path, _sentence(first, value), shape, _as_written(kind, value))
 
 
@@ -134,7 +137,8 @@ def _near(word: str, accepted: Sequence[str]) -> str | None:
     return near[0] if near else None
 
 
-def _slug(value: Any) -> str | None:
+def near_name(value: Any) -> str | None:
+    """The name that comes nearest to what a person wrote; None where nothing of that may be in one."""
     slug = re.sub(r"[^a-z0-9]+", "-", str(value).lower()).strip("-")[:63].strip("-")
     return slug or None
 

@@ -1,6 +1,7 @@
 """`godwit secrets`: what jobs may know and nobody reads back."""
 
 import getpass
+import re
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,9 @@ import typer
 from godwit.cli import console, figures, output
 from godwit.cli.client import ControlPlane, path_of
 from godwit.cli.exits import ExitCode, Failure
+from godwit.cli.wording import NAME_SHAPE, near_name
 from godwit.domain.wire.secrets import VALUE_BYTES_MAX, SecretIn, SecretView, VersionView
+from godwit.domain.wire.specs import NAME_PATTERN
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 NameArgument = Annotated[str, typer.Argument(help="A secret's name.")]
@@ -58,6 +61,7 @@ def set_value(
     The value comes from --file, from standard input, or from a prompt, without the line end after it: never from the
     command line, which every process of this machine may read.
     """
+    _refuse_no_name(name)
     control_plane = console.control_plane()
     _refuse_plain_http(control_plane)
     wanted = SecretIn(value=_value(name, file))
@@ -126,6 +130,14 @@ def _value(name: str, file: Path | None) -> str:
     if not text or len(text.encode()) > VALUE_BYTES_MAX:
         raise Failure(f"a secret has 1 to {VALUE_BYTES_MAX} bytes", ExitCode.USAGE)
     return text
+
+
+def _refuse_no_name(name: str) -> None:
+    if re.fullmatch(NAME_PATTERN, name):
+        return
+    near = near_name(name)
+    meant = f"; did you mean {near}?" if near else ""
+    raise Failure(f"a secret cannot be named {name!r} ({NAME_SHAPE}){meant}", ExitCode.USAGE)
 
 
 def _refuse_plain_http(control_plane: ControlPlane) -> None:
