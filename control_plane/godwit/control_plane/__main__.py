@@ -14,6 +14,7 @@ from godwit.domain.clock import SystemClock
 from godwit.domain.errors import Conflict, GodwitError
 from sqlalchemy.exc import OperationalError
 
+_HOUR_S = 3600
 CONFLICT = 5
 """The exit code where the state does not allow it: `godwit` has the same one, and adds nothing to what was said."""
 
@@ -82,13 +83,15 @@ def _stop(home: Path, _arguments: argparse.Namespace) -> None:
 
 
 def _backup(home: Path, arguments: argparse.Namespace) -> None:
-    from godwit.control_plane.backup import backing  # noqa: PLC0415 - as above
+    from godwit.control_plane.backup import backing, opening  # noqa: PLC0415 - as above
 
     written = backing.backup(home, arguments.file.absolute(), SystemClock().now())
     size_mib = arguments.file.stat().st_size / 2**20
     rows = sum(written.rows.values())
     print(f"backed up {written.identity}: {rows} rows, {size_mib:.1f} MiB, in {arguments.file}")  # noqa: T201
-    print("it holds the keys of this control plane: keep it where only you can read it")  # noqa: T201
+    if opening.needs_a_key_besides(arguments.file):
+        print("GODWIT_CREDENTIALS_KEY is not in it, and a restore needs both: keep them apart")  # noqa: T201
+    print("it holds keys of this control plane: keep it where only you can read it")  # noqa: T201
 
 
 def _restore(home: Path, arguments: argparse.Namespace) -> None:
@@ -96,11 +99,16 @@ def _restore(home: Path, arguments: argparse.Namespace) -> None:
 
     wish = restoring.Wish(arguments.end_orphans, arguments.over_newer)
     done = restoring.restore(home, arguments.file.absolute(), SystemClock().now(), wish)
-    age_h = (done.restored.restored_at - done.manifest.at) / 3600
-    print(f"restored {done.manifest.identity} as of {age_h:.1f} h ago into {home}")  # noqa: T201
+    age = _age(done.restored.restored_at - done.manifest.at)
+    print(f"restored {done.manifest.identity} as of {age} ago into {home}")  # noqa: T201
     if done.kept is not None:
         print(f"what was there lies in {done.kept}")  # noqa: T201
-    print("next:  godwit up, then godwit events -f and godwit orphans")  # noqa: T201
+    print("next:  start it again (godwit up, or systemctl start godwit and godwit-worker),")  # noqa: T201
+    print("       then godwit events -f and godwit orphans")  # noqa: T201
+
+
+def _age(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= _HOUR_S else f"{max(0.0, seconds) / 60:.0f} min"
 
 
 def _orphans(home: Path, arguments: argparse.Namespace) -> None:

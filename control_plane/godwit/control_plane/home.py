@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -16,6 +17,9 @@ from godwit.control_plane.settings import DEFAULT_PORT
 from godwit.control_plane.vault import Vault, new_key
 from godwit.domain.errors import Conflict, InvalidRequest
 from godwit.domain.given import secret as given_secret
+
+CREDENTIALS_KEY = "GODWIT_CREDENTIALS_KEY"
+"""The variable that gives keys to a process; with _FILE, that of a file with them."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,26 @@ def holders(folder: Path) -> dict[str, int | None]:
                 name = path.name.removeprefix("control_plane").removesuffix(".lock").removeprefix(".")
                 found[name] = int(pid) if pid.isdecimal() else None
     return found
+
+
+def usable_keys(path: Path, held: Sequence[str]) -> list[bytes]:
+    """What credentials and secrets are sealed with: the keys given to this process, then those `held` in `path`.
+
+    The first seals. Raises `InvalidRequest` for a key that is none.
+    """
+    given, file = _given_keys(), os.environ.get(f"{CREDENTIALS_KEY}_FILE")
+    source = f"{file} ({CREDENTIALS_KEY}_FILE)" if file else CREDENTIALS_KEY
+    for where, keys in ((source, given), (str(path), held)):
+        try:
+            for key in keys:
+                Vault(key.encode())
+        except ValueError as exc:
+            raise InvalidRequest(f"{where} is not a Fernet key: 32 bytes in URL-safe base 64") from exc
+    return [key.encode() for key in (*given, *held)]
+
+
+def _given_keys() -> list[str]:
+    return given_secret(os.environ, CREDENTIALS_KEY, lambda file: Path(file).read_text()).split()
 
 
 class Home:
@@ -135,21 +159,13 @@ class Home:
 
         So whoever begins to give a key loses nothing that was sealed with the home's own, which none is made beside.
         """
-        name, path = "GODWIT_CREDENTIALS_KEY", self.folder / "credentials.key"
-        given = given_secret(os.environ, name, lambda file: Path(file).read_text()).split()
-        if not given and not path.exists():
+        path = self.folder / "credentials.key"
+        if not path.exists() and not _given_keys():
             keyring.write_private_once(path, new_key())
-        held = path.read_text().split() if path.exists() else []
-        file = os.environ.get(f"{name}_FILE")
-        for where, keys in (((f"{file} ({name}_FILE)" if file else name), given), (str(path), held)):
-            try:
-                for key in keys:
-                    Vault(key.encode())
-            except ValueError as exc:
-                raise InvalidRequest(f"{where} is not a Fernet key: 32 bytes in URL-safe base 64") from exc
-        if not given and not held:
+        keys = usable_keys(path, path.read_text().split() if path.exists() else [])
+        if not keys:
             raise InvalidRequest(f"{path} is empty; put the key back, from a backup: what was sealed needs it")
-        return [key.encode() for key in (*given, *held)]
+        return keys
 
     def listen(
         self, port: int, host: str = "127.0.0.1", name: str = "port", default: int = DEFAULT_PORT

@@ -34,8 +34,12 @@ def backup(home: Path, target: Path, now: float) -> Manifest:
         raise Conflict(f"{target} exists; choose another name, or remove it")
     if not (home / "secret.key").is_file():
         raise InvalidRequest(f"{home} is no home of a control plane that was ever served; nothing was written")
-    settings = settings_module.read(home)
-    db = Database(open_engine(that_exists(settings.database_url)))
+    return write(home, settings_module.read(home).database_url, target, now)
+
+
+def write(home: Path, url: str, target: Path, now: float) -> Manifest:
+    """The same of the database at `url` and what there is of a home, which may have no keys."""
+    db = Database(open_engine(that_exists(url)))
     try:
         with db.read() as conn, archive.writing(target) as (writer, close):
             counts = _tables(conn, writer)
