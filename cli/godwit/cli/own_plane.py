@@ -40,4 +40,4 @@ def run(verb: str, home: Path | None, *arguments: str) -> None:
     command = [sys.executable, "-m", "godwit.control_plane", verb, "--home", str(where), *arguments]
     ended = subprocess.run(command, check=False)
     if ended.returncode != 0:
-        raise Failure(f"godwit {verb} did not work (exit code {ended.returncode}); nothing is half done")
+        raise Failure(f"godwit {verb} did not work (exit code {ended.returncode})")
