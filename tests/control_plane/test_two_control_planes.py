@@ -48,6 +48,14 @@ class Pair:
         token = (self.home / "token").read_text().strip()
         return httpx.Client(base_url=self.urls[name], headers={"Authorization": f"Bearer {token}"}, timeout=30.0)
 
+    def godwit(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """A command of who knows the home only."""
+        environ = {key: value for key, value in os.environ.items() if key not in ("GODWIT_URL", "GODWIT_TOKEN")}
+        command = [sys.executable, "-m", "godwit.cli.main", *words]
+        return subprocess.run(
+            command, env=environ | {"GODWIT_HOME": str(self.home)}, capture_output=True, text=True, check=False
+        )
+
     def serves(self, name: str) -> bool:
         try:
             return httpx.get(f"{self.urls[name]}/v1/version", timeout=5.0).is_success
@@ -124,6 +132,12 @@ def test_both_serve_one_runs_the_loops_and_the_other_takes_over_when_it_is_kille
         lambda: (now := pair.leader()) and now[0] == second and now[1] >= generation, f"{second} takes over"
     )
     assert took_s < TAKEN_OVER_S
+    asked = pair.godwit("ps", "-o", "json")
+    assert asked.returncode == 0, "commands find the one that runs in the home"
+    assert job["id"] in asked.stdout
+    refused = pair.godwit("down")
+    assert (refused.returncode, refused.stdout) == (5, "")
+    assert f": {second} (process {pair.processes[second].pid}); nothing was stopped" in refused.stderr
     with pair.client(second) as http:
         assert http.post(f"/v1/jobs/{job['id']}/cancel").is_success
         _until(lambda: http.get(f"/v1/jobs/{job['id']}").json()["state"] == "cancelled", "its planner plans")
