@@ -53,7 +53,8 @@ def rotate(context: Context) -> Authority:
         known = authorities.known(tx.conn)
         if known and len(trusted(known, now, context.credential_s)) > 1:
             raise Conflict(
-                "agents are moving to another authority already; wait until `godwit authorities` shows none as coming or trusted"
+                "agents are moving to another authority already; wait until `godwit authorities` shows none as coming "
+                "or trusted"
             )
         return _add(context, tx, known[-1].number + 1 if known else 1)
 
