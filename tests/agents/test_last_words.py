@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,7 +41,9 @@ def end_of(folder: Path, run: str, setup: str | None = None) -> Stopped:
     facts = NodeFacts("127.0.0.1", 1, "python3", simulated=True)
     around = Surroundings(cast(Any, None), facts, dict(os.environ), told.append, secrets=held)
     of = AttemptFolder(folder, "att-1")
-    AttemptRun(command_of(folder, run, setup), of, Custody(of, folder / "lease"), around).run()
+    # In a thread of its own, as an agent has it: what its log lines are told stays there.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(AttemptRun(command_of(folder, run, setup), of, Custody(of, folder / "lease"), around).run).result()
     assert f"it has {VALUE}" in of.output.read_text(), "it said it"
     (end,) = (event for event in told if isinstance(event, Stopped))
     return end
