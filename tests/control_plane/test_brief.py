@@ -23,14 +23,15 @@ ASKS = b"GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Heard(Hearing):
-    """Counts what comes to ASGI."""
+    """Counts what comes to ASGI from here: an agent of a control plane that had this port before may still ask it."""
 
     def __init__(self, app: Any, state: Any) -> None:
         super().__init__(app, state)
         self.in_asgi = list[str]()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.in_asgi.append(scope["path"])
+        if (b"host", b"x") in scope["headers"]:
+            self.in_asgi.append(scope["path"])
         await super().__call__(scope, receive, send)
 
 
