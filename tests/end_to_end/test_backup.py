@@ -12,11 +12,17 @@ from godwit.domain.clock import SystemClock
 from godwit.providers.hosted import HostedMachines
 from godwit.providers.simulated.cloud import Cloud
 
+from tests.brokers import free_port
 from tests.emulators.emulator import API_KEY
 from tests.emulators.lambdalabs.emulator import SHAPES, LambdaEmulator
 from tests.end_to_end.conftest import System, serving, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("outages"), pytest.mark.timeout(540)]
+
+
+def configured(providers: str) -> str:
+    """A configuration with a port of its own: the usual one may be another's between `down` and the next `up`."""
+    return f"port: {free_port()}\nproviders: {providers}\n"
 
 
 def done(system: System, *words: str) -> str:
@@ -48,7 +54,7 @@ def held(home: Path) -> dict[str, bytes]:
 
 def test_a_job_of_the_backup_goes_on_and_one_submitted_since_is_gone(tmp_path: Path) -> None:
     home, go, backup = tmp_path / "home", tmp_path / "go", str(tmp_path / "backup.godwit")
-    with serving(home, "providers:\n  - {kind: simulated, name: sim-aurora}\n") as system:
+    with serving(home, configured("[{kind: simulated, name: sim-aurora}]")) as system:
         run(system, "before", f"while ! test -e {go}; do sleep 0.2; done; echo it goes on")
         (known,) = system.read("ps", "-a")
         done(system, "backup", backup)
@@ -107,7 +113,7 @@ def test_of_machines_bought_since_one_is_a_node_again_and_one_that_hangs_is_an_o
     tmp_path: Path, elsewhere: Elsewhere
 ) -> None:
     backup = str(tmp_path / "backup.godwit")
-    with serving(tmp_path / "home", "providers: []\n") as system:
+    with serving(tmp_path / "home", configured("[]")) as system:
         added = system.godwit("providers", "add", "lambda", "--set", f"url={elsewhere.url}", keys=[API_KEY])
         assert added.returncode == 0, added.stderr
         wait_for("offers", 60, lambda: system.read("offers", "--gpus", "H100:1"))
