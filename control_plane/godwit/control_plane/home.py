@@ -48,6 +48,12 @@ def holders(folder: Path) -> dict[str, int | None]:
     return found
 
 
+def named_holders(folder: Path) -> str:
+    """Those of them that have names, for a person: "a (process 12), b (process unknown)"; empty without any."""
+    named = {name: pid for name, pid in holders(folder).items() if name}
+    return ", ".join(f"{name} (process {pid or 'unknown'})" for name, pid in named.items())
+
+
 def usable_keys(path: Path, held: Sequence[str]) -> list[bytes]:
     """What credentials and secrets are sealed with: the keys given to this process, then those `held` in `path`.
 

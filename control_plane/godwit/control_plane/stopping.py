@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from godwit.control_plane.home import Home, holders
+from godwit.control_plane.home import Home, named_holders
 from godwit.domain.errors import Conflict
 from godwit.providers import registry
 
@@ -34,10 +34,9 @@ def stop(folder: Path) -> None:
 
 
 def _refuse_named(folder: Path) -> None:
-    named = {name: pid for name, pid in holders(folder).items() if name}
-    if not named:
+    told = named_holders(folder)
+    if not told:
         return
-    told = ", ".join(f"{name} (process {pid or 'unknown'})" for name, pid in named.items())
     raise Conflict(
         f"control planes with names (GODWIT_REPLICA) hold {folder}: {told}; nothing was stopped: end them first, with "
         "their service (`systemctl stop godwit`, on each of their machines) or by process id"

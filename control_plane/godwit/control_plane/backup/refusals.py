@@ -25,10 +25,10 @@ _KINDS = {
 
 def held(folder: Path) -> None:
     """Raise `Conflict` while control planes with names hold `folder`; one without is met at its lock."""
-    names = [f"{name} (process {pid})" for name, pid in home.holders(folder).items() if name]
-    if names:
+    told = home.named_holders(folder)
+    if told:
         raise Conflict(
-            f"control planes run on {folder}: {', '.join(names)}; stop all of them first (`systemctl stop godwit` "
+            f"control planes run on {folder}: {told}; stop all of them first (`systemctl stop godwit` "
             "where they are services, or end those processes)"
         )
 
