@@ -58,6 +58,8 @@ def _read(source: Path) -> dict[str, bytes]:
     with archive.reading(source) as parts:
         for name, content in parts:
             folder, _, plain = name.partition("/")
+            if folder == "archives":
+                break  # they come last, and may be long
             if folder == "home" and plain in backing.HOME_FILES:
                 found[plain] = content.read(BYTES_MAX)
     return found
