@@ -23,6 +23,9 @@ DEADLINE_S = 120.0
 PAUSE_S = 0.05
 """Between two looks at a condition."""
 
+STALL_S = 0.5
+"""A look with its pause takes a tenth of this: so long this process was kept waiting, and so were the others."""
+
 TAKEN_OVER_S = 10.0
 """From the death of the one that runs the loops to another's lease, with two seconds to spare: six without a renewal,
 and a pause between looks before and after them (`leading.STILL_S`, `leading.RENEW_S`)."""
@@ -85,21 +88,19 @@ def _until(condition: Callable[[], Any], what: str) -> Any:
 
 
 def _waited_s(condition: Callable[[], Any], what: str) -> float:
-    """How long a condition took, less what the looks at it took longer than their pauses.
-
-    So long the machine kept this process waiting too, or its database: what others need then says nothing of them.
-    """
-    began, looks = time.monotonic(), 0
+    """How long a condition took, less what the machine stood still: a look that took longer counts as `STALL_S`."""
+    counted_s, last = 0.0, time.monotonic()
 
     def look() -> Any:
-        nonlocal looks
-        looks += 1
-        return condition()
+        nonlocal counted_s, last
+        value, now = condition(), time.monotonic()
+        counted_s, last = counted_s + min(now - last, STALL_S), now
+        return value
 
+    began = last
     _until(look, what)
-    took_s = time.monotonic() - began
-    print(f"{what}: after {took_s:.1f} s and {looks} looks")
-    return min(took_s, looks * PAUSE_S)
+    print(f"{what}: after {time.monotonic() - began:.1f} s, of which {counted_s:.1f} s count")
+    return counted_s
 
 
 @pytest.fixture
