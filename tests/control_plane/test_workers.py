@@ -14,18 +14,20 @@ from godwit.control_plane.executors.brokers import BrokerAway
 from godwit.control_plane.executors.claims import CALL_MARGIN_S, WORKER_CLAIM_S, Claims
 from godwit.control_plane.executors.dispatching import SEND_AGAIN_BUSY_S, SEND_AGAIN_S, TASKS_MAX, Dispatcher
 from godwit.control_plane.executors.launching import Executor
+from godwit.control_plane.services import jobs
 from godwit.control_plane.store import entities, queries
 from godwit.domain.errors import InvalidRequest, UnknownOutcome
 from godwit.domain.ids import IntentId, NodeId, ProviderName
 from godwit.domain.intents import Intent, IntentKind, IntentState
 from godwit.domain.nodes import NodeState
 from godwit.domain.offers import Instance
+from godwit.domain.wire.views import ExplainView
 from godwit.providers.protocol import LaunchRequest, Provider
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.control_plane.faulty import Fatal, Forgetful, Killed, MortalDatabase, MortalProvider
-from tests.control_plane.world import World
+from tests.control_plane.world import World, spec
 
 CHEAP = ProviderName("cheap")
 
@@ -70,6 +72,11 @@ def told(world: World) -> str:
     """What people are told of executors."""
     with world.db.read() as conn:
         return dispatching.trouble(conn)
+
+
+def explained(world: World) -> ExplainView:
+    """What the owner of the job that `wanted` submits is told."""
+    return jobs.explain(world.context, spec().name)
 
 
 def wanted(world: World) -> Forgetful:
@@ -237,6 +244,19 @@ def test_that_no_worker_takes_what_is_due_is_told_of(embedded: World) -> None:
     embedded.clock.advance(dispatching.UNCLAIMED_S + 1)
     dispatcher.step()
     assert "no worker takes what is due" in told(embedded)
+
+
+def test_who_asks_why_a_job_waits_learns_that_no_worker_launches_what_it_waits_for(embedded: World) -> None:
+    wanted(embedded)
+    dispatcher = Dispatcher(embedded.context, Queue())
+    dispatcher.step()
+    assert "not-launching" not in [one.code for one in explained(embedded).refusals]
+    embedded.clock.advance(dispatching.UNCLAIMED_S + 1)
+    dispatcher.step()
+    first = explained(embedded).refusals[0]
+    assert first.code == "not-launching"
+    assert "no worker takes what is due; start some" in first.message
+    assert first.message in explained(embedded).headline
 
 
 def an_intent(number: int, version: int = 1) -> Intent:

@@ -8,6 +8,7 @@ class Code(StrEnum):
     """What kind of refusal it is; stable for programs. What time may lift comes first: explanations use the order."""
 
     AFTER = "after"
+    NOT_LAUNCHING = "not-launching"
     NO_OFFERS = "no-offers"
     FLEET_MAX = "fleet-max"
     HELD = "held"

@@ -7,6 +7,7 @@ from typing import Any
 
 from godwit.control_plane import tracing
 from godwit.control_plane.context import Context
+from godwit.control_plane.executors import dispatching
 from godwit.control_plane.services import (
     afters,
     archives,
@@ -205,6 +206,7 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         last_lines = queries.last_lines(conn, job.id)
         moved = [migration_views.migration(conn, one, now) for one in moves.of_job(conn, job.id, MIGRATIONS_TOLD)]
         unseen = tenancy.ahead_of_window(conn, job) if job.state is JobState.QUEUED else 0
+        untold = dispatching.trouble(conn)
         snapshot = queries.snapshot(conn, now, context.hearing_since, context.policy)
         if job.after_id is not None:  # one that waits for others is not among those that a plan looks at
             after = dependencies.standings(conn, [job.after_id])
@@ -219,6 +221,9 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         if ahead:
             behind = Refusal(Code.BEHIND, f"{ahead} jobs", "are served before it", "a higher priority, or time")
             refusals = (behind, *refusals)
+        if untold:
+            unsent = Refusal(Code.NOT_LAUNCHING, "launches", f"are not carried out: {untold}", "ask your operators")
+            refusals = (unsent, *refusals)
     return ExplainView(
         job=views.job(job),
         headline=_headline(job, refusals),
