@@ -250,13 +250,17 @@ def test_who_asks_why_a_job_waits_learns_that_no_worker_launches_what_it_waits_f
     wanted(embedded)
     dispatcher = Dispatcher(embedded.context, Queue())
     dispatcher.step()
-    assert "not-launching" not in [one.code for one in explained(embedded).refusals]
+    before = explained(embedded)
+    assert before.outlook is not None
+    assert "not-launching" not in [one.code for one in before.refusals]
     embedded.clock.advance(dispatching.UNCLAIMED_S + 1)
     dispatcher.step()
-    first = explained(embedded).refusals[0]
+    after = explained(embedded)
+    first = after.refusals[0]
     assert first.code == "not-launching"
     assert "no worker takes what is due; start some" in first.message
-    assert first.message in explained(embedded).headline
+    assert first.message in after.headline
+    assert after.outlook is None, "nobody knows when it starts"
 
 
 def an_intent(number: int, version: int = 1) -> Intent:

@@ -222,8 +222,8 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
             behind = Refusal(Code.BEHIND, f"{ahead} jobs", "are served before it", "a higher priority, or time")
             refusals = (behind, *refusals)
         if untold:
-            unsent = Refusal(Code.NOT_LAUNCHING, "launches", f"are not carried out: {untold}", "ask your operators")
-            refusals = (unsent, *refusals)
+            unsent = Refusal(Code.NOT_LAUNCHING, "launches", f"are not carried out: {untold}", "your operators")
+            refusals, outlook = (unsent, *refusals), None
     return ExplainView(
         job=views.job(job),
         headline=_headline(job, refusals),
