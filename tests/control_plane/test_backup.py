@@ -1,6 +1,8 @@
 """A backup is one whole file, of either database for either; a restore is whole, and overwrites nothing unasked."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,18 @@ def test_what_was_there_is_kept_beside_and_the_numbers_of_rows_go_on(world: Worl
     with db.read() as conn:
         assert queries.last_events(conn, 1, again)[0].seq > NOW
     db.close()
+
+
+def test_a_process_of_its_own_replaces_every_table(world: World, home: Path, tmp_path: Path) -> None:
+    backing.backup(home, tmp_path / "b", NOW)
+    before, url = _content(_url(world)), _url(world)
+    world.submit("later")
+    world.db.close()
+    verb = [sys.executable, "-m", "godwit.control_plane", "restore", "--over-newer", "--home", str(home)]
+    done = subprocess.run([*verb, str(tmp_path / "b")], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    after = _content(url)
+    assert {name for name in before if before[name] != after[name]} == {"meta", "events"}
 
 
 def _as_of(source: Path, home: Path, world: World, at: float) -> Path:

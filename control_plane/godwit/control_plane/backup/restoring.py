@@ -10,7 +10,7 @@ from godwit.control_plane import settings as settings_module
 from godwit.control_plane.backup import archive, backing, home_files, opening, refusals, rows, settling
 from godwit.control_plane.backup.archive import Manifest
 from godwit.control_plane.home import Home
-from godwit.control_plane.store import in_line, queries, schema
+from godwit.control_plane.store import in_line, queries, tables
 from godwit.control_plane.store.database import MIGRATIONS, Transaction, open_engine, upgrade
 from godwit.control_plane.store.restored import Restored
 from godwit.domain.errors import Conflict, InvalidRequest
@@ -143,7 +143,7 @@ def _replaced(conn: Connection, fill: Callable[[Connection], Restored]) -> Resto
     in_line.begin_migrating(conn)
     refusals.in_use(conn)
     found = rows.reflected(conn)
-    ours = {*schema.metadata.tables, rows.VERSIONS}
+    ours = {*tables.EVERY.tables, rows.VERSIONS}
     found.drop_all(conn, [table for name, table in found.tables.items() if name in ours])
     return fill(conn)
 
@@ -151,11 +151,11 @@ def _replaced(conn: Connection, fill: Callable[[Connection], Restored]) -> Resto
 def _fill(conn: Connection, source: Path, manifest: Manifest) -> None:
     """Make the tables as they were in the backup, then bring them up to date."""
     upgrade(conn, manifest.schema)
-    tables = {f"tables/{table.name}": table for table in rows.tables(rows.reflected(conn))}
-    for table in tables.values():
+    parts_of = {f"tables/{table.name}": table for table in rows.tables(rows.reflected(conn))}
+    for table in parts_of.values():
         conn.execute(delete(table))  # what migrations put in
     with archive.reading(source) as parts:
         for name, content in parts:
-            if name in tables:
-                rows.read(conn, tables[name], content)
+            if name in parts_of:
+                rows.read(conn, parts_of[name], content)
     upgrade(conn)
