@@ -38,7 +38,7 @@ def test_a_refusal_steers_no_terminal_either() -> None:
     with pytest.raises(Refused) as refused:
         scripted.client().get("/v1/jobs/x", JobView)
     assert refused.value.message == f"no job {SHOWN}"
-    scripted.on("GET", "/v1/jobs/y", f"<html>{EVIL}", 502)
+    scripted.on("GET", "/v1/jobs/y", f"<html>{EVIL}", 500)
     with pytest.raises(Refused) as refused:
         scripted.client().get("/v1/jobs/y", JobView)
     assert "\x1b" not in refused.value.message

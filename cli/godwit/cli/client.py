@@ -43,6 +43,9 @@ EXIT_BY_STATUS = {
     409: ExitCode.CONFLICT, 410: ExitCode.CONFLICT, 412: ExitCode.CONFLICT, 413: ExitCode.USAGE, 422: ExitCode.USAGE,
 }  # fmt: skip
 
+NOBODY_BEHIND = (502, 503, 504)
+"""How a proxy says that none of the control planes behind it answered (RFC 9110, sections 15.6.3 to 15.6.5)."""
+
 
 class Refused(Failure):
     """The control plane answered with an error; `problems` name the fields at fault."""
@@ -51,6 +54,19 @@ class Refused(Failure):
         super().__init__(message, EXIT_BY_STATUS.get(status, ExitCode.FAILED))
         self.status = status
         self.problems = problems or []
+
+
+class NobodyBehind(Refused):
+    """A proxy answered, and none of the control planes behind it."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        url = str(response.request.url.copy_with(path="/", query=None)).rstrip("/")
+        super().__init__(
+            f"no control plane behind {url} answers ({response.status_code} {response.reason_phrase}); one that was "
+            "just started does in some seconds: ask again, and look at its log if that goes on",
+            response.status_code,
+        )
+        self.code = ExitCode.UNREACHABLE
 
 
 class Unreachable(Failure):
@@ -233,6 +249,8 @@ def _refusal(response: httpx.Response) -> Refused:
     try:
         details = ProblemDetails.model_validate_json(_tamed(response.content))
     except ValidationError:
+        if status in NOBODY_BEHIND:
+            return NobodyBehind(response)
         words = visible(response.text.strip()[:200]) or response.reason_phrase
         return Refused(f"the control plane answered {status}: {words}", status)
     meant = next((problem.did_you_mean for problem in details.problems if problem.did_you_mean), None)
