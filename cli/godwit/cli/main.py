@@ -56,6 +56,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "whoami": ("whoami", "Say who you are there, and what you may do."),
     "users": ("users", "List the people who log in with an identity provider; keep one out."),
     "tokens": ("tokens", "List, make, rotate or revoke the tokens of programs."),
+    "audit": ("audit", "List who changed what; check that the record of it is whole."),
     "authorities": ("authorities", "List who signs the certificates of agents; begin another."),
     "dashboard": ("dashboard", "Open the dashboard in a browser."),
 }

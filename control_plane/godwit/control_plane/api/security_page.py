@@ -127,9 +127,9 @@ refused, or changes nothing, is written before its answer leaves; an answer othe
 half of a request failed) is one more row. Bodies, queries and headers are not written, so that no secret is in it.
 Previews and the signals of gateways are left out, as is what comes without a valid token. Rows are only added: the
 database refuses to change or remove one. Each holds a hash of itself and of the row before, so that
-`GET /v1/audit/check` finds a change or a gap. Whoever owns the database can take the refusal away, cut the newest rows
-off, or write a whole new chain: keep `rows` and `last_hash` of a check elsewhere if that matters to you, and ask
-`GET /v1/audit/check?known=ROWS:HASH` later.
+`godwit audit check` (`GET /v1/audit/check`) finds a change or a gap. Whoever owns the database can take the refusal
+away, cut the newest rows off, or write a whole new chain: keep the `ROWS:HASH` that a check prints elsewhere if that
+matters to you, and give it to a later one, `godwit audit check --known ROWS:HASH`. `godwit audit` lists the rows.
 
 ## Every route
 
