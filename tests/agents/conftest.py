@@ -230,14 +230,20 @@ class Machine:
 
 
 def eventually(condition: Callable[[], Any], timeout_s: float = 30.0, what: str = "") -> Any:
-    """Wait for a condition to hold, and return what it returned; fail after `timeout_s`."""
+    """Wait for a condition to hold, and return what it returned; fail after `timeout_s`.
+
+    One that reads a file which nobody has begun to write does not hold yet.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
-        value = condition()
-        if value:
-            return value
+        missing: FileNotFoundError | None = None
+        try:
+            if value := condition():
+                return value
+        except FileNotFoundError as none_yet:
+            missing = none_yet
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:g} s: {what or condition}")
+            raise AssertionError(f"not within {timeout_s:g} s: {what or condition}") from missing
         time.sleep(0.03)
 
 
