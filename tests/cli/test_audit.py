@@ -61,3 +61,14 @@ def test_of_a_log_without_rows_there_is_nothing_to_keep(
     scripted.on("GET", "/v1/audit/check", checked(rows=0, last_hash=""))
     assert godwit("audit", "check") == 0
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "known", ["", "7", HASH, f"7:{HASH[1:]}", f"-1:{HASH}"], ids=["none", "rows", "hash", "short", "less"]
+)
+def test_what_no_check_printed_is_refused_before_anything_is_asked(
+    scripted: ScriptedControlPlane, godwit: Godwit, capsys: pytest.CaptureFixture[str], known: str
+) -> None:
+    assert godwit("audit", "check", f"--known={known}") == ExitCode.USAGE
+    assert "ROWS:HASH" in capsys.readouterr().err
+    assert scripted.asked == []

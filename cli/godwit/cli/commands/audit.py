@@ -1,5 +1,6 @@
 """`godwit audit`: who changed what, and whether the record of it is as it was written."""
 
+import re
 import time
 from itertools import islice
 from typing import Annotated
@@ -45,6 +46,8 @@ def check(
 
     With what an earlier check printed, also rows that were cut off since and a log that was written anew are found.
     """
+    if known is not None and re.fullmatch("[0-9]{1,15}:[0-9a-f]{64}", known) is None:
+        raise Failure("--known takes ROWS:HASH, the line that an earlier `godwit audit check` printed", ExitCode.USAGE)
     found = console.control_plane().get("/v1/audit/check", AuditCheck, {"known": known})
     if not found.is_intact:
         wrong = f"row {found.broken_at} of the audit log is missing, or is not as it was written"
