@@ -261,6 +261,10 @@ def test_who_asks_why_a_job_waits_learns_that_no_worker_launches_what_it_waits_f
     assert "no worker takes what is due; start some" in first.message
     assert first.message in after.headline
     assert after.outlook is None, "nobody knows when it starts"
+    embedded.submit("later", after=["digits"])
+    waits_for_others = jobs.explain(embedded.context, "later")
+    assert "waits for other jobs" in waits_for_others.headline
+    assert "not-launching" not in [one.code for one in waits_for_others.refusals]
 
 
 def an_intent(number: int, version: int = 1) -> Intent:

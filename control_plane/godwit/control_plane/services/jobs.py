@@ -27,13 +27,14 @@ from godwit.domain.errors import Conflict, InvalidRequest, Problem
 from godwit.domain.events import Event
 from godwit.domain.ids import JobId
 from godwit.domain.jobs import Job, JobKind, JobSpec, JobState
+from godwit.domain.nodes import NodeState
 from godwit.domain.wire.arrays import ArrayView
 from godwit.domain.wire.sizes import SizeView
 from godwit.domain.wire.specs import JobSpecIn
 from godwit.domain.wire.views import ExplainView, JobView, PlanView
 from godwit.scheduler import planner, repair
 from godwit.scheduler.feasibility import Answer
-from godwit.scheduler.plan import BuyNode, StartAttempt
+from godwit.scheduler.plan import BuyNode, Plan, StartAttempt
 from godwit.scheduler.reasons import Code, Refusal
 from godwit.scheduler.resizing import steps as resizing
 from godwit.scheduler.snapshot import Snapshot
@@ -221,7 +222,7 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         if ahead:
             behind = Refusal(Code.BEHIND, f"{ahead} jobs", "are served before it", "a higher priority, or time")
             refusals = (behind, *refusals)
-        if untold:
+        if untold and _unlaunched(snapshot, plan, job):
             unsent = Refusal(Code.NOT_LAUNCHING, "launches", f"are not carried out: {untold}", "your operators")
             refusals, outlook = (unsent, *refusals), None
     return ExplainView(
@@ -235,6 +236,12 @@ def explain(context: Context, name_or_id: str) -> ExplainView:
         size=_size(snapshot, job, now),
         estimate=None if lifecycle.is_final(job.state) else views.estimate(snapshot.estimate(job, now)),
     )
+
+
+def _unlaunched(snapshot: Snapshot, plan: Plan, job: Job) -> bool:
+    """Whether a machine for it is still to be launched: what else it may wait for needs no worker."""
+    owed = any(node.state is NodeState.REQUESTED and node.reserved_for == job.id for node in snapshot.nodes)
+    return owed or any(isinstance(action, BuyNode) and action.job_id == job.id for action in plan.actions)
 
 
 def _size(snapshot: Snapshot, job: Job, now: float) -> SizeView | None:
