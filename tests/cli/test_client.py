@@ -42,12 +42,12 @@ def test_an_error_that_is_no_problem_document_is_still_told() -> None:
         scripted.client().get("/v1/jobs/x", JobView)
 
 
-@pytest.mark.parametrize("status", client.NOBODY_BEHIND)
+@pytest.mark.parametrize("status", client.NOBODY_SERVES)
 def test_a_proxy_with_no_control_plane_behind_it_is_told_without_its_page(status: int) -> None:
     scripted = ScriptedControlPlane()
     scripted.on("GET", "/v1/jobs/x", "<html>\r\n<h1>Bad Gateway</h1>", status)
     with pytest.raises(
-        client.Refused, match=rf"no control plane behind http.* answers \({status} .*ask again"
+        client.Refused, match=rf"no control plane at http.* takes requests now \({status} .*ask again"
     ) as caught:
         scripted.client().get("/v1/jobs/x", JobView)
     assert "html" not in caught.value.message

@@ -43,8 +43,9 @@ EXIT_BY_STATUS = {
     409: ExitCode.CONFLICT, 410: ExitCode.CONFLICT, 412: ExitCode.CONFLICT, 413: ExitCode.USAGE, 422: ExitCode.USAGE,
 }  # fmt: skip
 
-NOBODY_BEHIND = (502, 503, 504)
-"""How a proxy says that none of the control planes behind it answered (RFC 9110, sections 15.6.3 to 15.6.5)."""
+NOBODY_SERVES = (502, 503, 504)
+"""How a proxy says that none of the control planes behind it answered, or one of them that it has no connection to
+spare (RFC 9110, sections 15.6.3 to 15.6.5)."""
 
 
 class Refused(Failure):
@@ -56,14 +57,14 @@ class Refused(Failure):
         self.problems = problems or []
 
 
-class NobodyBehind(Refused):
-    """A proxy answered, and none of the control planes behind it."""
+class NobodyServes(Refused):
+    """A proxy answered and none of the control planes behind it, or one that has no connection to spare."""
 
     def __init__(self, response: httpx.Response) -> None:
         url = str(response.request.url.copy_with(path="/", query=None)).rstrip("/")
         super().__init__(
-            f"no control plane behind {url} answers ({response.status_code} {response.reason_phrase}); one that was "
-            "just started does in some seconds: ask again, and look at its log if that goes on",
+            f"no control plane at {url} takes requests now ({response.status_code} {response.reason_phrase}); one that "
+            "was just started does in some seconds: ask again, and look at its log if that goes on",
             response.status_code,
         )
         self.code = ExitCode.UNREACHABLE
@@ -249,8 +250,8 @@ def _refusal(response: httpx.Response) -> Refused:
     try:
         details = ProblemDetails.model_validate_json(_tamed(response.content))
     except ValidationError:
-        if status in NOBODY_BEHIND:
-            return NobodyBehind(response)
+        if status in NOBODY_SERVES:
+            return NobodyServes(response)
         words = visible(response.text.strip()[:200]) or response.reason_phrase
         return Refused(f"the control plane answered {status}: {words}", status)
     meant = next((problem.did_you_mean for problem in details.problems if problem.did_you_mean), None)
