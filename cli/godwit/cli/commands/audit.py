@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from godwit.cli import console, figures, output
 from godwit.cli.exits import ExitCode, Failure
-from godwit.domain.wire.access import AuditCheck, AuditView
+from godwit.domain.wire.access import KNOWN_PATTERN, AuditCheck, AuditView
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 COLUMNS = (
@@ -27,7 +27,7 @@ def audit(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the newest.")] = 50,
     form: output.FormatOption = output.Format.TABLE,
 ) -> None:
-    """List who changed something, or tried to, the newest first. Asks for an admin."""
+    """List who changed something, or tried to, the newest first; for admins."""
     if context.invoked_subcommand is not None:
         return
     found = list(islice(console.control_plane().pages("/v1/audit", AuditView, {"actor": actor}), limit))
@@ -46,7 +46,7 @@ def check(
 
     With what an earlier check printed, also rows that were cut off since and a log that was written anew are found.
     """
-    if known is not None and re.fullmatch("[0-9]{1,15}:[0-9a-f]{64}", known) is None:
+    if known is not None and re.fullmatch(KNOWN_PATTERN, known) is None:
         raise Failure("--known takes ROWS:HASH, the line that an earlier `godwit audit check` printed", ExitCode.USAGE)
     found = console.control_plane().get("/v1/audit/check", AuditCheck, {"known": known})
     if not found.is_intact:

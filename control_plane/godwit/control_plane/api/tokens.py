@@ -11,6 +11,7 @@ from godwit.control_plane.services import audit, sessions, tokens
 from godwit.domain.access import Caller
 from godwit.domain.errors import Forbidden, InvalidRequest
 from godwit.domain.wire.access import (
+    KNOWN_PATTERN,
     AuditCheck,
     AuditView,
     CodeView,
@@ -29,7 +30,7 @@ TokenRef = Annotated[str, Path(max_length=64)]
 KnownCheck = Annotated[
     str | None,
     Query(
-        pattern="^[0-9]{1,15}:[0-9a-f]{64}$",
+        pattern=KNOWN_PATTERN,
         description="What an earlier check told, and you kept elsewhere: `rows`, a colon, `last_hash`.",
     ),
 ]

@@ -96,6 +96,10 @@ class AuditView(Message):
     status: int
 
 
+KNOWN_PATTERN = "^[0-9]{1,15}:[0-9a-f]{64}$"
+"""`rows`, a colon and `last_hash` of an `AuditCheck`: what a later one is asked to know."""
+
+
 class AuditCheck(Message):
     """Whether the audit log is as it was written: how many rows are, and the number of the first that is not.
 
