@@ -31,7 +31,8 @@ def test_who_did_what_from_where_and_what_came_of_it_is_listed(
     assert godwit("audit", "--limit", "1", "--actor", "ada") == 0
     (_titles, line) = capsys.readouterr().out.splitlines()
     assert line.split() == ["3m", "ada", "127.0.0.1", "403", "POST", "/v1/jobs/digits/cancel"]
-    assert scripted.asked[-1].url.params["actor"] == "ada"
+    (asked,) = scripted.asked
+    assert dict(asked.url.params) == {"limit": "1", "actor": "ada"}
 
 
 def test_a_whole_log_prints_what_the_next_check_should_know(

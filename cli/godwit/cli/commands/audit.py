@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from godwit.cli import console, figures, output
+from godwit.cli.client import PAGE_LIMIT
 from godwit.cli.exits import ExitCode, Failure
 from godwit.domain.wire.access import KNOWN_PATTERN, AuditCheck, AuditView
 
@@ -30,7 +31,8 @@ def audit(
     """List who changed something, or tried to, the newest first; for admins."""
     if context.invoked_subcommand is not None:
         return
-    found = list(islice(console.control_plane().pages("/v1/audit", AuditView, {"actor": actor}), limit))
+    wanted = {"actor": actor, "limit": min(limit, PAGE_LIMIT)}
+    found = list(islice(console.control_plane().pages("/v1/audit", AuditView, wanted), limit))
     if form is not output.Format.TABLE:
         output.show(found, form)
         return
